@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * One description per ioctl, from which everything generic is derived: the program text, the fuzzer's generator and mutator, the
+ * pretty-printer, the reserved-field tests, the reproducers and the export to other tools. Nobody writes an ioctl's shape twice.
+ *
+ * Mirrors no kernel file. Its facts are those of include/uapi/linux/iommufd.h and drivers/iommu/iommufd/iommufd_test.h.
+ */
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+/* What a field means; decides how a generator fills it and how a printer shows it. */
+enum class desc_kind : uint8_t {
+	SIZE,		/* the command's own size field: usually sizeof the struct */
+	OP,		/* IOMMU_TEST_CMD's op number: fixed by the description */
+	FLAGS,		/* OR of `names`; bits outside `valid` are refused with EOPNOTSUPP */
+	ENUM,		/* one of `names` */
+	ID_IN,		/* an object id that must exist, of type `object` */
+	ID_OUT,		/* an object id that the kernel returns */
+	ID_INOUT,	/* in: an id or a literal; out: an id (MOCK_DOMAIN's id, replace) */
+	FD_IN,		/* a file descriptor */
+	FD_OUT,		/* a file descriptor that the kernel returns */
+	USER_VA,	/* an address of user memory that is only mapped or pinned, not copied */
+	PTR_IN,		/* a user pointer that the kernel reads; `pointee` and `len_field` say what */
+	PTR_OUT,	/* a user pointer that the kernel writes */
+	PTR_INOUT,
+	LEN,		/* bytes at a pointer field of the same struct */
+	COUNT,		/* elements at a pointer field; may come back as the number handled or required */
+	ENTRY_LEN,	/* bytes of one element */
+	IOVA,		/* an address of an I/O address space */
+	IOVA_LEN,	/* bytes of an I/O address range; may come back */
+	IOVA_INOUT,	/* an IOVA that the kernel may choose (without FIXED_IOVA) and returns */
+	NUMBER,		/* a plain number */
+	NUMBER_OUT,	/* a plain number that the kernel returns */
+	NUMBER_INOUT,
+	RESERVED,	/* must be zero, else EOPNOTSUPP or EINVAL */
+	PADDING,	/* not looked at */
+};
+
+/* Types of ids, as userspace sees them. PT is what takes an IOAS or a HWPT. */
+enum class desc_object : uint8_t {
+	NONE,
+	ANY,
+	DEVICE,
+	HWPT,
+	HWPT_NESTED,
+	IOAS,
+	PT,
+	ACCESS,
+	FAULT,
+	VIOMMU,
+	VDEVICE,
+	VEVENTQ,
+	VCMDQ,
+	HW_QUEUE,
+	STDEV,		/* a selftest object: the mock device's binding */
+	MAX,
+};
+
+/* A named value of a flags or enum field: the kernel's name without its prefix. */
+struct desc_name {
+	const char *name;
+	uint64_t value;
+};
+
+struct desc_struct;
+
+/* Which struct a pointer points to when that depends on another field (data_type, type). */
+struct desc_variant {
+	uint64_t selector;		/* the selector field's value */
+	const struct desc_struct *pointee;
+};
+
+struct desc_field {
+	const char *name;		/* as in the kernel's struct; "mock_domain.out_idev_id" of a union member is "out_idev_id" */
+	uint16_t offset;		/* bytes from the start of the struct */
+	uint8_t width;			/* bytes: 1, 2, 4 or 8 */
+	desc_kind kind;
+	desc_object object = desc_object::NONE;
+	std::span<const desc_name> names = {};
+	uint64_t valid = 0;		/* FLAGS: the mask of accepted bits */
+	const char *short_name = nullptr;	/* outputs: the name in `x.NAME`; nullptr when the command has just one output */
+	const char *len_field = nullptr;	/* pointers: the field with the bytes or the element count */
+	const struct desc_struct *pointee = nullptr;	/* pointers: the element; nullptr is raw bytes */
+	const char *selector_field = nullptr;	/* pointers: the field that chooses among variants */
+	std::span<const desc_variant> variants = {};
+	uint64_t default_value = 0;	/* what a program gets when it does not name the field */
+};
+
+/* A struct that a pointer of a command points to, or the command itself. Fields are in offset order and cover every byte. */
+struct desc_struct {
+	const char *name;		/* the kernel's tag */
+	uint16_t size;			/* bytes */
+	std::span<const desc_field> fields;
+};
+
+enum desc_revision : uint8_t {
+	DESC_VCMDQ_V2 = 1,
+	DESC_HW_QUEUE = 2,
+	DESC_BOTH = 3,
+};
+
+/* One ioctl, or one op of IOMMU_TEST_CMD. */
+struct desc_ioctl {
+	const char *name;		/* "VCMDQ_ALLOC", "MOCK_DOMAIN": without IOMMU_ or IOMMU_TEST_OP_ */
+	uint32_t cmd;			/* the ioctl number */
+	uint32_t op;			/* IOMMU_TEST_CMD's op; 0 for others */
+	uint16_t min_size;		/* bytes: the smallest size that is accepted */
+	uint8_t revisions;		/* enum desc_revision: where the command exists */
+	const struct desc_struct *arg;
+	desc_object creates = desc_object::NONE;	/* the object that success leaves behind, that DESTROY takes */
+};
+
+/* All commands: the ioctls in order of their numbers, then the test ops in order of theirs. */
+std::span<const desc_ioctl> iommufd_desc_all();
+
+/* By name; nullptr when there is none. A name is unique within one revision. */
+const desc_ioctl *iommufd_desc_find(std::string_view name, uint8_t revisions = DESC_BOTH);
+
+/* By ioctl number (and op where the command is IOMMU_TEST_CMD); nullptr when there is none. */
+const desc_ioctl *iommufd_desc_find_cmd(uint32_t cmd, uint32_t op, uint8_t revisions);
+
+const desc_field *desc_find_field(const desc_struct &s, std::string_view name);
+
+/* The struct that `f` points to in the command image `arg` (of s.size bytes): its pointee, or the variant that its selector chooses. */
+const desc_struct *desc_pointee(const desc_struct &s, const desc_field &f, const void *arg);
+
+/* Little helpers for generic code: a field's value in a struct image, zero-extended. */
+uint64_t desc_load(const desc_field &f, const void *image);
+void desc_store(const desc_field &f, void *image, uint64_t value);
+bool desc_is_output(desc_kind kind);	/* the kernel writes the field back */
+bool desc_is_input(desc_kind kind);
+bool desc_is_pointer(desc_kind kind);
+/* The short name of an output: short_name, or the field name without out_ and _id. */
+std::string_view desc_output_name(const desc_field &f);
