@@ -1,3 +1,453 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Rules of the house that no compiler checks, as a unit test: who may include
+// whom, what the product's language is, what a file's head must say. It reads
+// the source tree, not a list of it, so a new file is under the rules at once.
+// Each violation is reported as file:line with what to do about it.
+
+#include <algorithm>
+#include <cctype>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <map>
+#include <set>
+#include <sstream>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "gtest/gtest.h"
-TEST(A, B) {}
+
+namespace {
+
+namespace fs = std::filesystem;
+
+struct SourceFile {
+  std::string path;  // from the root of the workspace
+  std::string text;
+  std::string code;  // of C++: the text with comments and literals blanked out
+  std::vector<std::string> lines;
+  std::vector<std::string> code_lines;
+
+  bool In(std::string_view folder) const {
+    return absl::StartsWith(path, absl::StrCat(folder, "/"));
+  }
+  bool IsHeader() const { return absl::EndsWith(path, ".h"); }
+  bool IsCxx() const {
+    return IsHeader() || absl::EndsWith(path, ".cc") ||
+           absl::EndsWith(path, ".c");
+  }
+  bool IsProduct() const {
+    return IsCxx() && (In("core") || In("drivers") || In("uapi"));
+  }
+
+  // The comment that the file begins with.
+  std::string Head() const {
+    std::string head;
+    for (const std::string& line : lines) {
+      if (!absl::StartsWith(line, "//") && !absl::StartsWith(line, "/*") &&
+          !absl::StartsWith(line, " *")) {
+        break;
+      }
+      absl::StrAppend(&head, line, "\n");
+    }
+    return head;
+  }
+};
+
+// Blanks comments, string and character literals; keeps the lines.
+std::string BlankOut(std::string_view text) {
+  std::string out(text);
+  auto blank = [&out](size_t begin, size_t end) {
+    for (size_t i = begin; i < std::min(end, out.size()); ++i) {
+      if (out[i] != '\n') out[i] = ' ';
+    }
+  };
+  for (size_t i = 0; i < text.size();) {
+    if (text.substr(i, 2) == "//") {
+      size_t end = std::min(text.find('\n', i), text.size());
+      blank(i, end);
+      i = end;
+    } else if (text.substr(i, 2) == "/*") {
+      size_t end = std::min(text.find("*/", i + 2), text.size() - 2) + 2;
+      blank(i, end);
+      i = end;
+    } else if (text.substr(i, 3) == "R\"(") {
+      size_t end = std::min(text.find(")\"", i), text.size() - 2) + 2;
+      blank(i, end);
+      i = end;
+    } else if (text[i] == '"' ||
+               // Not a digit separator.
+               (text[i] == '\'' && (i == 0 || !std::isalnum(text[i - 1])))) {
+      size_t end = i + 1;
+      while (end < text.size() && text[end] != text[i] && text[end] != '\n') {
+        end += text[end] == '\\' ? 2 : 1;
+      }
+      blank(i + 1, end);
+      i = end + 1;
+    } else {
+      ++i;
+    }
+  }
+  return out;
+}
+
+// The workspace that this test was built in, through a file of its runfiles.
+fs::path WorkspaceRoot() {
+  return fs::canonical("WORKSPACE").parent_path();
+}
+
+const std::vector<SourceFile>& Tree() {
+  static const auto& tree = *[] {
+    auto* files = new std::vector<SourceFile>;
+    const fs::path root = WorkspaceRoot();
+    // Not ours, or not source.
+    const std::set<std::string> skipped = {
+        ".git",
+        ".cache",
+        "third_party/abseil-cpp",
+        "third_party/googletest",
+        "third_party/benchmark",
+        "third_party/platforms",
+        "compile_commands.json",
+        "__pycache__",
+    };
+    auto it = fs::recursive_directory_iterator(root);
+    for (auto end = fs::end(it); it != end; ++it) {
+      std::string path = it->path().lexically_relative(root).string();
+      if (skipped.count(path) || skipped.count(it->path().filename()) ||
+          absl::StartsWith(path, "bazel-")) {
+        if (it->is_directory()) it.disable_recursion_pending();
+        continue;
+      }
+      if (!it->is_regular_file() || it->is_symlink()) continue;
+      std::ifstream stream(it->path(), std::ios::binary);
+      std::stringstream text;
+      text << stream.rdbuf();
+      SourceFile file;
+      file.path = path;
+      file.text = text.str();
+      if (absl::StrContains(file.text, '\0')) continue;
+      file.lines = absl::StrSplit(file.text, '\n');
+      if (file.IsCxx()) {
+        file.code = BlankOut(file.text);
+        file.code_lines = absl::StrSplit(file.code, '\n');
+      }
+      files->push_back(std::move(file));
+    }
+    std::sort(files->begin(), files->end(),
+              [](const auto& a, const auto& b) { return a.path < b.path; });
+    return files;
+  }();
+  return tree;
+}
+
+bool IsWordChar(char c) {
+  return std::isalnum(static_cast<unsigned char>(c)) || c == '_';
+}
+
+bool HasWord(std::string_view line, std::string_view word) {
+  for (size_t at = line.find(word); at != line.npos;
+       at = line.find(word, at + 1)) {
+    size_t end = at + word.size();
+    if ((at == 0 || !IsWordChar(line[at - 1])) &&
+        (end == line.size() || !IsWordChar(line[end]))) {
+      return true;
+    }
+  }
+  return false;
+}
+
+// The argument of `#include "..."` or `#include <...>`, or "".
+std::string Included(const std::string& line) {
+  std::string_view rest = absl::StripLeadingAsciiWhitespace(line);
+  if (!absl::ConsumePrefix(&rest, "#include")) return "";
+  rest = absl::StripLeadingAsciiWhitespace(rest);
+  if (rest.size() < 2 || (rest[0] != '"' && rest[0] != '<')) return "";
+  size_t end = rest.find(rest[0] == '"' ? '"' : '>', 1);
+  return end == rest.npos ? "" : std::string(rest.substr(1, end - 1));
+}
+
+// "core/iommufd/main.cc" -> "core/iommufd"; the files directly in core and in
+// drivers are layers of their own.
+std::string LayerOf(const std::string& path) {
+  std::vector<std::string> parts = absl::StrSplit(path, '/');
+  parts.pop_back();
+  if (parts.size() > 2) parts.resize(2);
+  return absl::StrJoin(parts, "/");
+}
+
+// What each layer may include besides itself, from design.md's picture. What a
+// layer includes it may use; nothing is inherited.
+const std::map<std::string, std::vector<std::string>>& AllowedLayers() {
+  static const auto& allowed =
+      *new std::map<std::string, std::vector<std::string>>{
+          {"uapi", {}},
+          {"uapi/prog", {"uapi"}},
+          {"core/linux", {"uapi"}},
+          {"core/mm", {"uapi", "core/linux"}},
+          {"core/iommu", {"uapi", "core/linux", "core/mm"}},
+          {"core/iommufd", {"uapi", "core/linux", "core/mm", "core/iommu"}},
+          {"core",
+           {"uapi", "core/linux", "core/mm", "core/iommu", "core/iommufd"}},
+          {"drivers/hw", {"uapi", "core/linux"}},
+          // Any other drivers/<driver>.
+          {"drivers/*", {"uapi", "core/linux", "core/mm", "core/iommu"}},
+          {"drivers",
+           {"uapi", "core", "core/linux", "core/mm", "core/iommu",
+            "core/iommufd", "drivers/*", "drivers/hw"}},
+      };
+  return allowed;
+}
+
+// The mock is part of the core's own build upstream, and includes what the
+// kernel's selftest.c does.
+bool IsSelftestPrivilege(const std::string& from, const std::string& to) {
+  return absl::StartsWith(from, "drivers/selftest/") &&
+         (to == "core/iommufd/iommufd_private.h" ||
+          to == "core/iommufd/io_pagetable.h");
+}
+
+TEST(Tidy, TheTreeWasFound) {
+  EXPECT_GT(Tree().size(), 20u) << "looked in " << WorkspaceRoot();
+}
+
+TEST(Tidy, IncludesFollowTheDirectionOfDependency) {
+  const std::set<std::string> ours = {"uapi",  "core",  "drivers", "tests",
+                                      "fuzz",  "bench", "tools",   "examples"};
+  for (const SourceFile& file : Tree()) {
+    if (!file.IsCxx()) continue;
+    const std::string from = LayerOf(file.path);
+    for (size_t i = 0; i < file.lines.size(); ++i) {
+      const std::string to_path = Included(file.lines[i]);
+      if (to_path.empty()) continue;
+      const std::string top =
+          std::vector<std::string>(absl::StrSplit(to_path, '/')).front();
+      const std::string where = absl::StrCat(file.path, ":", i + 1, ": ");
+      if (file.IsProduct() && (top == "gtest" || top == "gmock" ||
+                               top == "benchmark")) {
+        if (!absl::StrContains(file.path, "_test."))
+          ADD_FAILURE() << where << "product code includes " << to_path;
+        continue;
+      }
+      if (!ours.count(top) || !absl::StrContains(to_path, '/')) continue;
+      const std::string to = LayerOf(to_path);
+      if (from == to || IsSelftestPrivilege(file.path, to_path)) continue;
+      if (!file.IsProduct()) {
+        // The harness may use all of the product, and tests/ is for tests,
+        // fuzz and bench.
+        if (top == "tests" && file.In("tools"))
+          ADD_FAILURE() << where << "tools may not use " << to_path;
+        continue;
+      }
+      if (absl::StrContains(file.path, "_test.")) continue;
+      auto layer = AllowedLayers().find(from);
+      if (layer == AllowedLayers().end())
+        layer = AllowedLayers().find(absl::StrCat(
+            std::vector<std::string>(absl::StrSplit(from, '/')).front(),
+            "/*"));
+      ASSERT_NE(layer, AllowedLayers().end())
+          << where << "folder " << from << " is in no layer of this test";
+      const bool allowed = std::any_of(
+          layer->second.begin(), layer->second.end(),
+          [&to](const std::string& pattern) {
+            return pattern == to || (pattern == "drivers/*" &&
+                                     absl::StartsWith(to, "drivers/"));
+          });
+      EXPECT_TRUE(allowed) << where << from << " may not include " << to_path
+                           << "; it may use: "
+                           << absl::StrJoin(layer->second, " ");
+    }
+  }
+}
+
+TEST(Tidy, ProductCodeHasNoStatusExceptionsOrRtti) {
+  const std::map<std::string, std::string> banned = {
+      {"dynamic_cast", "RTTI (R4): derive and static_cast"},
+      {"typeid", "RTTI (R4)"},
+      {"throw", "an exception (R4): return -errno"},
+      {"try", "an exception (R4)"},
+      {"catch", "an exception (R4)"},
+      {"absl::Status", "folds errnos (R3): return int or result<T>"},
+      {"absl::StatusOr", "folds errnos (R3): return int or result<T>"},
+  };
+  for (const SourceFile& file : Tree()) {
+    if (!file.IsProduct()) continue;
+    for (size_t i = 0; i < file.code_lines.size(); ++i) {
+      for (const auto& [word, why] : banned) {
+        EXPECT_FALSE(HasWord(file.code_lines[i], word))
+            << file.path << ":" << i + 1 << ": " << word << ": " << why;
+      }
+      EXPECT_FALSE(absl::StartsWith(Included(file.lines[i]), "absl/status"))
+          << file.path << ":" << i + 1 << ": absl/status in product code (R3)";
+    }
+  }
+}
+
+TEST(Tidy, EachStandInSaysWhatKindOfLieItIs) {
+  std::map<std::string, int> count = {
+      {"MIRRORED", 0}, {"CUSTOMISED", 0}, {"STUBBED", 0}};
+  for (const SourceFile& file : Tree()) {
+    if (!file.IsHeader() || !(file.In("core/linux") || file.In("core/mm")))
+      continue;
+    std::vector<std::string> said;
+    for (auto& [word, n] : count) {
+      if (HasWord(file.Head(), word)) {
+        ++n;
+        said.push_back(word);
+      }
+    }
+    EXPECT_EQ(said.size(), 1u)
+        << file.path << ":1: the head must say exactly one of MIRRORED, "
+        << "CUSTOMISED (how) and STUBBED (R2); it says: "
+        << (said.empty() ? "none" : absl::StrJoin(said, " "));
+  }
+  for (const auto& [word, n] : count) {
+    std::cout << word << " " << n << "\n";
+    RecordProperty(word, n);
+  }
+}
+
+TEST(Tidy, EachProductFileSaysWhatItMirrors) {
+  for (const SourceFile& file : Tree()) {
+    if (!file.IsProduct() || file.In("uapi") ||
+        absl::StrContains(file.path, "_test.")) {
+      continue;
+    }
+    const std::string head = absl::AsciiStrToLower(file.Head());
+    EXPECT_TRUE(absl::StrContains(head, "mirror") ||
+                absl::StrContains(head, "stands in for") ||
+                absl::StrContains(head, "no kernel counterpart") ||
+                absl::StrContains(head, "customised") ||
+                absl::StrContains(head, "stubbed"))
+        << file.path << ":1: the head names neither what the file mirrors nor "
+        << "that it has no kernel counterpart (R1)";
+  }
+}
+
+// Every use of LOCK_ANALYSIS_ESCAPE (R9): where, and the reason that it gives.
+struct LockEscape {
+  std::string path;
+  std::string reason;
+};
+const std::vector<LockEscape>& LockEscapes() {
+  static const auto& escapes = *new std::vector<LockEscape>{
+  };
+  return escapes;
+}
+
+TEST(Tidy, EachEscapeFromLockAnalysisIsListed) {
+  std::multiset<std::string> found;
+  for (const SourceFile& file : Tree()) {
+    if (!file.IsCxx() || file.path == "tests/tidy_test.cc") continue;
+    const bool defines = file.path == "core/linux/compiler.h";
+    for (size_t i = 0; i < file.code_lines.size(); ++i) {
+      const std::string& code = file.code_lines[i];
+      EXPECT_TRUE(defines || !HasWord(code, "no_thread_safety_analysis"))
+          << file.path << ":" << i + 1
+          << ": use LOCK_ANALYSIS_ESCAPE with a reason (R9)";
+      const size_t at = code.find("LOCK_ANALYSIS_ESCAPE(");
+      if (at == code.npos || absl::StrContains(code, "#define")) continue;
+      // The reason is a literal, on this line or the next.
+      std::string rest = file.lines[i].substr(at);
+      if (i + 1 < file.lines.size()) absl::StrAppend(&rest, file.lines[i + 1]);
+      const size_t open = rest.find('"');
+      const size_t close = rest.find('"', open + 1);
+      const std::string reason =
+          close == rest.npos ? "" : rest.substr(open + 1, close - open - 1);
+      const bool listed = std::any_of(
+          LockEscapes().begin(), LockEscapes().end(), [&](const auto& escape) {
+            return escape.path == file.path && escape.reason == reason;
+          });
+      EXPECT_TRUE(listed) << file.path << ":" << i + 1
+                          << ": not in LockEscapes() of this test: \""
+                          << reason << "\"";
+      found.insert(file.path + reason);
+    }
+  }
+  for (const LockEscape& escape : LockEscapes()) {
+    EXPECT_EQ(found.count(escape.path + escape.reason), 1u)
+        << escape.path << ": listed here as an escape from lock analysis: \""
+        << escape.reason << "\"";
+  }
+}
+
+TEST(Tidy, TheOnlyThreadLocalOfTheProductIsCurrent) {
+  for (const SourceFile& file : Tree()) {
+    if (!file.IsProduct()) continue;
+    for (size_t i = 0; i < file.code_lines.size(); ++i) {
+      const std::string& code = file.code_lines[i];
+      if (!HasWord(code, "thread_local") && !HasWord(code, "__thread"))
+        continue;
+      EXPECT_TRUE(absl::StrContains(code, "current"))
+          << file.path << ":" << i + 1
+          << ": a thread-local; a kernel is a value: put it there or into the "
+          << "task";
+    }
+  }
+}
+
+TEST(Tidy, NoMarksOfUnfinishedWork) {
+  // In two pieces, so that this file has none of them.
+  const std::vector<std::string> words = {"TO" "DO", "FIX" "ME", "XX" "X",
+                                          "HA" "CK"};
+  const std::vector<std::string> phrases = {
+      "not yet " "implemented", "not implemented " "yet", "for " "now,",
+      "for " "now."};
+  for (const SourceFile& file : Tree()) {
+    if (file.path == "LICENSE") continue;
+    for (size_t i = 0; i < file.lines.size(); ++i) {
+      for (const std::string& word : words) {
+        EXPECT_FALSE(HasWord(file.lines[i], word))
+            << file.path << ":" << i + 1 << ": " << word;
+      }
+      const std::string lower = absl::AsciiStrToLower(file.lines[i]);
+      for (const std::string& phrase : phrases) {
+        EXPECT_FALSE(absl::StrContains(lower, phrase))
+            << file.path << ":" << i + 1 << ": " << phrase;
+      }
+    }
+  }
+}
+
+TEST(Tidy, EachSourceFileNamesItsLicense) {
+  for (const SourceFile& file : Tree()) {
+    const std::string name = fs::path(file.path).filename();
+    const bool source = file.IsCxx() || name == "BUILD.bazel" ||
+                        name == "BUILD" || name == "WORKSPACE" ||
+                        absl::EndsWith(name, ".bzl") ||
+                        absl::EndsWith(name, ".py") ||
+                        absl::EndsWith(name, ".sh") || file.path == "lab" ||
+                        file.path == ".ci/run";
+    if (!source) continue;
+    bool found = false;
+    for (size_t i = 0; i < file.lines.size() && i < 2; ++i) {
+      found |= absl::StrContains(
+          file.lines[i], "SPDX-License-Identifier: GPL-2.0-or-later");
+    }
+    EXPECT_TRUE(found)
+        << file.path
+        << ":1: no line SPDX-License-Identifier: GPL-2.0-or-later";
+  }
+}
+
+TEST(Tidy, EachHeaderIsGuardedOnce) {
+  for (const SourceFile& file : Tree()) {
+    if (!file.IsHeader() || file.In("third_party")) continue;
+    const bool pragma =
+        std::find(file.code_lines.begin(), file.code_lines.end(),
+                  "#pragma once") != file.code_lines.end();
+    // The ABI headers are C for anyone, and keep the kernel's guards.
+    const bool abi = file.In("uapi") && absl::StrContains(file.code, "#ifndef");
+    EXPECT_TRUE(pragma || abi) << file.path << ":1: no #pragma once";
+  }
+}
+
+}  // namespace
