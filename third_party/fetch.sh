@@ -29,8 +29,8 @@ command -v dpkg-source > /dev/null || die "dpkg-source is missing: install the p
 [[ -d /usr/share/bazel/platforms ]] || die "/usr/share/bazel/platforms is missing: install the package bazel-bootstrap"
 [[ -f $keyring ]] || die "$keyring is missing: this needs Debian's source packages, or other entries in WORKSPACE"
 
-# The archive that most of this machine's package lists come from.
-uri=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | sort | uniq -c | sort -rn |
+# The archive that this machine's apt takes most from. Needs no package list, so it works before any `apt-get update`.
+uri=$(apt-get update --print-uris 2> /dev/null | sed -n "s|^'\([^']*\)/dists/.*|\1|p" | sort | uniq -c | sort -rn |
 	awk '/debian/ && !/security/ { print $2; exit }')
 [[ -n $uri ]] || die "apt on this machine has no Debian archive (see /etc/apt/sources.list)"
 
