@@ -5,28 +5,28 @@
 // compound pages, no zero page, no copy on write, no swap), and all of it belongs to one struct kernel. Pages of the process's own
 // memory (core/mm/host.cc) have pfns above the RAM.
 //
-// Lock order: mm->mmap_lock, then mm->page_table_lock, then mm_state::lock (the page allocator). None of the three is held
-// while user memory is copied.
+// Lock order: mmap_lock, then the lock of the page tables, then that of the page allocator. None is held while user memory is copied.
 #pragma once
 
 #include <atomic>
 
+#include "core/linux/atomic.h"
+#include "core/linux/capability.h"
 #include "core/linux/kernel.h"
 #include "core/linux/mm_types.h"
-#include "core/linux/sched.h"
+#include "core/linux/rwsem.h"
 #include "core/linux/types.h"
 
 struct file;
 struct mm_state;
-struct vm_area_struct;
 
 // ---- physical memory ----
 
-// The physical address map of the machine. RAM starts where no small number looks like an address in it; MMIO windows
-// (mmio.h) lie anywhere else; pages of the host process have pfns from HOST_PFN_BASE.
+// The physical address map of the machine. RAM starts where no small number looks like an address in it; MMIO regions
+// (core/linux/io.h) lie anywhere else below 2^48; the page of the host process at address A has the physical address 2^48 + A.
 #define RAM_PHYS_BASE 0x80000000UL
 #define RAM_PFN_BASE (RAM_PHYS_BASE >> PAGE_SHIFT)
-#define HOST_PFN_BASE 0x100000000UL
+#define HOST_PFN_BASE (1UL << (48 - PAGE_SHIFT))
 
 enum page_flags : u32 {
 	PG_dirty = 1u << 0,		// written through a pin that was released dirty
@@ -43,7 +43,7 @@ struct page {
 	unsigned long pfn = 0;
 	void *vaddr = nullptr;
 	struct mm_state *state = nullptr;
-	struct page *next = nullptr;		// of the free host pages, or of a hash bucket
+	struct page *next = nullptr;		// of the hash bucket, for a host page
 };
 
 #define GUP_PIN_COUNTING_BIAS 1024
@@ -152,7 +152,25 @@ static inline bool PageDirty(const struct page *page)
 
 // ---- address spaces ----
 
-// struct mm_struct is in core/linux/mm_types.h. References: mm_count keeps the struct, mm_users keeps the mappings.
+struct vm_area_struct;
+struct mm_context;
+
+// What every address space of core/mm is: any struct mm_struct is one. @context is core/mm's own.
+struct sim_mm : mm_struct {
+	std::atomic<int> mm_count{1};
+	std::atomic<int> mm_users{1};
+	struct rw_semaphore mmap_lock{LOCK_CLASS(mm_struct, mmap_lock)};
+	atomic64_t pinned_vm{0};				// pages that drivers hold pinned
+	unsigned long locked_vm __guarded_by(mmap_lock) = 0;	// pages; __account_locked_vm()
+	struct mm_context *context = nullptr;
+};
+
+static inline struct sim_mm *to_sim_mm(struct mm_struct *mm)
+{
+	return static_cast<struct sim_mm *>(mm);
+}
+
+// References: mm_count keeps the struct, mm_users keeps the mappings.
 void mmgrab(struct mm_struct *mm);
 // The last mmdrop() frees the struct.
 void mmdrop(struct mm_struct *mm);
@@ -214,6 +232,29 @@ int access_remote_vm(struct mm_struct *mm, unsigned long addr, void *buf, int le
 
 // ---- locked memory ----
 
+// One user of the machine, whose locked memory is counted over all processes. Compare struct user_struct.
+struct user_struct {
+	u32 uid = 0;
+	std::atomic<long> __count{0};
+	atomic_long_t locked_vm{0};	// pages
+	struct user_struct *next = nullptr;
+};
+
+// The user of @uid, made when it is new; lives as long as the kernel. No reference taken. NULL without memory. Compare alloc_uid().
+struct user_struct *alloc_uid(struct kernel *kernel, u32 uid);
+// Of current's credentials; root when they name none. Compare current_user().
+struct user_struct *current_user();
+// A counted look at it, for the residue: the struct itself stays.
+static inline struct user_struct *get_uid(struct user_struct *u)
+{
+	u->__count.fetch_add(1, std::memory_order_relaxed);
+	return u;
+}
+static inline void free_uid(struct user_struct *u)
+{
+	u->__count.fetch_sub(1, std::memory_order_relaxed);
+}
+
 // Adds to or takes from mm->locked_vm, with the mmap lock held for writing. -ENOMEM beyond @task's RLIMIT_MEMLOCK unless @bypass_rlim. Compare __account_locked_vm().
 int __account_locked_vm(struct mm_struct *mm, unsigned long pages, bool inc, struct task_struct *task, bool bypass_rlim);
 // The same for current, with the lock taken here and CAP_IPC_LOCK looked at. Compare account_locked_vm().
@@ -225,9 +266,9 @@ struct mm_options {
 	size_t ram_bytes = 256UL << 20;	// of RAM. Reserved at once, backed by the host when touched
 	bool shared_ram = false;	// RAM is a memfd of the host, so that other mappings of it can be made (host_mm, clients)
 };
-// Gives a kernel its memory, kernel->mm. -ENOMEM. Before the first page, and once.
-int mm_init(struct kernel *kernel, const struct mm_options &opts);
-// Takes it back. WARNs about pages and pins that are left.
+// Gives a kernel its memory. -ENOMEM. Before the first page, and once.
+[[nodiscard]] int mm_init(struct kernel *kernel, const struct mm_options &opts);
+// Takes it back, with a task of the kernel current. WARNs about pages, pins and address spaces that are left.
 void mm_exit(struct kernel *kernel);
 
 // What is alive. After every file is closed and every mapping is gone all of it is 0 (but for pages that a driver holds).
@@ -236,7 +277,8 @@ struct mm_residue {
 	unsigned long pins;		// taken and not given back
 	unsigned long vmas;
 	unsigned long mms;		// struct mm_struct
-	unsigned long locked_vm;	// pages, of the mms that live. Users' counts are in struct user_struct
-	unsigned long pinned_vm;
+	long locked_vm;			// pages, of the mms that live and of the users
+	long pinned_vm;
+	long users;			// references to struct user_struct
 };
 struct mm_residue mm_get_residue(const struct kernel *kernel);
