@@ -6,7 +6,7 @@
  * Mirrors include/linux/iommu.h and drivers/iommu/iommu-priv.h of Linux 7.2, with struct iommu_ops of v6.15 plus the vCMDQ
  * series beside it (viommu_alloc). It differs in these points: there is no DMA API and no SVA, hence one kind of domain cookie;
  * a device joins through iommu_probe_device(dev, iommu) since there are no busses; ops return result<T *> where the kernel's
- * return ERR_PTR; domains and groups are counted in the kernel instance so that a leak shows.
+ * return ERR_PTR; group ids are given out by the kernel instance.
  */
 #pragma once
 
@@ -124,9 +124,9 @@ struct iommu_iotlb_gather {
 };
 
 struct iommu_dirty_ops {
-	int (*set_dirty_tracking)(struct iommu_domain *domain, bool enabled);
+	int (*set_dirty_tracking)(struct iommu_domain *domain, bool enabled) = nullptr;
 	int (*read_and_clear_dirty)(struct iommu_domain *domain, unsigned long iova, size_t size,
-				    unsigned long flags, struct iommu_dirty_bitmap *dirty);
+				    unsigned long flags, struct iommu_dirty_bitmap *dirty) = nullptr;
 };
 
 /* Data of a driver's own type that came with a command; uptr is the command's field, unchecked. */
@@ -200,33 +200,33 @@ int __iommu_copy_struct_to_user(const struct iommu_user_data *dst_data, const vo
  *	object goes without ops->destroy, so it undoes what it did.
  */
 struct iommu_ops {
-	bool (*capable)(struct device *dev, enum iommu_cap cap);
-	result<void *> (*hw_info)(struct device *dev, u32 *length, enum iommu_hw_info_type *type);
+	bool (*capable)(struct device *dev, enum iommu_cap cap) = nullptr;
+	result<void *> (*hw_info)(struct device *dev, u32 *length, enum iommu_hw_info_type *type) = nullptr;
 
 	result<struct iommu_domain *> (*domain_alloc_paging_flags)(struct device *dev, u32 flags,
-								   const struct iommu_user_data *user_data);
-	result<struct iommu_domain *> (*domain_alloc_paging)(struct device *dev);
+								   const struct iommu_user_data *user_data) = nullptr;
+	result<struct iommu_domain *> (*domain_alloc_paging)(struct device *dev) = nullptr;
 	result<struct iommu_domain *> (*domain_alloc_nested)(struct device *dev, struct iommu_domain *parent,
 							     u32 flags,
-							     const struct iommu_user_data *user_data);
+							     const struct iommu_user_data *user_data) = nullptr;
 
-	result<struct iommu_device *> (*probe_device)(struct device *dev);
-	void (*release_device)(struct device *dev);
-	result<struct iommu_group *> (*device_group)(struct device *dev);
-	void (*get_resv_regions)(struct device *dev, struct list_head *list);
+	result<struct iommu_device *> (*probe_device)(struct device *dev) = nullptr;
+	void (*release_device)(struct device *dev) = nullptr;
+	result<struct iommu_group *> (*device_group)(struct device *dev) = nullptr;
+	void (*get_resv_regions)(struct device *dev, struct list_head *list) = nullptr;
 
 	result<struct iommufd_viommu *> (*viommu_alloc)(struct device *dev, struct iommu_domain *parent_domain,
 							struct iommufd_ctx *ictx, unsigned int viommu_type,
-							const struct iommu_user_data *user_data);
-	const struct iommufd_struct *(*get_viommu_struct)(struct device *dev, enum iommu_viommu_type viommu_type);
+							const struct iommu_user_data *user_data) = nullptr;
+	const struct iommufd_struct *(*get_viommu_struct)(struct device *dev, enum iommu_viommu_type viommu_type) = nullptr;
 	int (*viommu_init)(struct iommufd_viommu *viommu, struct iommu_domain *parent_domain,
-			   const struct iommu_user_data *user_data);
+			   const struct iommu_user_data *user_data) = nullptr;
 
-	const struct iommu_domain_ops *default_domain_ops;
-	struct iommu_domain *identity_domain;	/* always there, cannot fail to attach */
-	struct iommu_domain *blocked_domain;	/* the same */
-	struct iommu_domain *default_domain;
-	bool user_pasid_table;
+	const struct iommu_domain_ops *default_domain_ops = nullptr;
+	struct iommu_domain *identity_domain = nullptr;	/* always there, cannot fail to attach */
+	struct iommu_domain *blocked_domain = nullptr;	/* the same */
+	struct iommu_domain *default_domain = nullptr;
+	bool user_pasid_table = false;
 };
 
 /*
@@ -240,23 +240,23 @@ struct iommu_ops {
  * @free: gives the memory back.
  */
 struct iommu_domain_ops {
-	int (*attach_dev)(struct iommu_domain *domain, struct device *dev, struct iommu_domain *old);
+	int (*attach_dev)(struct iommu_domain *domain, struct device *dev, struct iommu_domain *old) = nullptr;
 	int (*set_dev_pasid)(struct iommu_domain *domain, struct device *dev, ioasid_t pasid,
-			     struct iommu_domain *old);
+			     struct iommu_domain *old) = nullptr;
 
 	int (*map_pages)(struct iommu_domain *domain, unsigned long iova, phys_addr_t paddr, size_t pgsize,
-			 size_t pgcount, int prot, gfp_t gfp, size_t *mapped);
+			 size_t pgcount, int prot, gfp_t gfp, size_t *mapped) = nullptr;
 	size_t (*unmap_pages)(struct iommu_domain *domain, unsigned long iova, size_t pgsize, size_t pgcount,
-			      struct iommu_iotlb_gather *iotlb_gather);
+			      struct iommu_iotlb_gather *iotlb_gather) = nullptr;
 
-	void (*flush_iotlb_all)(struct iommu_domain *domain);
-	int (*iotlb_sync_map)(struct iommu_domain *domain, unsigned long iova, size_t size);
-	void (*iotlb_sync)(struct iommu_domain *domain, struct iommu_iotlb_gather *iotlb_gather);
-	int (*cache_invalidate_user)(struct iommu_domain *domain, struct iommu_user_data_array *array);
+	void (*flush_iotlb_all)(struct iommu_domain *domain) = nullptr;
+	int (*iotlb_sync_map)(struct iommu_domain *domain, unsigned long iova, size_t size) = nullptr;
+	void (*iotlb_sync)(struct iommu_domain *domain, struct iommu_iotlb_gather *iotlb_gather) = nullptr;
+	int (*cache_invalidate_user)(struct iommu_domain *domain, struct iommu_user_data_array *array) = nullptr;
 
-	phys_addr_t (*iova_to_phys)(struct iommu_domain *domain, dma_addr_t iova);
-	bool (*enforce_cache_coherency)(struct iommu_domain *domain);
-	void (*free)(struct iommu_domain *domain);
+	phys_addr_t (*iova_to_phys)(struct iommu_domain *domain, dma_addr_t iova) = nullptr;
+	bool (*enforce_cache_coherency)(struct iommu_domain *domain) = nullptr;
+	void (*free)(struct iommu_domain *domain) = nullptr;
 };
 
 /* One IOMMU in the machine. A driver's instance derives from it. */
@@ -339,8 +339,6 @@ void iommu_device_release_dma_owner(struct device *dev);
 /* Domains. */
 result<struct iommu_domain *> iommu_paging_domain_alloc(struct device *dev);
 void iommu_domain_free(struct iommu_domain *domain);
-/* Counts a domain that iommufd took from a driver's op directly; iommu_domain_free() counts it off. */
-void iommu_domain_account(struct iommu_domain *domain);
 
 /*
  * All sizes in bytes, multiples of the smallest page size. iommu_map(): 0; -EINVAL: alignment or an overlap; -ENOMEM;

@@ -17,6 +17,7 @@
 #include <utility>
 
 #include "core/iommu/iommu.h"
+#include "core/linux/bug.h"
 #include "core/linux/err.h"
 #include "core/linux/refcount.h"
 #include "core/linux/rwsem.h"
@@ -201,9 +202,9 @@ bool iommufd_ctx_has_group(struct iommufd_ctx *ictx, struct iommu_group *group);
 /* Kernel users of an address space. */
 
 struct iommufd_access_ops {
-	bool needs_pin_pages;
+	bool needs_pin_pages = false;
 	/* Unpin everything in the range before returning. Called without locks; not for internal accesses. */
-	void (*unmap)(void *data, unsigned long iova, unsigned long length);
+	void (*unmap)(void *data, unsigned long iova, unsigned long length) = nullptr;
 };
 
 enum {
@@ -265,6 +266,7 @@ struct iommufd_viommu : iommufd_object {
 /* One device as the guest of a vIOMMU knows it. */
 struct iommufd_vdevice : iommufd_object {
 	static constexpr enum iommufd_object_type obj_type = IOMMUFD_OBJ_VDEVICE;
+	static constexpr bool has_abort = true;	/* under its device's group lock */
 
 	users_ref<struct iommufd_viommu> viommu;
 	struct iommufd_device *idev = nullptr;	/* a wait_cnt reference; NULL where a vDEVICE lives apart from its device */
@@ -320,23 +322,23 @@ struct iommufd_hw_queue : iommufd_object {
  * @hw_queue_init_phys: base_addr_pa is where the guest's queue really is. May set hw_queue->destroy.
  */
 struct iommufd_viommu_ops {
-	void (*destroy)(struct iommufd_viommu *viommu);
+	void (*destroy)(struct iommufd_viommu *viommu) = nullptr;
 	result<struct iommu_domain *> (*alloc_domain_nested)(struct iommufd_viommu *viommu, u32 flags,
-							     const struct iommu_user_data *user_data);
-	int (*cache_invalidate)(struct iommufd_viommu *viommu, struct iommu_user_data_array *array);
+							     const struct iommu_user_data *user_data) = nullptr;
+	int (*cache_invalidate)(struct iommufd_viommu *viommu, struct iommu_user_data_array *array) = nullptr;
 
 	result<struct iommufd_vdevice *> (*vdevice_alloc)(struct iommufd_viommu *viommu, struct device *dev,
-							  u64 virt_id);
-	void (*vdevice_destroy)(struct iommufd_vdevice *vdev);
+							  u64 virt_id) = nullptr;
+	void (*vdevice_destroy)(struct iommufd_vdevice *vdev) = nullptr;
 	result<struct iommufd_vcmdq *> (*vcmdq_alloc)(struct iommufd_viommu *viommu, unsigned int type, u32 index,
-						      dma_addr_t addr, size_t length);
-	void (*vcmdq_destroy)(struct iommufd_vcmdq *vcmdq);
+						      dma_addr_t addr, size_t length) = nullptr;
+	void (*vcmdq_destroy)(struct iommufd_vcmdq *vcmdq) = nullptr;
 
-	const struct iommufd_struct *vdevice_struct;
-	int (*vdevice_init)(struct iommufd_vdevice *vdev);
+	const struct iommufd_struct *vdevice_struct = nullptr;
+	int (*vdevice_init)(struct iommufd_vdevice *vdev) = nullptr;
 	const struct iommufd_struct *(*get_hw_queue_struct)(struct iommufd_viommu *viommu,
-							    enum iommu_hw_queue_type queue_type);
-	int (*hw_queue_init_phys)(struct iommufd_hw_queue *hw_queue, u32 index, phys_addr_t base_addr_pa);
+							    enum iommu_hw_queue_type queue_type) = nullptr;
+	int (*hw_queue_init_phys)(struct iommufd_hw_queue *hw_queue, u32 index, phys_addr_t base_addr_pa) = nullptr;
 };
 
 /* Use the typed helpers below. */

@@ -440,16 +440,16 @@ void iommufd_selftest_destroy(struct iommufd_object *obj);
  * selftest driver.
  */
 struct iommufd_test_ops {
-	int (*ioctl)(struct iommufd_ucmd *ucmd);		/* IOMMU_TEST_CMD */
-	void (*destroy)(struct iommufd_object *obj);		/* of IOMMUFD_OBJ_SELFTEST */
-	bool (*is_mock_dev)(struct device *dev);
+	int (*ioctl)(struct iommufd_ucmd *ucmd) = nullptr;		/* IOMMU_TEST_CMD */
+	void (*destroy)(struct iommufd_object *obj) = nullptr;		/* of IOMMUFD_OBJ_SELFTEST */
+	bool (*is_mock_dev)(struct device *dev) = nullptr;
 	/* a syzkaller aid: turns an area's number into its IOVA */
-	void (*syz_conv_iova_id)(struct iommufd_ucmd *ucmd, unsigned int ioas_id, u64 *iova, u32 *flags);
+	void (*syz_conv_iova_id)(struct iommufd_ucmd *ucmd, unsigned int ioas_id, u64 *iova, u32 *flags) = nullptr;
 	size_t memory_limit;					/* bytes for a batch of pages; 0: as production */
 };
 
 /* The ops of the current kernel, or NULL. */
-struct iommufd_test_ops *iommufd_test_hooks(void);
+const struct iommufd_test_ops *iommufd_test_hooks(void);
 /* True: the caller fails, by injection. */
 bool iommufd_should_fail(void);
 bool iommufd_selftest_is_mock_dev(struct device *dev);

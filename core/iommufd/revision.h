@@ -30,6 +30,9 @@ struct iommufd_ioctl_table {
 	struct iommufd_ioctl_op ops[IOMMUFD_IOCTL_NR];
 };
 
+/* Bytes of the largest command. A table with a larger one does not compile. */
+#define IOMMUFD_UCMD_BUFFER_SIZE 64
+
 struct iommufd_revision {
 	const char *name;
 	const struct iommufd_ioctl_table *ioctls;

@@ -1,0 +1,636 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * iommufd: the object table, the file, and the way of an ioctl from the file to its handler.
+ *
+ * Mirrors drivers/iommu/iommufd/main.c of Linux 7.2, with the mmap policy of the vCMDQ series v2 beside the merged one. It differs
+ * in this: the tables are built at compile time, where a missing or doubled row does not compile; which table a context has is
+ * the choice of its revision (revision.cc); there is no module, no miscdevice and no dma-buf.
+ *
+ * The life of an object. Its id is reserved first, so that all that can fail is done before anybody can see it;
+ * iommufd_object_finalize() publishes it. From then on others may hold it: short references through wait_cnt and users, long
+ * ones through users alone. Destroy needs users to be the table's one, takes the entry out under the table's lock, waits for
+ * short references that are on their way out, and ends it.
+ */
+#include "core/iommufd/iommufd_private.h"
+
+#include "core/linux/bug.h"
+#include "core/linux/fault-inject.h"
+#include "core/linux/file.h"
+#include "core/linux/kernel.h"
+#include "core/linux/printk.h"
+#include "core/linux/sched.h"
+#include "core/mm/vma.h"
+
+#include <climits>
+#include <fcntl.h>
+
+/*
+ * @pre_destroy: the object's short references beyond those of calls are given up; may sleep. @abort: instead of destroy when
+ * the object was never published, under the caller's lock.
+ */
+struct iommufd_object_ops {
+	void (*pre_destroy)(struct iommufd_object *obj) = nullptr;
+	void (*destroy)(struct iommufd_object *obj) = nullptr;
+	void (*abort)(struct iommufd_object *obj) = nullptr;
+};
+
+namespace {
+
+/* What a broken table runs into: consteval cannot call these, and the compiler's message names them. */
+void build_bug_two_rows_for_one_object_type();
+void build_bug_object_type_without_a_row();
+void build_bug_object_type_has_a_row_but_is_named_absent();
+void build_bug_abort_op_and_has_abort_disagree();
+
+struct object_row {
+	enum iommufd_object_type type;
+	bool has_abort;
+	struct iommufd_object_ops ops;
+};
+
+struct object_table {
+	struct iommufd_object_ops ops[IOMMUFD_OBJ_MAX];
+};
+
+template <size_t N, size_t M>
+consteval struct object_table iommufd_object_table(const struct object_row (&rows)[N],
+						   const enum iommufd_object_type (&absent)[M])
+{
+	struct object_table t = {};
+	bool known[IOMMUFD_OBJ_MAX] = {};
+
+	for (const struct object_row &row : rows) {
+		if (known[row.type])
+			build_bug_two_rows_for_one_object_type();
+		if (!row.ops.destroy)
+			build_bug_object_type_without_a_row();
+		if (row.has_abort != (row.ops.abort != nullptr))
+			build_bug_abort_op_and_has_abort_disagree();
+		known[row.type] = true;
+		t.ops[row.type] = row.ops;
+	}
+	for (enum iommufd_object_type type : absent) {
+		if (known[type])
+			build_bug_object_type_has_a_row_but_is_named_absent();
+		known[type] = true;
+	}
+	for (int type = IOMMUFD_OBJ_NONE + 1; type < IOMMUFD_OBJ_MAX; type++)
+		if (!known[type])
+			build_bug_object_type_without_a_row();
+	return t;
+}
+
+} // namespace
+
+#define OBJECT_OP(_struct, ...) object_row{_struct::obj_type, iommufd_has_abort<_struct>, {__VA_ARGS__}}
+
+/* Every type of enum iommufd_object_type has a row, or is named in the second list because nothing can create it. */
+static constexpr struct object_table iommufd_objects = iommufd_object_table(
+	{
+		OBJECT_OP(iommufd_access, .destroy = iommufd_access_destroy_object),
+		OBJECT_OP(iommufd_device, .pre_destroy = iommufd_device_pre_destroy,
+			  .destroy = iommufd_device_destroy),
+		OBJECT_OP(iommufd_hw_queue, .destroy = iommufd_hw_queue_destroy),
+		OBJECT_OP(iommufd_hwpt_paging, .destroy = iommufd_hwpt_paging_destroy,
+			  .abort = iommufd_hwpt_paging_abort),
+		OBJECT_OP(iommufd_hwpt_nested, .destroy = iommufd_hwpt_nested_destroy,
+			  .abort = iommufd_hwpt_nested_abort),
+		OBJECT_OP(iommufd_ioas, .destroy = iommufd_ioas_destroy),
+		object_row{IOMMUFD_OBJ_SELFTEST, false, {.destroy = iommufd_selftest_destroy}},
+		OBJECT_OP(iommufd_vcmdq, .destroy = iommufd_vcmdq_destroy),
+		OBJECT_OP(iommufd_vdevice, .destroy = iommufd_vdevice_destroy,
+			  .abort = iommufd_vdevice_abort),
+		OBJECT_OP(iommufd_viommu, .destroy = iommufd_viommu_destroy),
+	},
+	{
+		IOMMUFD_OBJ_FAULT,
+		IOMMUFD_OBJ_VEVENTQ,
+	});
+
+static inline const struct iommufd_object_ops *iommufd_ops(const struct iommufd_object *obj)
+{
+	return &iommufd_objects.ops[obj->type];
+}
+
+/* Ends the C++ object and frees its memory: the kernel's kfree(obj). */
+static void iommufd_object_free(struct iommufd_object *obj)
+{
+	obj->st->destruct(obj);
+	kfree(obj);
+}
+
+result<struct iommufd_object *> _iommufd_object_alloc(struct iommufd_ctx *ictx, const struct iommufd_struct *st)
+{
+	struct iommufd_object *obj;
+	void *mem;
+	int rc;
+
+	mem = kzalloc(st->size, GFP_KERNEL_ACCOUNT);
+	if (!mem)
+		return -ENOMEM;
+	st->construct(mem);
+	obj = static_cast<struct iommufd_object *>(mem);
+	obj->st = st;
+	obj->type = st->type;
+	/* the table's own one, until the entry is taken out */
+	refcount_set(&obj->wait_cnt, 1);
+	refcount_set(&obj->users, 1);
+
+	/*
+	 * Only the id: an object that others can find cannot be taken back reliably, so all that may fail comes before
+	 * iommufd_object_finalize().
+	 */
+	rc = xa_alloc(&ictx->objects, &obj->id, XA_ZERO_ENTRY, xa_limit_31b, GFP_KERNEL_ACCOUNT);
+	if (rc) {
+		iommufd_object_free(obj);
+		return rc;
+	}
+	return obj;
+}
+
+result<struct iommufd_object *> _iommufd_object_alloc_ucmd(struct iommufd_ucmd *ucmd, const struct iommufd_struct *st)
+{
+	/* a handler makes one object */
+	if (WARN_ON(ucmd->new_obj))
+		return -EBUSY;
+
+	auto new_obj = _iommufd_object_alloc(ucmd->ictx, st);
+
+	if (new_obj)
+		ucmd->new_obj = *new_obj;
+	return new_obj;
+}
+
+/* Publishes the object: from now on its creator has no more rights to it than others. */
+void iommufd_object_finalize(struct iommufd_ctx *ictx, struct iommufd_object *obj)
+{
+	void *old;
+
+	xa_lock(&ictx->objects);
+	old = __xa_store_raw(&ictx->objects, obj->id, obj);
+	xa_unlock(&ictx->objects);
+	/* the slot was reserved, so the store cannot fail */
+	WARN_ON(old != XA_ZERO_ENTRY);
+}
+
+/* Undoes _iommufd_object_alloc() of an object that was not published. */
+void iommufd_object_abort(struct iommufd_ctx *ictx, struct iommufd_object *obj)
+{
+	void *old;
+
+	xa_lock(&ictx->objects);
+	old = __xa_store_raw(&ictx->objects, obj->id, nullptr);
+	xa_unlock(&ictx->objects);
+	WARN_ON(old != XA_ZERO_ENTRY);
+
+	if (WARN_ON(!refcount_dec_and_test(&obj->users)))
+		return;
+	iommufd_object_free(obj);
+}
+
+/* The same for one that has been filled so far that its destroy op (or its abort op) is needed. */
+void iommufd_object_abort_and_destroy(struct iommufd_ctx *ictx, struct iommufd_object *obj)
+{
+	const struct iommufd_object_ops *ops = iommufd_ops(obj);
+
+	if (ops->abort)
+		ops->abort(obj);
+	else
+		ops->destroy(obj);
+	iommufd_object_abort(ictx, obj);
+}
+
+result<struct iommufd_object *> iommufd_get_object(struct iommufd_ctx *ictx, u32 id, enum iommufd_object_type type)
+{
+	struct iommufd_object *obj;
+
+	if (iommufd_should_fail())
+		return -ENOENT;
+
+	xa_lock(&ictx->objects);
+	obj = static_cast<struct iommufd_object *>(xa_load(&ictx->objects, id));
+	if (!obj || (type != IOMMUFD_OBJ_ANY && obj->type != type) || !iommufd_lock_obj(obj))
+		obj = nullptr;
+	xa_unlock(&ictx->objects);
+	if (!obj)
+		return -ENOENT;
+	return obj;
+}
+
+void iommufd_put_object(struct iommufd_ctx *ictx, struct iommufd_object *obj)
+{
+	/* in this order: who waits for wait_cnt must not find a user that is a short reference's */
+	refcount_dec(&obj->users);
+	if (refcount_dec_and_test(&obj->wait_cnt))
+		wake_up_interruptible_all(&ictx->destroy_wait);
+}
+
+/*
+ * Raises users of an object of which the caller only has the pointer, kept alive by a lock of the caller's. -EBUSY: it has left
+ * the table already, and its destruction is under way.
+ */
+int iommufd_try_inc_users(struct iommufd_ctx *ictx, struct iommufd_object *obj)
+{
+	void *cur;
+
+	xa_lock(&ictx->objects);
+	cur = xa_load(&ictx->objects, obj->id);
+	if (cur == obj)
+		refcount_inc(&obj->users);
+	xa_unlock(&ictx->objects);
+	return cur == obj ? 0 : -EBUSY;
+}
+
+/* Drops the table's part of wait_cnt and waits until no short reference is left. */
+static int iommufd_object_dec_wait(struct iommufd_ctx *ictx, struct iommufd_object *to_destroy)
+{
+	if (refcount_dec_and_test(&to_destroy->wait_cnt))
+		return 0;
+
+	if (iommufd_ops(to_destroy)->pre_destroy)
+		iommufd_ops(to_destroy)->pre_destroy(to_destroy);
+
+	if (wait_event_timeout(ictx->destroy_wait, refcount_read(&to_destroy->wait_cnt) == 0, msecs_to_jiffies(60000)))
+		return 0;
+
+	pr_crit("Time out waiting for iommufd object to become free\n");
+	refcount_inc(&to_destroy->wait_cnt);
+	return -EBUSY;
+}
+
+/*
+ * Takes the object out of the table and ends it, if nobody but the table uses it. With to_destroy the caller has a user of it,
+ * which is put in any case; otherwise the object is what the id names. 0; -ENOENT: no such id, or a tombstone; -EBUSY: in use.
+ */
+int iommufd_object_remove(struct iommufd_ctx *ictx, struct iommufd_object *to_destroy, u32 id, unsigned int flags)
+{
+	struct iommufd_object *obj;
+	bool zerod_wait_cnt = false;
+	void *entry;
+	int ret;
+
+	/*
+	 * Whoever destroys an object of its own, which a call may be using right now, waits before it looks at users, so that
+	 * such a call cannot make it fail.
+	 */
+	if (flags & REMOVE_WAIT) {
+		ret = iommufd_object_dec_wait(ictx, to_destroy);
+		if (ret) {
+			/* a bug: the object stays until close */
+			refcount_dec(&to_destroy->users);
+			return ret;
+		}
+		zerod_wait_cnt = true;
+	}
+
+	xa_lock(&ictx->objects);
+	entry = xa_load_raw(&ictx->objects, id);
+	obj = entry == XA_ZERO_ENTRY ? nullptr : static_cast<struct iommufd_object *>(entry);
+	if (to_destroy) {
+		/* under the lock: nobody can look the object up between this and the test below */
+		refcount_dec(&to_destroy->users);
+		if (WARN_ON(obj != to_destroy)) {
+			ret = -ENOENT;
+			goto err_xa;
+		}
+	} else if (!obj) {
+		ret = -ENOENT;
+		goto err_xa;
+	}
+
+	if (!refcount_dec_if_one(&obj->users)) {
+		ret = -EBUSY;
+		goto err_xa;
+	}
+
+	__xa_store_raw(&ictx->objects, id, flags & REMOVE_OBJ_TOMBSTONE ? XA_ZERO_ENTRY : nullptr);
+	if (ictx->vfio_ioas == obj)
+		ictx->vfio_ioas = nullptr;
+	xa_unlock(&ictx->objects);
+
+	/* users is zero: what is left of wait_cnt is an iommufd_put_object() between its two steps */
+	if (!zerod_wait_cnt) {
+		ret = iommufd_object_dec_wait(ictx, obj);
+		if (WARN_ON(ret))
+			return ret;
+	}
+
+	iommufd_ops(obj)->destroy(obj);
+	iommufd_object_free(obj);
+	return 0;
+
+err_xa:
+	/* the table's part comes back */
+	if (zerod_wait_cnt)
+		refcount_set(&to_destroy->wait_cnt, 1);
+	xa_unlock(&ictx->objects);
+	return ret;
+}
+
+int iommufd_destroy(struct iommufd_ucmd *ucmd)
+{
+	auto *cmd = static_cast<struct iommu_destroy *>(ucmd->cmd);
+
+	return iommufd_object_remove(ucmd->ictx, nullptr, cmd->id, 0);
+}
+
+static int iommufd_fops_release(struct file *filp)
+{
+	auto *ictx = static_cast<struct iommufd_ctx *>(filp->private_data);
+	struct iommufd_sw_msi_map *next;
+	struct iommufd_sw_msi_map *cur;
+
+	/*
+	 * Users form a graph without cycles: whatever has only the table's user is a leaf and can go, which makes leaves of
+	 * others. A round that ends nothing means that a count is wrong.
+	 */
+	while (true) {
+		unsigned int destroyed = 0;
+		struct iommufd_object *obj;
+		unsigned long index;
+		bool empty = true;
+
+		xa_for_each(&ictx->objects, index, obj) {
+			empty = false;
+			if (!refcount_dec_if_one(&obj->users))
+				continue;
+
+			destroyed++;
+			xa_erase(&ictx->objects, index);
+			iommufd_ops(obj)->destroy(obj);
+			iommufd_object_free(obj);
+		}
+
+		/* tombstones do not show here */
+		if (empty)
+			break;
+		if (WARN_ON(!destroyed))
+			break;
+	}
+	xa_destroy(&ictx->objects);
+
+	WARN_ON(!xa_empty(&ictx->groups));
+	WARN_ON(!mtree_empty(&ictx->mt_mmap));
+
+	mutex_lock(&ictx->sw_msi_lock);
+	list_for_each_entry_safe(cur, next, &ictx->sw_msi_list, sw_msi_item)
+		kfree_obj(cur);
+	INIT_LIST_HEAD(&ictx->sw_msi_list);
+	mutex_unlock(&ictx->sw_msi_lock);
+
+	kfree_obj(ictx);
+	return 0;
+}
+
+int iommufd_option(struct iommufd_ucmd *ucmd)
+{
+	auto *cmd = static_cast<struct iommu_option *>(ucmd->cmd);
+	int rc;
+
+	if (cmd->__reserved)
+		return -EOPNOTSUPP;
+
+	switch (cmd->option_id) {
+	case IOMMU_OPTION_RLIMIT_MODE:
+		rc = iommufd_option_rlimit_mode(cmd, ucmd->ictx);
+		break;
+	case IOMMU_OPTION_HUGE_PAGES:
+		rc = iommufd_ioas_option(ucmd);
+		break;
+	default:
+		return -EOPNOTSUPP;
+	}
+	if (rc)
+		return rc;
+	/* the value alone, whatever size the caller's struct has */
+	return ucmd->ubuffer.as<struct iommu_option>().field<&iommu_option::val64>().copy_to_user(cmd->val64);
+}
+
+static long iommufd_fops_ioctl(struct file *filp, unsigned int cmd, unsigned long arg)
+{
+	auto *ictx = static_cast<struct iommufd_ctx *>(filp->private_data);
+	alignas(u64) u8 buf[IOMMUFD_UCMD_BUFFER_SIZE];
+	const struct iommufd_ioctl_op *op;
+	struct iommufd_ucmd ucmd;
+	unsigned int nr;
+	int ret;
+
+	nr = _IOC_NR(cmd);
+	if (nr < IOMMUFD_CMD_BASE || nr - IOMMUFD_CMD_BASE >= ARRAY_SIZE(ictx->rev->ioctls->ops))
+		return iommufd_vfio_ioctl(ictx, cmd, arg);
+
+	ucmd.ictx = ictx;
+	ucmd.ubuffer = user_inout<void>(arg);
+	ret = user_in<u32>(arg).copy_from_user(&ucmd.user_size);
+	if (ret)
+		return ret;
+
+	op = &ictx->rev->ioctls->ops[nr - IOMMUFD_CMD_BASE];
+	if (!op->execute || op->ioctl_num != cmd)
+		return -ENOIOCTLCMD;
+	if (ucmd.user_size < op->min_size)
+		return -EINVAL;
+
+	ucmd.cmd = buf;
+	ret = copy_struct_from_user(ucmd.cmd, op->size, user_in<void>(arg), ucmd.user_size);
+	if (ret)
+		return ret;
+	ret = op->execute(&ucmd);
+
+	if (ucmd.new_obj) {
+		if (ret)
+			iommufd_object_abort_and_destroy(ictx, ucmd.new_obj);
+		else
+			iommufd_object_finalize(ictx, ucmd.new_obj);
+	}
+	return ret;
+}
+
+/* VFIO's container ioctls have no implementation here: their numbers are unknown commands. */
+int iommufd_vfio_ioctl(struct iommufd_ctx *, unsigned int, unsigned long)
+{
+	return -ENOIOCTLCMD;
+}
+
+static void iommufd_fops_vma_open(struct vm_area_struct *vma)
+{
+	auto *immap = static_cast<struct iommufd_mmap *>(vma->vm_private_data);
+
+	refcount_inc(&immap->owner->users);
+	refcount_inc(&immap->vmas);
+}
+
+static void iommufd_fops_vma_close(struct vm_area_struct *vma)
+{
+	auto *immap = static_cast<struct iommufd_mmap *>(vma->vm_private_data);
+
+	/* the owner's user goes last: it keeps the region */
+	struct iommufd_object *owner = immap->owner;
+
+	refcount_dec(&immap->vmas);
+	refcount_dec(&owner->users);
+}
+
+static const struct vm_operations_struct iommufd_vma_ops = {
+	.open = iommufd_fops_vma_open,
+	.close = iommufd_fops_vma_close,
+	.may_split = nullptr,
+};
+
+/*
+ * Maps a region that a driver has registered, at the offset that the driver has told the user. -EINVAL: a length that is not
+ * whole pages, or a private mapping; -EPERM: executable; -ENXIO: no region starts there, its owner is being destroyed, or the
+ * length is not what the revision allows.
+ */
+static int iommufd_fops_mmap(struct file *filp, struct vm_area_struct *vma)
+{
+	auto *ictx = static_cast<struct iommufd_ctx *>(filp->private_data);
+	size_t length = vma->vm_end - vma->vm_start;
+	struct iommufd_mmap *immap;
+	int rc;
+
+	if (!PAGE_ALIGNED(length))
+		return -EINVAL;
+	if (!(vma->vm_flags & VM_SHARED))
+		return -EINVAL;
+	if (vma->vm_flags & VM_EXEC)
+		return -EPERM;
+	/* an offset that cannot be counted in bytes */
+	if (vma->vm_pgoff > ULONG_MAX >> PAGE_SHIFT)
+		return -ENXIO;
+
+	mtree_lock(&ictx->mt_mmap);
+	immap = static_cast<struct iommufd_mmap *>(mtree_load(&ictx->mt_mmap, vma->vm_pgoff << PAGE_SHIFT));
+	/* the entry goes under this lock before its owner does */
+	if (!immap || !refcount_inc_not_zero(&immap->owner->users)) {
+		mtree_unlock(&ictx->mt_mmap);
+		return -ENXIO;
+	}
+	mtree_unlock(&ictx->mt_mmap);
+
+	/* any offset inside a region finds it: only its start is one */
+	if (vma->vm_pgoff != immap->vm_pgoff ||
+	    (ictx->rev->mmap_exact ? length != immap->length : length > immap->length)) {
+		rc = -ENXIO;
+		goto err_refcount;
+	}
+
+	vma->vm_pgoff = 0;
+	vma->vm_private_data = immap;
+	vma->vm_ops = &iommufd_vma_ops;
+	vma->vm_page_prot = pgprot_noncached(vma->vm_page_prot);
+
+	rc = io_remap_pfn_range(vma, vma->vm_start, immap->mmio_addr >> PAGE_SHIFT, length, vma->vm_page_prot);
+	if (rc)
+		goto err_refcount;
+	refcount_inc(&immap->vmas);
+	return 0;
+
+err_refcount:
+	/* nobody but this call may undo the reference */
+	vma->vm_ops = nullptr;
+	vma->vm_private_data = nullptr;
+	refcount_dec(&immap->owner->users);
+	return rc;
+}
+
+static const struct file_operations iommufd_fops = {
+	.release = iommufd_fops_release,
+	.unlocked_ioctl = iommufd_fops_ioctl,
+	.mmap = iommufd_fops_mmap,
+};
+
+result<struct file *> iommufd_file_open(const struct iommufd_revision *rev, bool vfio)
+{
+	auto *ictx = kzalloc_obj<struct iommufd_ctx>();
+
+	if (!ictx)
+		return -ENOMEM;
+	ictx->rev = rev;
+	/* VFIO charged the process, so its old name still does */
+	if (vfio)
+		ictx->account_mode = IOPT_PAGES_ACCOUNT_MM;
+
+	auto filp = anon_inode_getfile("[iommufd]", &iommufd_fops, ictx, O_RDWR);
+
+	if (!filp) {
+		kfree_obj(ictx);
+		return filp.error();
+	}
+	ictx->file = *filp;
+	return *filp;
+}
+
+void iommufd_ctx_get(struct iommufd_ctx *ictx)
+{
+	get_file(ictx->file);
+}
+
+void iommufd_ctx_put(struct iommufd_ctx *ictx)
+{
+	fput(ictx->file);
+}
+
+result<struct iommufd_ctx *> iommufd_ctx_from_file(struct file *file)
+{
+	struct iommufd_ctx *ictx;
+
+	if (file->f_op != &iommufd_fops)
+		return -EBADFD;
+	ictx = static_cast<struct iommufd_ctx *>(file->private_data);
+	iommufd_ctx_get(ictx);
+	return ictx;
+}
+
+result<struct iommufd_ctx *> iommufd_ctx_from_fd(int fd)
+{
+	struct file *file = fget(fd);
+
+	if (!file)
+		return -EBADF;
+	if (file->f_op != &iommufd_fops) {
+		fput(file);
+		return -EBADFD;
+	}
+	/* the file's reference is the context's */
+	return static_cast<struct iommufd_ctx *>(file->private_data);
+}
+
+/* ---- the selftest's hooks ---- */
+
+const struct iommufd_test_ops *iommufd_test_hooks(void)
+{
+	return current->kernel->iommufd_test;
+}
+
+int iommufd_test(struct iommufd_ucmd *ucmd)
+{
+	const struct iommufd_test_ops *ops = iommufd_test_hooks();
+
+	return ops ? ops->ioctl(ucmd) : -ENOTTY;
+}
+
+void iommufd_selftest_destroy(struct iommufd_object *obj)
+{
+	iommufd_test_hooks()->destroy(obj);
+}
+
+bool iommufd_should_fail(void)
+{
+	return should_fail(FAULT_IOMMUFD);
+}
+
+bool iommufd_selftest_is_mock_dev(struct device *dev)
+{
+	const struct iommufd_test_ops *ops = iommufd_test_hooks();
+
+	return ops && ops->is_mock_dev(dev);
+}
+
+void iommufd_test_syz_conv_iova_id(struct iommufd_ucmd *ucmd, unsigned int ioas_id, u64 *iova, u32 *flags)
+{
+	const struct iommufd_test_ops *ops = iommufd_test_hooks();
+
+	if (ops && ops->syz_conv_iova_id)
+		ops->syz_conv_iova_id(ucmd, ioas_id, iova, flags);
+}
