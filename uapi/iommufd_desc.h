@@ -21,8 +21,8 @@ enum class desc_kind : uint8_t {
 	ID_IN,		/* an object id that must exist, of type `object` */
 	ID_OUT,		/* an object id that the kernel returns */
 	ID_INOUT,	/* in: an id or a literal; out: an id (MOCK_DOMAIN's id, replace) */
-	FD_IN,		/* a file descriptor */
-	FD_OUT,		/* a file descriptor that the kernel returns */
+	FD_IN,		/* a file descriptor: of an `object` (ACCESS), or a memory file when that is NONE */
+	FD_OUT,		/* a file descriptor that the kernel returns, of an `object` (ACCESS, FAULT, VEVENTQ) */
 	USER_VA,	/* an address of user memory that is only mapped or pinned, not copied */
 	PTR_IN,		/* a user pointer that the kernel reads; `pointee` and `len_field` say what */
 	PTR_OUT,	/* a user pointer that the kernel writes */
@@ -57,6 +57,7 @@ enum class desc_object : uint8_t {
 	VCMDQ,
 	HW_QUEUE,
 	STDEV,		/* a selftest object: the mock device's binding */
+	ACCESS_PAGES,	/* not an object: a number that ACCESS_PAGES gives and DESTROY_ACCESS_PAGES takes, per access */
 	MAX,
 };
 
@@ -88,6 +89,8 @@ struct desc_field {
 	const char *selector_field = nullptr;	/* pointers: the field that chooses among variants */
 	std::span<const desc_variant> variants = {};
 	uint64_t default_value = 0;	/* what a program gets when it does not name the field */
+	const char *alias = nullptr;	/* the other name of the same bytes in the kernel's struct (a union); desc_find_field() takes both */
+	bool returned = false;		/* of a kind that is an input by itself (LEN, COUNT, IOVA_LEN, ...): the kernel writes it back too */
 };
 
 /* A struct that a pointer of a command points to, or the command itself. Fields are in offset order and cover every byte. */
@@ -112,6 +115,7 @@ struct desc_ioctl {
 	uint8_t revisions;		/* enum desc_revision: where the command exists */
 	const struct desc_struct *arg;
 	desc_object creates = desc_object::NONE;	/* the object that success leaves behind, that DESTROY takes */
+	bool returns_fd = false;	/* success is a new file descriptor, not 0 */
 };
 
 /* All commands: the ioctls in order of their numbers, then the test ops in order of theirs. */
@@ -123,9 +127,17 @@ const desc_ioctl *iommufd_desc_find(std::string_view name, uint8_t revisions = D
 /* By ioctl number (and op where the command is IOMMU_TEST_CMD); nullptr when there is none. */
 const desc_ioctl *iommufd_desc_find_cmd(uint32_t cmd, uint32_t op, uint8_t revisions);
 
+/* By name or alias; nullptr when there is none. */
 const desc_field *desc_find_field(const desc_struct &s, std::string_view name);
 
-/* The struct that `f` points to in the command image `arg` (of s.size bytes): its pointee, or the variant that its selector chooses. */
+/* By the kernel's tag: any struct of the ABI that a command or a file carries (iommu_iova_range, iommu_hwpt_pgfault, ...). */
+const desc_struct *iommufd_desc_find_struct(std::string_view name);
+
+/*
+ * The struct that `f` points to in the command image `arg` (of s.size bytes): its pointee, or the variant that its selector chooses.
+ * Where several variants have the chosen selector (HWPT_INVALIDATE: a nested table's or a vIOMMU's requests), the one whose size is
+ * in the image's ENTRY_LEN field is taken, else the first. nullptr: raw bytes.
+ */
 const desc_struct *desc_pointee(const desc_struct &s, const desc_field &f, const void *arg);
 
 /* Little helpers for generic code: a field's value in a struct image, zero-extended. */
@@ -134,5 +146,6 @@ void desc_store(const desc_field &f, void *image, uint64_t value);
 bool desc_is_output(desc_kind kind);	/* the kernel writes the field back */
 bool desc_is_input(desc_kind kind);
 bool desc_is_pointer(desc_kind kind);
+bool desc_is_returned(const desc_field &f);	/* desc_is_output(), or an input that comes back */
 /* The short name of an output: short_name, or the field name without out_ and _id. */
 std::string_view desc_output_name(const desc_field &f);
