@@ -1,0 +1,1580 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Mirrors drivers/iommu/iommufd/pages.c as of Linux v7.2.
+ *
+ * Differs: no dma-buf, so a batch has one kind; no folios, since pages are of order 0: file pages come as an
+ * array of pages like user pages; a failed map unmaps the other domains before it unpins; returning pages to an
+ * address space that is gone always succeeds, so that last_npinned never goes stale.
+ *
+ * iopt_pages is where PFNs live and move. A page of it is in up to three places: in the xarray pinned_pfns (while
+ * an in-kernel access covers it), in the domains of the areas that cover it, and where it comes from, the user's
+ * memory or a file. It is pinned once, by whoever comes first, and unpinned by whoever goes last; which that is
+ * the two interval trees tell. What is in a domain only is read back from there with iommu_iova_to_phys().
+ *
+ * Taking a domain or an access away never fails, so it needs no memory: batches fall back to the stack, and what an
+ * access holds is in the xarray even if a domain holds it as well.
+ */
+#include <climits>
+
+#include "core/iommufd/double_span.h"
+#include "core/iommufd/io_pagetable.h"
+#include "core/iommufd/iommufd_private.h"
+#include "core/linux/atomic.h"
+#include "core/linux/bug.h"
+#include "core/linux/capability.h"
+#include "core/linux/err.h"
+#include "core/linux/file.h"
+#include "core/linux/sched.h"
+#include "core/linux/slab.h"
+#include "core/mm/memfd.h"
+#include "core/mm/mm.h"
+
+#define BATCH_BACKUP_SIZE 32
+
+/* The most bytes that one batch or page list may take. */
+static size_t temp_memory_limit(void)
+{
+	const struct iommufd_test_ops *hooks = iommufd_test_hooks();
+
+	return hooks && hooks->memory_limit ? hooks->memory_limit : 65536;
+}
+
+/*
+ * Memory for a batch: *size bytes are wanted, and a fraction of that makes it slower, not impossible. *size is what
+ * it got. With a backup, which is on the stack, it cannot fail.
+ */
+static void *temp_kmalloc(size_t *size, void *backup, size_t backup_len)
+{
+	void *res;
+
+	if (WARN_ON(*size == 0))
+		return nullptr;
+
+	if (*size < backup_len)
+		return backup;
+
+	if (!backup && iommufd_should_fail())
+		return nullptr;
+
+	*size = min(*size, temp_memory_limit());
+	res = kmalloc(*size, GFP_KERNEL | __GFP_NOWARN);
+	if (res)
+		return res;
+	*size = PAGE_SIZE;
+	res = kmalloc(*size, GFP_KERNEL | (backup ? __GFP_NOWARN : 0));
+	if (res || !backup)
+		return res;
+	*size = backup_len;
+	return backup;
+}
+
+void interval_tree_double_span_iter_update(struct interval_tree_double_span_iter *iter)
+{
+	unsigned long last_hole = ULONG_MAX;
+
+	for (size_t i = 0; i != ARRAY_SIZE(iter->spans); i++) {
+		if (interval_tree_span_iter_done(&iter->spans[i])) {
+			iter->is_used = -1;
+			return;
+		}
+
+		if (iter->spans[i].is_hole) {
+			last_hole = min(last_hole, iter->spans[i].last_hole);
+			continue;
+		}
+
+		/* A used span ends where a tree before it has something to say */
+		iter->is_used = (int)i + 1;
+		iter->start_used = iter->spans[i].start_used;
+		iter->last_used = min(iter->spans[i].last_used, last_hole);
+		return;
+	}
+
+	iter->is_used = 0;
+	iter->start_hole = iter->spans[0].start_hole;
+	iter->last_hole = last_hole;
+}
+
+void interval_tree_double_span_iter_first(struct interval_tree_double_span_iter *iter,
+					  struct rb_root_cached *itree1, struct rb_root_cached *itree2,
+					  unsigned long first_index, unsigned long last_index)
+{
+	iter->itrees[0] = itree1;
+	iter->itrees[1] = itree2;
+	for (size_t i = 0; i != ARRAY_SIZE(iter->spans); i++)
+		interval_tree_span_iter_first(&iter->spans[i], iter->itrees[i], first_index, last_index);
+	interval_tree_double_span_iter_update(iter);
+}
+
+void interval_tree_double_span_iter_next(struct interval_tree_double_span_iter *iter)
+{
+	if (iter->is_used == -1 || iter->last_hole == iter->spans[0].last_index) {
+		iter->is_used = -1;
+		return;
+	}
+
+	for (size_t i = 0; i != ARRAY_SIZE(iter->spans); i++)
+		interval_tree_span_iter_advance(&iter->spans[i], iter->itrees[i], iter->last_hole + 1);
+	interval_tree_double_span_iter_update(iter);
+}
+
+static void iopt_pages_add_npinned(struct iopt_pages *pages, size_t npages) __must_hold(pages->mutex)
+{
+	bool overflow = check_add_overflow(pages->npinned, npages, &pages->npinned);
+
+	WARN_ON(overflow || pages->npinned > pages->npages);
+}
+
+static void iopt_pages_sub_npinned(struct iopt_pages *pages, size_t npages) __must_hold(pages->mutex)
+{
+	bool overflow = check_sub_overflow(pages->npinned, npages, &pages->npinned);
+
+	WARN_ON(overflow || pages->npinned > pages->npages);
+}
+
+static void iopt_pages_err_unpin(struct iopt_pages *pages, unsigned long start_index, unsigned long last_index,
+				 struct page **page_list) __must_hold(pages->mutex)
+{
+	unsigned long npages = last_index - start_index + 1;
+
+	unpin_user_pages(page_list, npages);
+	iopt_pages_sub_npinned(pages, npages);
+}
+
+/* The IOVA where the page with this index begins; the area may begin later in its first page. */
+static unsigned long iopt_area_index_to_iova(const struct iopt_area *area, unsigned long index)
+{
+	WARN_ON(index < iopt_area_index(area) || index > iopt_area_last_index(area));
+	index -= iopt_area_index(area);
+	if (index == 0)
+		return iopt_area_iova(area);
+	return iopt_area_iova(area) - area->page_offset + index * PAGE_SIZE;
+}
+
+/* The last IOVA of the page; the area may end earlier in its last page. */
+static unsigned long iopt_area_index_to_iova_last(const struct iopt_area *area, unsigned long index)
+{
+	WARN_ON(index < iopt_area_index(area) || index > iopt_area_last_index(area));
+	if (index == iopt_area_last_index(area))
+		return iopt_area_last_iova(area);
+	return iopt_area_iova(area) - area->page_offset + (index - iopt_area_index(area) + 1) * PAGE_SIZE - 1;
+}
+
+static void iommu_unmap_nofail(struct iommu_domain *domain, unsigned long iova, size_t size)
+{
+	/* Less than asked for: we did not ask for what we mapped, or the driver's unmap fails, which it must not */
+	WARN_ON(iommu_unmap(domain, iova, size) != size);
+}
+
+static void iopt_area_unmap_domain_range(struct iopt_area *area, struct iommu_domain *domain,
+					 unsigned long start_index, unsigned long last_index)
+{
+	unsigned long start_iova = iopt_area_index_to_iova(area, start_index);
+
+	iommu_unmap_nofail(domain, start_iova, iopt_area_index_to_iova_last(area, last_index) - start_iova + 1);
+}
+
+static struct iopt_area *iopt_pages_find_domain_area(struct iopt_pages *pages, unsigned long index)
+	__must_hold(pages->mutex)
+{
+	struct interval_tree_node *node = interval_tree_iter_first(&pages->domains_itree, index, index);
+
+	if (!node)
+		return nullptr;
+	return container_of(node, struct iopt_area, pages_node);
+}
+
+/*
+ * A list of PFNs on their way from one place to another, in runs of consecutive ones: run i is pfns[i] to
+ * pfns[i] + npfns[i] - 1. The longer the runs, the fewer calls of the driver. Both arrays are in one allocation.
+ */
+struct pfn_batch {
+	unsigned long *pfns;
+	u32 *npfns;
+	unsigned int array_size;
+	unsigned int end;
+	unsigned long total_pfns;
+};
+#define MAX_NPFNS UINT32_MAX
+
+static void batch_clear(struct pfn_batch *batch)
+{
+	batch->total_pfns = 0;
+	batch->end = 0;
+	batch->pfns[0] = 0;
+	batch->npfns[0] = 0;
+}
+
+/* Drops all but the last keep_pfns, which are part of the last run and become the first. */
+static void batch_clear_carry(struct pfn_batch *batch, unsigned long keep_pfns)
+{
+	unsigned int last;
+
+	if (!keep_pfns) {
+		batch_clear(batch);
+		return;
+	}
+	if (WARN_ON(!batch->end || batch->npfns[batch->end - 1] < keep_pfns))
+		return;
+
+	/* last may be 0: read both before either is written */
+	last = batch->end - 1;
+	batch->pfns[0] = batch->pfns[last] + (batch->npfns[last] - keep_pfns);
+	batch->npfns[0] = (u32)keep_pfns;
+	batch->end = 1;
+	batch->total_pfns = keep_pfns;
+}
+
+/* Drops the first skip_pfns of what was carried over. */
+static void batch_skip_carry(struct pfn_batch *batch, unsigned long skip_pfns)
+{
+	if (!batch->total_pfns)
+		return;
+	WARN_ON(batch->total_pfns != batch->npfns[0]);
+	if (skip_pfns >= batch->total_pfns) {
+		batch_clear(batch);
+		return;
+	}
+	batch->pfns[0] += skip_pfns;
+	batch->npfns[0] -= (u32)skip_pfns;
+	batch->total_pfns -= skip_pfns;
+}
+
+static int __batch_init(struct pfn_batch *batch, size_t max_pages, void *backup, size_t backup_len)
+{
+	const size_t elmsz = sizeof(*batch->pfns) + sizeof(*batch->npfns);
+	size_t size = max_pages * elmsz;
+
+	batch->pfns = static_cast<unsigned long *>(temp_kmalloc(&size, backup, backup_len));
+	if (!batch->pfns)
+		return -ENOMEM;
+	if (WARN_ON(size < elmsz)) {
+		if (batch->pfns != backup)
+			kfree(batch->pfns);
+		batch->pfns = nullptr;
+		return -EINVAL;
+	}
+	batch->array_size = (unsigned int)(size / elmsz);
+	batch->npfns = reinterpret_cast<u32 *>(batch->pfns + batch->array_size);
+	batch_clear(batch);
+	return 0;
+}
+
+static int batch_init(struct pfn_batch *batch, size_t max_pages)
+{
+	return __batch_init(batch, max_pages, nullptr, 0);
+}
+
+static void batch_init_backup(struct pfn_batch *batch, size_t max_pages, void *backup, size_t backup_len)
+{
+	WARN_ON(__batch_init(batch, max_pages, backup, backup_len));
+}
+
+static void batch_destroy(struct pfn_batch *batch, void *backup)
+{
+	if (batch->pfns != backup)
+		kfree(batch->pfns);
+}
+
+/* False when it is full: the PFN was not added. */
+static inline bool batch_add_pfn(struct pfn_batch *batch, unsigned long pfn)
+{
+	unsigned int end = batch->end;
+
+	if (end && pfn == batch->pfns[end - 1] + batch->npfns[end - 1] && batch->npfns[end - 1] != MAX_NPFNS) {
+		batch->npfns[end - 1]++;
+	} else if (end < batch->array_size) {
+		batch->pfns[end] = pfn;
+		batch->npfns[end] = 1;
+		batch->end++;
+	} else {
+		return false;
+	}
+
+	batch->total_pfns++;
+	return true;
+}
+
+/* Adds the PFNs that domain has for [start_index, last_index], until it is full: see total_pfns. */
+static void batch_from_domain(struct pfn_batch *batch, struct iommu_domain *domain, struct iopt_area *area,
+			      unsigned long start_index, unsigned long last_index)
+{
+	unsigned long iova = iopt_area_index_to_iova(area, start_index);
+	unsigned int page_offset = 0;
+
+	if (start_index == iopt_area_index(area))
+		page_offset = area->page_offset;
+	for (; start_index <= last_index; start_index++) {
+		/* One walk of the table for each page: a driver has no way to say how far a translation reaches */
+		phys_addr_t phys = iommu_iova_to_phys(domain, iova) - page_offset;
+
+		if (!batch_add_pfn(batch, PHYS_PFN(phys)))
+			return;
+		iova += PAGE_SIZE - page_offset;
+		page_offset = 0;
+	}
+}
+
+static struct page **raw_pages_from_domain(struct iommu_domain *domain, struct iopt_area *area,
+					   unsigned long start_index, unsigned long last_index,
+					   struct page **out_pages)
+{
+	unsigned long iova = iopt_area_index_to_iova(area, start_index);
+	unsigned int page_offset = 0;
+
+	if (start_index == iopt_area_index(area))
+		page_offset = area->page_offset;
+	for (; start_index <= last_index; start_index++) {
+		phys_addr_t phys = iommu_iova_to_phys(domain, iova) - page_offset;
+
+		*(out_pages++) = pfn_to_page(PHYS_PFN(phys));
+		iova += PAGE_SIZE - page_offset;
+		page_offset = 0;
+	}
+	return out_pages;
+}
+
+/* Adds PFNs of the domain as long as they belong to the last run. */
+static void batch_from_domain_continue(struct pfn_batch *batch, struct iommu_domain *domain, struct iopt_area *area,
+				       unsigned long start_index, unsigned long last_index)
+{
+	unsigned int array_size = batch->array_size;
+
+	batch->array_size = batch->end;
+	batch_from_domain(batch, domain, area, start_index, last_index);
+	batch->array_size = array_size;
+}
+
+/*
+ * Maps a run in PAGE_SIZE pieces. With disable_large_pages, which is VFIO's way, an area may be cut anywhere after
+ * it is mapped and one half unmapped: what was one map must be good for two unmaps.
+ */
+static int batch_iommu_map_small(struct iommu_domain *domain, unsigned long iova, phys_addr_t paddr, size_t size,
+				 int prot)
+{
+	unsigned long start_iova = iova;
+	int rc;
+
+	WARN_ON(paddr % PAGE_SIZE || iova % PAGE_SIZE || size % PAGE_SIZE);
+
+	while (size) {
+		rc = iommu_map(domain, iova, paddr, PAGE_SIZE, prot, GFP_KERNEL_ACCOUNT);
+		if (rc)
+			goto err_unmap;
+		iova += PAGE_SIZE;
+		paddr += PAGE_SIZE;
+		size -= PAGE_SIZE;
+	}
+	return 0;
+
+err_unmap:
+	if (start_iova != iova)
+		iommu_unmap_nofail(domain, start_iova, iova - start_iova);
+	return rc;
+}
+
+/* Maps the whole batch, which begins with start_index, or nothing. */
+static int batch_to_domain(struct pfn_batch *batch, struct iommu_domain *domain, struct iopt_area *area,
+			   unsigned long start_index)
+{
+	bool disable_large_pages = area->iopt->disable_large_pages;
+	unsigned long last_iova = iopt_area_last_iova(area);
+	unsigned long start_iova = iopt_area_index_to_iova(area, start_index);
+	unsigned long iova = start_iova;
+	unsigned int page_offset = 0;
+	int rc;
+
+	if (start_index == iopt_area_index(area))
+		page_offset = area->page_offset;
+	for (unsigned int cur = 0; cur < batch->end; cur++) {
+		phys_addr_t paddr = PFN_PHYS(batch->pfns[cur]) + page_offset;
+		/* The area may end inside the last page, and at the very top of the space: no 'end' here */
+		unsigned long run_last = iova + (batch->npfns[cur] * PAGE_SIZE - page_offset - 1);
+		unsigned long length;
+
+		if (run_last > last_iova || run_last < iova)
+			run_last = last_iova;
+		length = run_last - iova + 1;
+		if (disable_large_pages)
+			rc = batch_iommu_map_small(domain, iova, paddr, length, area->iommu_prot);
+		else
+			rc = iommu_map(domain, iova, paddr, length, area->iommu_prot, GFP_KERNEL_ACCOUNT);
+		if (rc)
+			goto err_unmap;
+		iova += length;
+		page_offset = 0;
+	}
+	return 0;
+err_unmap:
+	if (start_iova != iova)
+		iommu_unmap_nofail(domain, start_iova, iova - start_iova);
+	return rc;
+}
+
+/* All of [start_index, last_index] is in the xarray. Stops when the batch is full. */
+static void batch_from_xarray(struct pfn_batch *batch, struct xarray *xa, unsigned long start_index,
+			      unsigned long last_index)
+{
+	xa_guard guard(xa);
+
+	for (; start_index <= last_index; start_index++) {
+		void *entry = xa_load(xa, start_index);
+
+		WARN_ON(!xa_is_value(entry));
+		if (!batch_add_pfn(batch, xa_to_value(entry)))
+			return;
+	}
+}
+
+static void batch_from_xarray_clear(struct pfn_batch *batch, struct xarray *xa, unsigned long start_index,
+				    unsigned long last_index)
+{
+	xa_guard guard(xa);
+
+	for (; start_index <= last_index; start_index++) {
+		void *entry = xa_load(xa, start_index);
+
+		WARN_ON(!xa_is_value(entry));
+		if (!batch_add_pfn(batch, xa_to_value(entry)))
+			return;
+		__xa_erase(xa, start_index);
+	}
+}
+
+static void clear_xarray(struct xarray *xa, unsigned long start_index, unsigned long last_index)
+{
+	xa_guard guard(xa);
+
+	for (; start_index <= last_index; start_index++)
+		__xa_erase(xa, start_index);
+}
+
+/* Stores the pages, or on failure none of them. */
+static int pages_to_xarray(struct xarray *xa, unsigned long start_index, unsigned long last_index,
+			   struct page **pages)
+{
+	unsigned long half_index = start_index + (last_index - start_index + 1) / 2;
+	unsigned long index;
+	void *old;
+	int rc;
+
+	for (index = start_index; index <= last_index; index++) {
+		if (index == half_index && iommufd_should_fail()) {
+			rc = -EINVAL;
+			goto err_clear;
+		}
+
+		old = xa_store(xa, index, xa_mk_value(page_to_pfn(*pages++)), GFP_KERNEL_ACCOUNT);
+		rc = xa_err(old);
+		if (rc)
+			goto err_clear;
+		WARN_ON(old);
+	}
+	return 0;
+
+err_clear:
+	if (index != start_index)
+		clear_xarray(xa, start_index, index - 1);
+	return rc;
+}
+
+static void batch_from_pages(struct pfn_batch *batch, struct page **pages, size_t npages)
+{
+	for (struct page **end = pages + npages; pages != end; pages++)
+		if (!batch_add_pfn(batch, page_to_pfn(*pages)))
+			break;
+}
+
+/* Unpins npages pages of the batch after the first first_page_off. */
+static void batch_unpin(struct pfn_batch *batch, struct iopt_pages *pages, unsigned long first_page_off,
+			size_t npages) __must_hold(pages->mutex)
+{
+	unsigned int cur = 0;
+
+	while (first_page_off && batch->npfns[cur] <= first_page_off) {
+		first_page_off -= batch->npfns[cur];
+		cur++;
+	}
+
+	while (npages) {
+		size_t to_unpin = min(npages, batch->npfns[cur] - first_page_off);
+
+		unpin_user_page_range_dirty_lock(pfn_to_page(batch->pfns[cur] + first_page_off), to_unpin,
+						 pages->writable);
+		iopt_pages_sub_npinned(pages, to_unpin);
+		cur++;
+		first_page_off = 0;
+		npages -= to_unpin;
+	}
+}
+
+static void copy_data_page(struct page *page, void *data, unsigned long offset, size_t length, unsigned int flags)
+{
+	if (flags & IOMMUFD_ACCESS_RW_WRITE) {
+		memcpy_to_page(page, offset, data, length);
+		set_page_dirty(page);
+	} else {
+		memcpy_from_page(data, page, offset, length);
+	}
+}
+
+/* Copies up to length bytes, as many as the batch has from offset in its first page. Returns how many. */
+static unsigned long batch_rw(struct pfn_batch *batch, char *data, unsigned long offset, unsigned long length,
+			      unsigned int flags)
+{
+	unsigned long copied = 0;
+
+	for (unsigned int cur = 0; cur < batch->end; cur++) {
+		for (u32 npage = 0; npage < batch->npfns[cur]; npage++) {
+			unsigned long bytes = min(length, PAGE_SIZE - offset);
+
+			if (!length)
+				return copied;
+			copy_data_page(pfn_to_page(batch->pfns[cur] + npage), data + copied, offset, bytes, flags);
+			offset = 0;
+			length -= bytes;
+			copied += bytes;
+		}
+	}
+	return copied;
+}
+
+/* The part of a pfn_reader that pins what is not pinned yet. */
+struct pfn_reader_user {
+	/* Pinned pages, of which [upages_start, upages_end) are the indexes */
+	struct page **upages;
+	size_t upages_len;	/* bytes */
+	unsigned long upages_start;
+	unsigned long upages_end;
+	unsigned int gup_flags;
+	/* NULL: the pages come from source_mm */
+	struct file *file;
+	/* A pin was made: an mm_users of source_mm is held if it is somebody else's and needed */
+	bool active;
+};
+
+static void pfn_reader_user_init(struct pfn_reader_user *user, const struct iopt_pages *pages)
+{
+	user->upages = nullptr;
+	user->upages_len = 0;
+	user->upages_start = 0;
+	user->upages_end = 0;
+	user->gup_flags = FOLL_LONGTERM;
+	if (pages->writable)
+		user->gup_flags |= FOLL_WRITE;
+	user->file = pages->type == IOPT_ADDRESS_FILE ? pages->file : nullptr;
+	user->active = false;
+}
+
+static void pfn_reader_user_destroy(struct pfn_reader_user *user, const struct iopt_pages *pages)
+{
+	if (user->active) {
+		if (!user->file && pages->source_mm != current->mm)
+			mmput(pages->source_mm);
+		user->active = false;
+	}
+
+	kfree(user->upages);
+	user->upages = nullptr;
+}
+
+/* Pins pages from start_index on, at least one and not beyond last_index, in as large a step as upages allows. */
+static int pfn_reader_user_pin(struct pfn_reader_user *user, struct iopt_pages *pages, unsigned long start_index,
+			       unsigned long last_index) __must_hold(pages->mutex)
+{
+	bool remote_mm = pages->source_mm != current->mm;
+	unsigned long npages = last_index - start_index + 1;
+	unsigned long uptr = pages->uptr + start_index * PAGE_SIZE;
+	long rc;
+
+	if (WARN_ON(last_index < start_index))
+		return -EINVAL;
+
+	if (!user->upages) {
+		/* Freed by pfn_reader_user_destroy() */
+		user->upages_len = npages * sizeof(*user->upages);
+		user->upages = static_cast<struct page **>(temp_kmalloc(&user->upages_len, nullptr, 0));
+		if (!user->upages)
+			return -ENOMEM;
+	}
+
+	if (!user->active) {
+		if (!user->file && remote_mm && !mmget_not_zero(pages->source_mm))
+			return -EFAULT;
+		user->active = true;
+	}
+
+	npages = min(npages, user->upages_len / sizeof(*user->upages));
+	npages = min(npages, (unsigned long)INT_MAX);
+
+	if (iommufd_should_fail())
+		return -EFAULT;
+
+	if (user->file) {
+		rc = memfd_pin_pages(user->file, pages->start / PAGE_SIZE + start_index, npages, user->upages);
+	} else if (!remote_mm) {
+		rc = pin_user_pages_fast(uptr, (int)npages, user->gup_flags, user->upages);
+	} else {
+		mmap_read_lock(pages->source_mm);
+		rc = pin_user_pages_remote(pages->source_mm, uptr, npages, user->gup_flags, user->upages, nullptr);
+		mmap_read_unlock(pages->source_mm);
+	}
+	if (rc <= 0) {
+		if (WARN_ON(!rc))
+			return -EFAULT;
+		return (int)rc;
+	}
+	iopt_pages_add_npinned(pages, (size_t)rc);
+	user->upages_start = start_index;
+	user->upages_end = start_index + (unsigned long)rc;
+	return 0;
+}
+
+/* A limit over all of the user's processes, as io_uring has it. */
+static int incr_user_locked_vm(struct iopt_pages *pages, unsigned long npages)
+{
+	unsigned long lock_limit = task_rlimit(pages->source_task, RLIMIT_MEMLOCK) >> PAGE_SHIFT;
+	long cur_pages = atomic_long_read(&pages->source_user->locked_vm);
+	unsigned long new_pages;
+
+	do {
+		new_pages = (unsigned long)cur_pages + npages;
+		if (new_pages > lock_limit)
+			return -ENOMEM;
+	} while (!atomic_long_try_cmpxchg(&pages->source_user->locked_vm, &cur_pages, new_pages));
+	return 0;
+}
+
+static void decr_user_locked_vm(struct iopt_pages *pages, unsigned long npages)
+{
+	if (WARN_ON((unsigned long)atomic_long_read(&pages->source_user->locked_vm) < npages))
+		return;
+	atomic_long_sub(npages, &pages->source_user->locked_vm);
+}
+
+/* A limit for each address space, as VFIO has it. user may hold an mm_users already. */
+static int update_mm_locked_vm(struct iopt_pages *pages, unsigned long npages, bool inc,
+			       const struct pfn_reader_user *user)
+{
+	bool do_put = false;
+	int rc;
+
+	if (!(user && user->active) && pages->source_mm != current->mm) {
+		if (!mmget_not_zero(pages->source_mm))
+			return -EINVAL;
+		do_put = true;
+	}
+
+	mmap_write_lock(pages->source_mm);
+	rc = __account_locked_vm(pages->source_mm, npages, inc, pages->source_task, false);
+	mmap_write_unlock(pages->source_mm);
+
+	if (do_put)
+		mmput(pages->source_mm);
+	return rc;
+}
+
+LOCK_ANALYSIS_ESCAPE("IOAS_CHANGE_PROCESS calls it with an iopt_pages of its own, which needs no lock")
+int iopt_pages_update_pinned(struct iopt_pages *pages, unsigned long npages, bool inc,
+			     struct pfn_reader_user *user)
+{
+	int rc = 0;
+
+	switch (pages->account_mode) {
+	case IOPT_PAGES_ACCOUNT_NONE:
+		break;
+	case IOPT_PAGES_ACCOUNT_USER:
+		if (inc)
+			rc = incr_user_locked_vm(pages, npages);
+		else
+			decr_user_locked_vm(pages, npages);
+		break;
+	case IOPT_PAGES_ACCOUNT_MM:
+		rc = update_mm_locked_vm(pages, npages, inc, user);
+		break;
+	}
+	/* What cannot be returned belonged to a process that is gone, and went with it */
+	if (rc && inc)
+		return rc;
+
+	pages->last_npinned = pages->npinned;
+	if (inc)
+		atomic64_add(npages, &to_sim_mm(pages->source_mm)->pinned_vm);
+	else
+		atomic64_sub(npages, &to_sim_mm(pages->source_mm)->pinned_vm);
+	return 0;
+}
+
+/* Returns what was unpinned since the last time. */
+static void update_unpinned(struct iopt_pages *pages) __must_hold(pages->mutex)
+{
+	if (WARN_ON(pages->npinned > pages->last_npinned))
+		return;
+	if (pages->npinned == pages->last_npinned)
+		return;
+	iopt_pages_update_pinned(pages, pages->last_npinned - pages->npinned, false, nullptr);
+}
+
+/*
+ * Charges what was pinned since the last time. It comes after the pins because only they tell how many pages were
+ * not pinned before; over the limit, the caller undoes them.
+ */
+static int pfn_reader_user_update_pinned(struct pfn_reader_user *user, struct iopt_pages *pages)
+	__must_hold(pages->mutex)
+{
+	lockdep_assert_held(&pages->mutex);
+
+	if (pages->npinned == pages->last_npinned)
+		return 0;
+
+	if (pages->npinned < pages->last_npinned)
+		return iopt_pages_update_pinned(pages, pages->last_npinned - pages->npinned, false, user);
+
+	if (iommufd_should_fail())
+		return -ENOMEM;
+	return iopt_pages_update_pinned(pages, pages->npinned - pages->last_npinned, true, user);
+}
+
+/*
+ * Reads the PFNs of [start, last_index] batch by batch, each from the cheapest place that has it: the xarray, a
+ * domain, or the origin, where it is pinned. The current batch is [batch_start_index, batch_end_index).
+ *
+ * What the reader pins and nobody else covers when it moves on stays pinned: the user has mapped it by then, or
+ * calls pfn_reader_unpin() first.
+ */
+struct pfn_reader {
+	struct iopt_pages *pages;
+	struct interval_tree_double_span_iter span;
+	struct pfn_batch batch;
+	unsigned long batch_start_index;
+	unsigned long batch_end_index;
+	unsigned long last_index;
+	struct pfn_reader_user user;
+};
+
+static int pfn_reader_update_pinned(struct pfn_reader *pfns)
+{
+	struct iopt_pages *pages = pfns->pages;
+
+	lockdep_assert_held(&pages->mutex);
+	return pfn_reader_user_update_pinned(&pfns->user, pages);
+}
+
+/* Unpins those of the current batch that neither an access nor a domain holds. */
+static void pfn_reader_unpin(struct pfn_reader *pfns)
+{
+	unsigned long last = pfns->batch_end_index - 1;
+	unsigned long start = pfns->batch_start_index;
+	struct interval_tree_double_span_iter span;
+	struct iopt_pages *pages = pfns->pages;
+
+	lockdep_assert_held(&pages->mutex);
+
+	interval_tree_for_each_double_span (&span, &pages->access_itree, &pages->domains_itree, start, last) {
+		if (span.is_used)
+			continue;
+
+		batch_unpin(&pfns->batch, pages, span.start_hole - start, span.last_hole - span.start_hole + 1);
+	}
+}
+
+/* Adds some of the current span to the batch. */
+static int pfn_reader_fill_span(struct pfn_reader *pfns)
+{
+	struct interval_tree_double_span_iter *span = &pfns->span;
+	unsigned long start_index = pfns->batch_end_index;
+	struct pfn_reader_user *user = &pfns->user;
+	struct iopt_pages *pages = pfns->pages;
+	struct iopt_area *area;
+	int rc;
+
+	lockdep_assert_held(&pages->mutex);
+
+	if (WARN_ON(span->last_used < start_index))
+		return -EINVAL;
+
+	if (span->is_used == 1) {
+		batch_from_xarray(&pfns->batch, &pages->pinned_pfns, start_index, span->last_used);
+		return 0;
+	}
+
+	if (span->is_used == 2) {
+		/* Any area that has it; if it ends before the span does, the next call finds another */
+		area = iopt_pages_find_domain_area(pages, start_index);
+		if (WARN_ON(!area))
+			return -EINVAL;
+
+		batch_from_domain(&pfns->batch, area->storage_domain, area, start_index,
+				  min(iopt_area_last_index(area), span->last_used));
+		return 0;
+	}
+
+	if (start_index >= user->upages_end) {
+		rc = pfn_reader_user_pin(user, pages, start_index, span->last_hole);
+		if (rc)
+			return rc;
+	}
+
+	batch_from_pages(&pfns->batch, user->upages + (start_index - user->upages_start),
+			 user->upages_end - start_index);
+	return 0;
+}
+
+static bool pfn_reader_done(const struct pfn_reader *pfns)
+{
+	return pfns->batch_start_index == pfns->last_index + 1;
+}
+
+/* Fills the next batch. */
+static int pfn_reader_next(struct pfn_reader *pfns)
+{
+	unsigned long npfns;
+	int rc;
+
+	batch_clear(&pfns->batch);
+	pfns->batch_start_index = pfns->batch_end_index;
+
+	while (pfns->batch_end_index != pfns->last_index + 1) {
+		npfns = pfns->batch.total_pfns;
+
+		if (WARN_ON(interval_tree_double_span_iter_done(&pfns->span)))
+			return -EINVAL;
+
+		rc = pfn_reader_fill_span(pfns);
+		if (rc)
+			return rc;
+
+		if (WARN_ON(!pfns->batch.total_pfns))
+			return -EINVAL;
+
+		pfns->batch_end_index = pfns->batch_start_index + pfns->batch.total_pfns;
+		if (pfns->batch_end_index == pfns->span.last_used + 1)
+			interval_tree_double_span_iter_next(&pfns->span);
+
+		/* Full */
+		if (npfns == pfns->batch.total_pfns)
+			return 0;
+	}
+	return 0;
+}
+
+static int pfn_reader_init(struct pfn_reader *pfns, struct iopt_pages *pages, unsigned long start_index,
+			   unsigned long last_index) __must_hold(pages->mutex)
+{
+	int rc;
+
+	lockdep_assert_held(&pages->mutex);
+
+	pfns->pages = pages;
+	pfns->batch_start_index = start_index;
+	pfns->batch_end_index = start_index;
+	pfns->last_index = last_index;
+	pfn_reader_user_init(&pfns->user, pages);
+	rc = batch_init(&pfns->batch, last_index - start_index + 1);
+	if (rc)
+		return rc;
+	interval_tree_double_span_iter_first(&pfns->span, &pages->access_itree, &pages->domains_itree, start_index,
+					     last_index);
+	return 0;
+}
+
+/*
+ * Gives up the pins that are the reader's own: what is pinned ahead and the current batch. After that npinned does
+ * not exceed what the domains hold, so they can be unfilled while the reader still exists.
+ */
+static void pfn_reader_release_pins(struct pfn_reader *pfns)
+{
+	struct pfn_reader_user *user = &pfns->user;
+	struct iopt_pages *pages = pfns->pages;
+
+	lockdep_assert_held(&pages->mutex);
+
+	if (user->upages_end > pfns->batch_end_index) {
+		unsigned long npages = user->upages_end - pfns->batch_end_index;
+
+		unpin_user_pages(user->upages + (pfns->batch_end_index - user->upages_start), npages);
+		iopt_pages_sub_npinned(pages, npages);
+		user->upages_end = pfns->batch_end_index;
+	}
+	if (pfns->batch_start_index != pfns->batch_end_index) {
+		pfn_reader_unpin(pfns);
+		pfns->batch_start_index = pfns->batch_end_index;
+	}
+}
+
+static void pfn_reader_destroy(struct pfn_reader *pfns)
+{
+	struct iopt_pages *pages = pfns->pages;
+
+	lockdep_assert_held(&pages->mutex);
+
+	pfn_reader_release_pins(pfns);
+	pfn_reader_user_destroy(&pfns->user, pages);
+	batch_destroy(&pfns->batch, nullptr);
+	WARN_ON(pages->last_npinned != pages->npinned);
+}
+
+static int pfn_reader_first(struct pfn_reader *pfns, struct iopt_pages *pages, unsigned long start_index,
+			    unsigned long last_index) __must_hold(pages->mutex)
+{
+	int rc;
+
+	if (WARN_ON(last_index < start_index))
+		return -EINVAL;
+
+	rc = pfn_reader_init(pfns, pages, start_index, last_index);
+	if (rc)
+		return rc;
+	rc = pfn_reader_next(pfns);
+	if (rc)
+		pfn_reader_destroy(pfns);
+	return rc;
+}
+
+static result<struct iopt_pages *> iopt_alloc_pages(unsigned long start_byte, unsigned long length, bool writable)
+{
+	struct iopt_pages *pages;
+
+	/* The sum below has to fit, and a domain's length is a size_t */
+	if (length > SIZE_MAX - PAGE_SIZE || length == 0)
+		return -EINVAL;
+
+	pages = kzalloc_obj<struct iopt_pages>();
+	if (!pages)
+		return -ENOMEM;
+
+	kref_init(&pages->kref);
+	pages->source_mm = current->mm;
+	mmgrab(pages->source_mm);
+	pages->npages = DIV_ROUND_UP(length + start_byte, PAGE_SIZE);
+	pages->writable = writable;
+	if (capable(CAP_IPC_LOCK))
+		pages->account_mode = IOPT_PAGES_ACCOUNT_NONE;
+	else
+		pages->account_mode = IOPT_PAGES_ACCOUNT_USER;
+	pages->source_task = current->group_leader;
+	get_task_struct(pages->source_task);
+	pages->source_user = get_uid(current_user());
+	return pages;
+}
+
+result<struct iopt_pages *> iopt_alloc_user_pages(user_inout<void> uptr, unsigned long length, bool writable)
+{
+	unsigned long addr = uptr.addr();
+	unsigned long end;
+
+	if (check_add_overflow(addr, length, &end))
+		return -EOVERFLOW;
+
+	auto pages = iopt_alloc_pages(offset_in_page(addr), length, writable);
+
+	if (!pages)
+		return pages;
+	pages->uptr = PAGE_ALIGN_DOWN(addr);
+	pages->type = IOPT_ADDRESS_USER;
+	return pages;
+}
+
+result<struct iopt_pages *> iopt_alloc_file_pages(struct file *file, unsigned long start_byte, unsigned long start,
+						  unsigned long length, bool writable)
+{
+	auto pages = iopt_alloc_pages(start_byte, length, writable);
+
+	if (!pages)
+		return pages;
+	pages->file = get_file(file);
+	pages->start = start - start_byte;
+	pages->type = IOPT_ADDRESS_FILE;
+	return pages;
+}
+
+LOCK_ANALYSIS_ESCAPE("the last reference is gone: nobody else sees it")
+void iopt_release_pages(struct kref *kref)
+{
+	struct iopt_pages *pages = container_of(kref, struct iopt_pages, kref);
+
+	WARN_ON(!RB_EMPTY_ROOT(&pages->access_itree));
+	WARN_ON(!RB_EMPTY_ROOT(&pages->domains_itree));
+	WARN_ON(pages->npinned);
+	WARN_ON(!xa_empty(&pages->pinned_pfns));
+	if (pages->type == IOPT_ADDRESS_FILE)
+		fput(pages->file);
+	mmdrop(pages->source_mm);
+	put_task_struct(pages->source_task);
+	free_uid(pages->source_user);
+	kfree_obj(pages);
+}
+
+/*
+ * Unmaps and unpins [start_index, last_index] of an area that goes up to real_last_index.
+ *
+ * A domain may have mapped consecutive PFNs with one large page, so each unmap ends where the PFNs make a step; it
+ * goes beyond last_index if need be. What was unmapped already, but is not ours to unpin, is left in the batch as
+ * the carry: always [last_index + 1, *unmapped_end_index) when we return.
+ */
+static void iopt_area_unpin_domain(struct pfn_batch *batch, struct iopt_area *area, struct iopt_pages *pages,
+				   struct iommu_domain *domain, unsigned long start_index, unsigned long last_index,
+				   unsigned long *unmapped_end_index, unsigned long real_last_index)
+	__must_hold(pages->mutex)
+{
+	while (start_index <= last_index) {
+		unsigned long batch_last_index = last_index;
+
+		if (*unmapped_end_index <= last_index) {
+			unsigned long start = max(start_index, *unmapped_end_index);
+
+			WARN_ON(batch->total_pfns && *unmapped_end_index - batch->total_pfns != start_index);
+			batch_from_domain(batch, domain, area, start, last_index);
+			batch_last_index = start_index + batch->total_pfns - 1;
+			WARN_ON(batch_last_index > real_last_index);
+
+			/* Up to the next step, be it somebody else's pages */
+			if (batch_last_index == last_index && last_index != real_last_index)
+				batch_from_domain_continue(batch, domain, area, last_index + 1, real_last_index);
+
+			/* Not so if the carry alone fills the batch */
+			if (*unmapped_end_index <= batch_last_index) {
+				iopt_area_unmap_domain_range(area, domain, *unmapped_end_index,
+							     start_index + batch->total_pfns - 1);
+				*unmapped_end_index = start_index + batch->total_pfns;
+			}
+		}
+
+		/* DMA cannot reach it any more: now it may be unpinned */
+		batch_unpin(batch, pages, 0, batch_last_index - start_index + 1);
+		start_index = batch_last_index + 1;
+
+		batch_clear_carry(batch, *unmapped_end_index - batch_last_index - 1);
+	}
+}
+
+/* Unmaps the area from its first page to last_index, and unpins what nobody else holds. */
+static void __iopt_area_unfill_domain(struct iopt_area *area, struct iopt_pages *pages,
+				      struct iommu_domain *domain, unsigned long last_index)
+	__must_hold(pages->mutex)
+{
+	struct interval_tree_double_span_iter span;
+	unsigned long start_index = iopt_area_index(area);
+	unsigned long unmapped_end_index = start_index;
+	u64 backup[BATCH_BACKUP_SIZE];
+	struct pfn_batch batch;
+
+	lockdep_assert_held(&pages->mutex);
+
+	batch_init_backup(&batch, last_index - start_index + 1, backup, sizeof(backup));
+	interval_tree_for_each_double_span (&span, &pages->domains_itree, &pages->access_itree, start_index,
+					    last_index) {
+		if (span.is_used) {
+			batch_skip_carry(&batch, span.last_used - span.start_used + 1);
+			continue;
+		}
+		iopt_area_unpin_domain(&batch, area, pages, domain, span.start_hole, span.last_hole,
+				       &unmapped_end_index, last_index);
+	}
+	/* The rest is somebody else's to unpin */
+	if (unmapped_end_index != last_index + 1)
+		iopt_area_unmap_domain_range(area, domain, unmapped_end_index, last_index);
+	WARN_ON(batch.total_pfns);
+	batch_destroy(&batch, backup);
+	update_unpinned(pages);
+}
+
+static void iopt_area_unfill_partial_domain(struct iopt_area *area, struct iopt_pages *pages,
+					    struct iommu_domain *domain, unsigned long end_index)
+	__must_hold(pages->mutex)
+{
+	if (end_index != iopt_area_index(area))
+		__iopt_area_unfill_domain(area, pages, domain, end_index - 1);
+}
+
+void iopt_area_unmap_domain(struct iopt_area *area, struct iommu_domain *domain)
+{
+	iommu_unmap_nofail(domain, iopt_area_iova(area), iopt_area_length(area));
+}
+
+void iopt_area_unfill_domain(struct iopt_area *area, struct iopt_pages *pages, struct iommu_domain *domain)
+{
+	lockdep_assert_held(&pages->mutex);
+
+	__iopt_area_unfill_domain(area, pages, domain, iopt_area_last_index(area));
+}
+
+int iopt_area_fill_domain(struct iopt_area *area, struct iommu_domain *domain)
+{
+	struct iopt_pages *pages = area->pages;
+	unsigned long done_end_index;
+	struct pfn_reader pfns;
+	int rc;
+
+	lockdep_assert_held(&pages->mutex);
+
+	rc = pfn_reader_first(&pfns, pages, iopt_area_index(area), iopt_area_last_index(area));
+	if (rc)
+		return rc;
+
+	done_end_index = pfns.batch_start_index;
+	while (!pfn_reader_done(&pfns)) {
+		rc = batch_to_domain(&pfns.batch, domain, area, pfns.batch_start_index);
+		if (rc)
+			goto out_unmap;
+		done_end_index = pfns.batch_end_index;
+
+		rc = pfn_reader_next(&pfns);
+		if (rc)
+			goto out_unmap;
+	}
+
+	rc = pfn_reader_update_pinned(&pfns);
+	if (rc)
+		goto out_unmap;
+	goto out_destroy;
+
+out_unmap:
+	pfn_reader_release_pins(&pfns);
+	iopt_area_unfill_partial_domain(area, pages, domain, done_end_index);
+out_destroy:
+	pfn_reader_destroy(&pfns);
+	return rc;
+}
+
+int iopt_area_fill_domains(struct iopt_area *area, struct iopt_pages *pages)
+{
+	struct io_pagetable *iopt = area->iopt;
+	unsigned long done_first_end_index;
+	unsigned long done_all_end_index;
+	struct iommu_domain *last_domain;
+	struct iommu_domain *domain;
+	unsigned long unmap_index;
+	struct pfn_reader pfns;
+	unsigned long index;
+	int rc;
+
+	lockdep_assert_held(&iopt->domains_rwsem);
+
+	if (xa_empty(&iopt->domains))
+		return 0;
+
+	mutex_guard guard(&pages->mutex);
+	rc = pfn_reader_first(&pfns, pages, iopt_area_index(area), iopt_area_last_index(area));
+	if (rc)
+		return rc;
+
+	index = 0;
+	done_first_end_index = pfns.batch_start_index;
+	done_all_end_index = pfns.batch_start_index;
+	while (!pfn_reader_done(&pfns)) {
+		done_first_end_index = pfns.batch_end_index;
+		done_all_end_index = pfns.batch_start_index;
+		xa_for_each(&iopt->domains, index, domain) {
+			rc = batch_to_domain(&pfns.batch, domain, area, pfns.batch_start_index);
+			if (rc)
+				goto out_unmap;
+		}
+		done_all_end_index = done_first_end_index;
+
+		rc = pfn_reader_next(&pfns);
+		if (rc)
+			goto out_unmap;
+	}
+	rc = pfn_reader_update_pinned(&pfns);
+	if (rc)
+		goto out_unmap;
+
+	pfn_reader_destroy(&pfns);
+
+	area->storage_domain = static_cast<struct iommu_domain *>(xa_load(&iopt->domains, 0));
+	interval_tree_insert(&area->pages_node, &pages->domains_itree);
+	return 0;
+
+out_unmap:
+	/*
+	 * Domains before index have one batch more. The last domain in the list, which never has more than the
+	 * others, does the unpinning: it comes when the others are empty and the batch that only they had is
+	 * given up.
+	 */
+	last_domain = nullptr;
+	xa_for_each(&iopt->domains, unmap_index, domain) {
+		unsigned long end_index = unmap_index < index ? done_first_end_index : done_all_end_index;
+
+		if (unmap_index == iopt->next_domain_id - 1) {
+			last_domain = domain;
+			done_all_end_index = end_index;
+			break;
+		}
+		if (end_index != iopt_area_index(area))
+			iopt_area_unmap_domain_range(area, domain, iopt_area_index(area), end_index - 1);
+	}
+	pfn_reader_release_pins(&pfns);
+	if (!WARN_ON(!last_domain))
+		iopt_area_unfill_partial_domain(area, pages, last_domain, done_all_end_index);
+	pfn_reader_destroy(&pfns);
+	return rc;
+}
+
+void iopt_area_unfill_domains(struct iopt_area *area, struct iopt_pages *pages)
+{
+	struct io_pagetable *iopt = area->iopt;
+	struct iommu_domain *domain;
+	unsigned long index;
+
+	lockdep_assert_held(&iopt->domains_rwsem);
+
+	mutex_guard guard(&pages->mutex);
+	/* No domain has it, or the fill failed */
+	if (!area->storage_domain)
+		return;
+
+	xa_for_each(&iopt->domains, index, domain)
+		if (domain != area->storage_domain)
+			iopt_area_unmap_domain_range(area, domain, iopt_area_index(area),
+						     iopt_area_last_index(area));
+
+	interval_tree_remove(&area->pages_node, &pages->domains_itree);
+	iopt_area_unfill_domain(area, pages, area->storage_domain);
+	area->storage_domain = nullptr;
+}
+
+static void iopt_pages_unpin_xarray(struct pfn_batch *batch, struct iopt_pages *pages, unsigned long start_index,
+				    unsigned long last_index) __must_hold(pages->mutex)
+{
+	while (start_index <= last_index) {
+		batch_from_xarray_clear(batch, &pages->pinned_pfns, start_index, last_index);
+		batch_unpin(batch, pages, 0, batch->total_pfns);
+		start_index += batch->total_pfns;
+		batch_clear(batch);
+	}
+}
+
+void iopt_pages_unfill_xarray(struct iopt_pages *pages, unsigned long start_index, unsigned long last_index)
+{
+	struct interval_tree_double_span_iter span;
+	u64 backup[BATCH_BACKUP_SIZE];
+	struct pfn_batch batch;
+	bool batch_inited = false;
+
+	lockdep_assert_held(&pages->mutex);
+
+	interval_tree_for_each_double_span (&span, &pages->access_itree, &pages->domains_itree, start_index,
+					    last_index) {
+		if (!span.is_used) {
+			if (!batch_inited) {
+				batch_init_backup(&batch, last_index - start_index + 1, backup, sizeof(backup));
+				batch_inited = true;
+			}
+			iopt_pages_unpin_xarray(&batch, pages, span.start_hole, span.last_hole);
+		} else if (span.is_used == 2) {
+			/* A domain has them, pinned */
+			clear_xarray(&pages->pinned_pfns, span.start_used, span.last_used);
+		}
+		/* Another access needs them where they are */
+	}
+	if (batch_inited)
+		batch_destroy(&batch, backup);
+	update_unpinned(pages);
+}
+
+void iopt_pages_fill_from_xarray(struct iopt_pages *pages, unsigned long start_index, unsigned long last_index,
+				 struct page **out_pages)
+{
+	xa_guard guard(&pages->pinned_pfns);
+
+	for (; start_index <= last_index; start_index++) {
+		void *entry = xa_load(&pages->pinned_pfns, start_index);
+
+		WARN_ON(!xa_is_value(entry));
+		*(out_pages++) = pfn_to_page(xa_to_value(entry));
+	}
+}
+
+static int iopt_pages_fill_from_domain(struct iopt_pages *pages, unsigned long start_index,
+				       unsigned long last_index, struct page **out_pages) __must_hold(pages->mutex)
+{
+	while (start_index != last_index + 1) {
+		struct iopt_area *area = iopt_pages_find_domain_area(pages, start_index);
+		unsigned long domain_last;
+
+		if (WARN_ON(!area))
+			return -EINVAL;
+
+		domain_last = min(iopt_area_last_index(area), last_index);
+		out_pages = raw_pages_from_domain(area->storage_domain, area, start_index, domain_last, out_pages);
+		start_index = domain_last + 1;
+	}
+	return 0;
+}
+
+/* Pins all of [start_index, last_index] straight into out_pages, or nothing. */
+static int iopt_pages_fill(struct iopt_pages *pages, struct pfn_reader_user *user, unsigned long start_index,
+			   unsigned long last_index, struct page **out_pages) __must_hold(pages->mutex)
+{
+	unsigned long cur_index = start_index;
+	int rc;
+
+	while (cur_index != last_index + 1) {
+		user->upages = out_pages + (cur_index - start_index);
+		rc = pfn_reader_user_pin(user, pages, cur_index, last_index);
+		if (rc)
+			goto out_unpin;
+		cur_index = user->upages_end;
+	}
+	return 0;
+
+out_unpin:
+	if (start_index != cur_index)
+		iopt_pages_err_unpin(pages, start_index, cur_index - 1, out_pages);
+	return rc;
+}
+
+int iopt_pages_fill_xarray(struct iopt_pages *pages, unsigned long start_index, unsigned long last_index,
+			   struct page **out_pages)
+{
+	struct interval_tree_double_span_iter span;
+	unsigned long xa_end = start_index;
+	struct pfn_reader_user user;
+	int rc;
+
+	lockdep_assert_held(&pages->mutex);
+
+	pfn_reader_user_init(&user, pages);
+	/* The room in out_pages, which stands in for upages: in pages it is never less than what is left to pin */
+	user.upages_len = (last_index - start_index + 1) * sizeof(*out_pages);
+	interval_tree_for_each_double_span (&span, &pages->access_itree, &pages->domains_itree, start_index,
+					    last_index) {
+		struct page **cur_pages = out_pages + (span.start_used - start_index);
+
+		if (span.is_used == 1) {
+			iopt_pages_fill_from_xarray(pages, span.start_used, span.last_used, cur_pages);
+			continue;
+		}
+
+		if (span.is_used == 2) {
+			rc = iopt_pages_fill_from_domain(pages, span.start_used, span.last_used, cur_pages);
+			if (rc)
+				goto out_clean_xa;
+			rc = pages_to_xarray(&pages->pinned_pfns, span.start_used, span.last_used, cur_pages);
+			if (rc)
+				goto out_clean_xa;
+			xa_end = span.last_used + 1;
+			continue;
+		}
+
+		rc = iopt_pages_fill(pages, &user, span.start_hole, span.last_hole, cur_pages);
+		if (rc)
+			goto out_clean_xa;
+		rc = pages_to_xarray(&pages->pinned_pfns, span.start_hole, span.last_hole, cur_pages);
+		if (rc) {
+			iopt_pages_err_unpin(pages, span.start_hole, span.last_hole, cur_pages);
+			goto out_clean_xa;
+		}
+		xa_end = span.last_hole + 1;
+	}
+	rc = pfn_reader_user_update_pinned(&user, pages);
+	if (rc)
+		goto out_clean_xa;
+	/* The array is the caller's */
+	user.upages = nullptr;
+	pfn_reader_user_destroy(&user, pages);
+	return 0;
+
+out_clean_xa:
+	if (start_index != xa_end)
+		iopt_pages_unfill_xarray(pages, start_index, xa_end - 1);
+	user.upages = nullptr;
+	pfn_reader_user_destroy(&user, pages);
+	return rc;
+}
+
+/* Copies through a pfn_reader: sees exactly the pages that a domain would see, whatever became of the mapping. */
+static int iopt_pages_rw_slow(struct iopt_pages *pages, unsigned long start_index, unsigned long last_index,
+			      unsigned long offset, void *data, unsigned long length, unsigned int flags)
+{
+	char *cur_data = static_cast<char *>(data);
+	struct pfn_reader pfns;
+	unsigned long done;
+	int rc;
+
+	mutex_guard guard(&pages->mutex);
+
+	rc = pfn_reader_first(&pfns, pages, start_index, last_index);
+	if (rc)
+		return rc;
+
+	while (!pfn_reader_done(&pfns)) {
+		done = batch_rw(&pfns.batch, cur_data, offset, length, flags);
+		cur_data += done;
+		length -= done;
+		offset = 0;
+		pfn_reader_unpin(&pfns);
+
+		rc = pfn_reader_next(&pfns);
+		if (rc)
+			goto out_destroy;
+	}
+	if (WARN_ON(length != 0))
+		rc = -EINVAL;
+out_destroy:
+	pfn_reader_destroy(&pfns);
+	return rc;
+}
+
+/* Copies within one page, without memory and without the trees; like the CPU, not like DMA. */
+static int iopt_pages_rw_page(struct iopt_pages *pages, unsigned long index, unsigned long offset, void *data,
+			      unsigned long length, unsigned int flags)
+{
+	struct page *page = nullptr;
+	long rc;
+
+	if (WARN_ON(pages->type != IOPT_ADDRESS_USER))
+		return -EINVAL;
+
+	if (!mmget_not_zero(pages->source_mm))
+		return iopt_pages_rw_slow(pages, index, index, offset, data, length, flags);
+
+	if (iommufd_should_fail()) {
+		rc = -EINVAL;
+		goto out_mmput;
+	}
+
+	mmap_read_lock(pages->source_mm);
+	rc = pin_user_pages_remote(pages->source_mm, pages->uptr + index * PAGE_SIZE, 1,
+				   (flags & IOMMUFD_ACCESS_RW_WRITE) ? FOLL_WRITE : 0, &page, nullptr);
+	mmap_read_unlock(pages->source_mm);
+	if (rc != 1) {
+		if (WARN_ON(rc >= 0))
+			rc = -EINVAL;
+		goto out_mmput;
+	}
+	copy_data_page(page, data, offset, length, flags);
+	unpin_user_page(page);
+	rc = 0;
+
+out_mmput:
+	mmput(pages->source_mm);
+	return (int)rc;
+}
+
+/* Copies with the CPU through current->mm, which is the pages' source_mm. */
+static int iopt_pages_rw_user(struct iopt_pages *pages, unsigned long start_byte, void *data, unsigned long length,
+			      unsigned int flags)
+{
+	unsigned long uptr = pages->uptr + start_byte;
+
+	if (flags & IOMMUFD_ACCESS_RW_WRITE)
+		return user_out<void>(uptr).copy_to_user(data, length);
+	return user_in<void>(uptr).copy_from_user(data, length);
+}
+
+int iopt_pages_rw_access(struct iopt_pages *pages, unsigned long start_byte, void *data, unsigned long length,
+			 unsigned int flags)
+{
+	unsigned long start_index = start_byte / PAGE_SIZE;
+	unsigned long last_index = (start_byte + length - 1) / PAGE_SIZE;
+	bool change_mm = current->mm != pages->source_mm || (flags & __IOMMUFD_ACCESS_RW_SLOW_PATH);
+	int rc;
+
+	if ((flags & IOMMUFD_ACCESS_RW_WRITE) && !pages->writable)
+		return -EPERM;
+
+	if (pages->type != IOPT_ADDRESS_USER)
+		return iopt_pages_rw_slow(pages, start_index, last_index, start_byte % PAGE_SIZE, data, length,
+					  flags);
+
+	if (!(flags & IOMMUFD_ACCESS_RW_KTHREAD) && change_mm) {
+		if (start_index == last_index)
+			return iopt_pages_rw_page(pages, start_index, start_byte % PAGE_SIZE, data, length, flags);
+		return iopt_pages_rw_slow(pages, start_index, last_index, start_byte % PAGE_SIZE, data, length,
+					  flags);
+	}
+
+	/* What follows looks at the mapping of this moment, not at what was pinned. A driver knows that. */
+	if (!change_mm)
+		return iopt_pages_rw_user(pages, start_byte, data, length, flags);
+
+	if (!mmget_not_zero(pages->source_mm))
+		return iopt_pages_rw_slow(pages, start_index, last_index, start_byte % PAGE_SIZE, data, length,
+					  flags);
+	{
+		kthread_mm_scope scope(pages->source_mm);
+
+		rc = iopt_pages_rw_user(pages, start_byte, data, length, flags);
+	}
+	mmput(pages->source_mm);
+	return rc;
+}
+
+static struct iopt_pages_access *iopt_pages_get_exact_access(struct iopt_pages *pages, unsigned long index,
+							     unsigned long last) __must_hold(pages->mutex)
+{
+	struct interval_tree_node *node;
+
+	lockdep_assert_held(&pages->mutex);
+
+	for (node = interval_tree_iter_first(&pages->access_itree, index, last); node;
+	     node = interval_tree_iter_next(node, index, last))
+		if (node->start == index && node->last == last)
+			return container_of(node, struct iopt_pages_access, node);
+	return nullptr;
+}
+
+int iopt_area_add_access(struct iopt_area *area, unsigned long start_index, unsigned long last_index,
+			 struct page **out_pages, unsigned int flags, bool lock_area)
+{
+	struct iopt_pages *pages = area->pages;
+	struct iopt_pages_access *access;
+	int rc;
+
+	if ((flags & IOMMUFD_ACCESS_RW_WRITE) && !pages->writable)
+		return -EPERM;
+
+	mutex_guard guard(&pages->mutex);
+	access = iopt_pages_get_exact_access(pages, start_index, last_index);
+	if (access) {
+		access->users++;
+		iopt_pages_fill_from_xarray(pages, start_index, last_index, out_pages);
+	} else {
+		access = kzalloc_obj<struct iopt_pages_access>();
+		if (!access)
+			return -ENOMEM;
+
+		rc = iopt_pages_fill_xarray(pages, start_index, last_index, out_pages);
+		if (rc) {
+			kfree_obj(access);
+			return rc;
+		}
+
+		access->node.start = start_index;
+		access->node.last = last_index;
+		access->users = 1;
+		interval_tree_insert(&access->node, &pages->access_itree);
+	}
+	area->num_accesses++;
+	if (lock_area)
+		area->num_locks++;
+	return 0;
+}
+
+void iopt_area_remove_access(struct iopt_area *area, unsigned long start_index, unsigned long last_index,
+			     bool unlock_area)
+{
+	struct iopt_pages *pages = area->pages;
+	struct iopt_pages_access *access;
+
+	mutex_guard guard(&pages->mutex);
+	access = iopt_pages_get_exact_access(pages, start_index, last_index);
+	if (WARN_ON(!access))
+		return;
+
+	WARN_ON(area->num_accesses == 0 || access->users == 0);
+	if (unlock_area) {
+		WARN_ON(area->num_locks == 0);
+		area->num_locks--;
+	}
+	area->num_accesses--;
+	access->users--;
+	if (access->users)
+		return;
+
+	interval_tree_remove(&access->node, &pages->access_itree);
+	iopt_pages_unfill_xarray(pages, start_index, last_index);
+	kfree_obj(access);
+}
