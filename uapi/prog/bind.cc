@@ -1,0 +1,541 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Decides what the names of a program mean, and finds those that mean nothing.
+#include <algorithm>
+#include <map>
+#include <optional>
+#include <set>
+
+#include "uapi/prog/calls.h"
+#include "uapi/prog/print.h"
+#include "uapi/prog/run.h"
+
+namespace prog {
+namespace {
+
+// The names that one call's results have.
+struct Definition {
+  size_t call = 0;
+  bool value = false;         // the name alone means something
+  std::set<std::string> outputs;  // what may follow, without indices
+  std::vector<std::string> shown;  // the same for messages, in order
+  uint8_t revision = 0;       // open(): the form of the descriptor
+};
+
+std::string WithoutIndices(std::string_view path) {
+  std::string out;
+  bool inside = false;
+  for (const char c : path) {
+    if (c == '[') inside = true;
+    if (!inside) out += c;
+    if (c == ']') inside = false;
+  }
+  return out;
+}
+
+std::string Join(const std::vector<std::string>& names) {
+  constexpr size_t kMost = 24;
+  std::string out;
+  for (size_t i = 0; i < names.size() && i < kMost; i++) {
+    if (i != 0) out += ", ";
+    out += names[i];
+  }
+  if (names.size() > kMost) out += ", ...";
+  return out;
+}
+
+class Binder {
+ public:
+  Binder(const BindOptions& options, BoundProgram* bound, Error* error)
+      : options_(options), bound_(bound), error_(error) {}
+
+  bool BindAll(const Program& program) {
+    for (const Line& line : program.lines) {
+      if (line.has_call && !BindCall(line.call)) return false;
+    }
+    return true;
+  }
+
+ private:
+  bool Fail(Pos pos, std::string message, std::string expected) {
+    *error_ = {pos, std::move(message), std::move(expected)};
+    return false;
+  }
+
+  // A name that is not among `names`.
+  bool FailName(Pos pos, std::string message, std::string_view name,
+                const std::vector<std::string>& names) {
+    const std::string best = DidYouMean(name, names);
+    if (!best.empty()) message += "; did you mean '" + best + "'?";
+    return Fail(pos, std::move(message),
+                names.empty() ? "" : "one of: " + Join(names));
+  }
+
+  bool BindCall(const Call& call) {
+    BoundCall* bound = &bound_->calls.emplace_back();
+    bound->call = &call;
+    current_ = bound;
+    Definition definition;
+    definition.call = bound_->calls.size() - 1;
+    if (const BuiltinSpec* spec = FindBuiltin(call.name)) {
+      bound->builtin = spec->builtin;
+      if (!BindBuiltin(call, *spec, &definition)) return false;
+    } else if (!BindIoctl(call, bound, &definition)) {
+      return false;
+    }
+    if (!call.thread.empty()) {
+      if (bound->builtin == Builtin::kMachine ||
+          bound->builtin == Builtin::kJoin) {
+        return Fail(call.thread_pos,
+                    call.name + " cannot run on another thread", "");
+      }
+      threads_.insert(call.thread);
+    }
+    for (const Expect::Output& output : call.expect.outputs) {
+      if (!BindExpected(call, definition, output)) return false;
+    }
+    if (!call.result.empty()) names_[call.result] = std::move(definition);
+    return true;
+  }
+
+  bool BindExpected(const Call& call, const Definition& definition,
+                    const Expect::Output& output) {
+    std::span<const desc_name> names;
+    if (output.path.empty()) {
+      if (!definition.value) {
+        return Fail(output.pos, call.name + " has no single result",
+                    definition.shown.empty()
+                        ? "an errno, or nothing for success"
+                        : "the outputs by name: " + Join(definition.shown));
+      }
+      if (current_->builtin == Builtin::kPoll) names = PollNames();
+    } else {
+      const std::string path = WithoutIndices(output.path);
+      if (definition.outputs.count(path) == 0) {
+        return FailName(output.pos,
+                        call.name + " has no output '" + path + "'", path,
+                        definition.shown);
+      }
+      if (current_->desc != nullptr) {
+        const desc_field* field =
+            FindField(*current_->desc->arg, output.path);
+        if (field != nullptr) names = field->names;
+      }
+    }
+    if (output.value.kind == Value::Kind::kString) return true;
+    return BindScalar(output.value, names);
+  }
+
+  bool BindRef(const Value& v) {
+    const auto it = names_.find(v.text);
+    if (it == names_.end()) {
+      std::vector<std::string> known;
+      for (const auto& [name, definition] : names_) known.push_back(name);
+      return FailName(v.pos, "nothing before this line is named '" + v.text +
+                      "'", v.text, known);
+    }
+    const Definition& definition = it->second;
+    if (v.path.empty()) {
+      if (!definition.value) {
+        return Fail(v.pos,
+                    "'" + v.text + "' has " +
+                        (definition.shown.empty() ? "no value"
+                                                  : "several outputs"),
+                    definition.shown.empty()
+                        ? ""
+                        : "one of: " + Prefixed(v.text, definition.shown));
+      }
+    } else {
+      const std::string path = WithoutIndices(v.path.substr(1));
+      if (v.path[0] != '.' || definition.outputs.count(path) == 0) {
+        return FailName(v.pos, "'" + v.text + "' has no output '" + path + "'",
+                        path, definition.shown);
+      }
+    }
+    for (const auto& ref : current_->refs) {
+      if (ref.first == v.text) return true;
+    }
+    current_->refs.emplace_back(v.text, definition.call);
+    return true;
+  }
+
+  static std::string Prefixed(const std::string& name,
+                              const std::vector<std::string>& outputs) {
+    std::vector<std::string> out;
+    for (const std::string& output : outputs) out.push_back(name + '.' + output);
+    return Join(out);
+  }
+
+  // A value that is one number.
+  bool BindScalar(const Value& v, std::span<const desc_name> names) {
+    switch (v.kind) {
+      case Value::Kind::kNumber:
+        return true;
+      case Value::Kind::kOr:
+      case Value::Kind::kSum:
+        for (const Value& item : v.items) {
+          if (!BindScalar(item, names)) return false;
+        }
+        return true;
+      case Value::Kind::kName: {
+        if (IsVariable(v.text)) return BindRef(v);
+        uint64_t ignored;
+        if (FindConstant(v.text, names, &ignored)) {
+          if (v.path.empty()) return true;
+          return Fail(v.pos, "'" + v.text + "' is a constant",
+                      "nothing behind it");
+        }
+        std::vector<std::string> known;
+        for (const desc_name& name : names) known.push_back(name.name);
+        if (known.empty()) {
+          for (const desc_name& name : GlobalConstants()) {
+            known.push_back(name.name);
+          }
+        }
+        return FailName(v.pos, "there is no constant '" + v.text + "' here",
+                        v.text, known);
+      }
+      case Value::Kind::kString:
+        return Fail(v.pos, "a string does not fit here", "a number or a name");
+      case Value::Kind::kList:
+      case Value::Kind::kStruct:
+      case Value::Kind::kOut:
+        return Fail(v.pos, "data does not fit here: the field is no pointer",
+                    "a number or a name");
+    }
+    return true;
+  }
+
+  bool BindStruct(const Value& v, const desc_struct& s) {
+    std::set<std::string_view> seen;
+    for (const Field& field : v.fields) {
+      const desc_field* d = FindField(s, field.name);
+      if (d == nullptr) {
+        return FailName(field.pos,
+                        std::string("there is no field '") + field.name +
+                            "' in struct " + s.name,
+                        field.name, FieldNames(s));
+      }
+      if (!seen.insert(d->name).second) {
+        return Fail(field.pos, "field '" + field.name + "' is given twice",
+                    "");
+      }
+      if (!BindField(field.value, *d, s, v.fields)) return false;
+    }
+    return true;
+  }
+
+  // A value for a field of a struct: a number, or data where it is a pointer.
+  bool BindField(const Value& v, const desc_field& d, const desc_struct& s,
+                 const std::vector<Field>& siblings) {
+    if (!desc_is_pointer(d.kind) || d.kind == desc_kind::USER_VA) {
+      return BindScalar(v, d.names);
+    }
+    switch (v.kind) {
+      case Value::Kind::kString:
+        return true;
+      case Value::Kind::kOut:
+        return v.items.empty() || BindScalar(v.items[0], {});
+      case Value::Kind::kStruct:
+        return BindPointee(v, d, s, siblings);
+      case Value::Kind::kList:
+        for (const Value& item : v.items) {
+          if (item.kind == Value::Kind::kStruct) {
+            if (!BindPointee(item, d, s, siblings)) return false;
+          } else if (!BindScalar(item, {})) {
+            return false;
+          }
+        }
+        return true;
+      default:
+        return BindScalar(v, d.names);
+    }
+  }
+
+  bool BindPointee(const Value& v, const desc_field& d, const desc_struct& s,
+                   const std::vector<Field>& siblings) {
+    const desc_struct* pointee = ChoosePointee(d, s, siblings, v);
+    if (pointee != nullptr) return BindStruct(v, *pointee);
+    return Fail(v.pos,
+                std::string("no struct is known for what '") + d.name +
+                    "' points to here",
+                "a string of bytes, a list of bytes or out(n)");
+  }
+
+  bool BindIoctl(const Call& call, BoundCall* bound, Definition* definition) {
+    // The descriptor's revision decides which of two calls a name means.
+    uint8_t revision = options_.revision;
+    if (!call.args.empty() && call.args[0].name.empty() &&
+        call.args[0].value.kind == Value::Kind::kName) {
+      const auto it = names_.find(call.args[0].value.text);
+      if (it != names_.end() && it->second.revision != 0) {
+        revision = it->second.revision;
+      }
+    }
+    bound->desc = iommufd_desc_find(call.name, revision);
+    if (bound->desc == nullptr) bound->desc = iommufd_desc_find(call.name);
+    if (bound->desc == nullptr) {
+      std::vector<std::string> known;
+      for (const BuiltinSpec& spec : BuiltinSpecs()) known.push_back(spec.name);
+      for (const desc_ioctl& d : iommufd_desc_all()) known.push_back(d.name);
+      std::string message = "there is no call '" + call.name + "'";
+      const std::string best = DidYouMean(call.name, known);
+      if (!best.empty()) message += "; did you mean '" + best + "'?";
+      return Fail(call.pos, message,
+                  "a call: `iommulab list` prints them all");
+    }
+    const desc_struct& s = *bound->desc->arg;
+    if (call.args.empty() || !call.args[0].name.empty()) {
+      return Fail(call.args.empty() ? call.pos : call.args[0].pos,
+                  call.name + " needs a descriptor as its first argument",
+                  call.name + "(f, ...)");
+    }
+    if (!BindScalar(call.args[0].value, {})) return false;
+    std::vector<std::string> known = FieldNames(s);
+    for (const char* extra : {"size", "tail", "arg", "fail_nth"}) {
+      if (std::find(known.begin(), known.end(), extra) == known.end()) {
+        known.push_back(extra);
+      }
+    }
+    std::set<std::string_view> seen;
+    for (size_t i = 1; i < call.args.size(); i++) {
+      const Field& arg = call.args[i];
+      if (arg.name.empty()) {
+        return Fail(arg.pos, "the fields of " + call.name + " have names",
+                    "one of: " + Join(known));
+      }
+      const desc_field* d = FindField(s, arg.name);
+      if (!seen.insert(d != nullptr ? std::string_view(d->name) : arg.name)
+               .second) {
+        return Fail(arg.pos, "field '" + arg.name + "' is given twice", "");
+      }
+      if (d != nullptr) {
+        if (!BindField(arg.value, *d, s, call.args)) return false;
+      } else if (arg.name == "tail") {
+        if (arg.value.kind != Value::Kind::kString) {
+          return Fail(arg.value.pos, "tail= is the bytes behind the struct",
+                      "a string");
+        }
+      } else if (arg.name == "arg" || arg.name == "fail_nth") {
+        if (!BindScalar(arg.value, {})) return false;
+      } else {
+        return FailName(arg.pos,
+                        "there is no field '" + arg.name + "' in " + call.name,
+                        arg.name, known);
+      }
+    }
+    DescribeOutputs(*bound->desc, call, definition);
+    return true;
+  }
+
+  void DescribeOutputs(const desc_ioctl& desc, const Call& call,
+                       Definition* definition) {
+    definition->value = PrimaryOutput(desc) != nullptr || desc.returns_fd;
+    auto add = [&](const std::string& name, bool shown) {
+      if (definition->outputs.insert(name).second && shown) {
+        definition->shown.push_back(name);
+      }
+    };
+    for (const desc_field& d : desc.arg->fields) {
+      if (desc_is_returned(d) && !desc_is_pointer(d.kind)) {
+        add(std::string(desc_output_name(d)), true);
+        add(d.name, false);
+        if (d.alias != nullptr) add(d.alias, false);
+      }
+    }
+    for (const desc_field& d : desc.arg->fields) {
+      if (d.kind != desc_kind::PTR_OUT && d.kind != desc_kind::PTR_INOUT) {
+        continue;
+      }
+      for (const Field& arg : call.args) {
+        if (arg.name.empty() || FindField(*desc.arg, arg.name) != &d) continue;
+        add(std::string(PointerName(d)), false);
+        add(d.name, false);
+        const Value* first = &arg.value;
+        if (first->kind == Value::Kind::kList && !first->items.empty()) {
+          first = &first->items[0];
+        }
+        if (first->kind != Value::Kind::kStruct &&
+            first->kind != Value::Kind::kOut) {
+          continue;
+        }
+        auto add_pointee = [&](const desc_struct& pointee) {
+          for (const desc_field& sub : pointee.fields) {
+            if (sub.kind == desc_kind::PADDING) continue;
+            for (const char* name : {sub.name, sub.alias}) {
+              if (name == nullptr) continue;
+              add(name, name == sub.name);
+              add(std::string(PointerName(d)) + '.' + name, false);
+              add(std::string(d.name) + '.' + name, false);
+            }
+          }
+        };
+        const desc_struct* pointee =
+            ChoosePointee(d, *desc.arg, call.args, *first);
+        if (pointee != nullptr) {
+          add_pointee(*pointee);
+        } else {
+          // The kernel says which one it is.
+          for (const desc_variant& variant : d.variants) {
+            add_pointee(*variant.pointee);
+          }
+        }
+      }
+    }
+  }
+
+  bool BindBuiltin(const Call& call, const BuiltinSpec& spec,
+                   Definition* definition) {
+    definition->value = spec.has_value;
+    if (spec.builtin == Builtin::kMachine) return BindMachine(call);
+    std::vector<std::string> known;
+    for (const BuiltinArg& arg : spec.args) known.push_back(arg.name);
+    std::vector<bool> seen(spec.args.size());
+    for (size_t i = 0; i < call.args.size(); i++) {
+      const Field& arg = call.args[i];
+      size_t index = i;
+      if (!arg.name.empty()) {
+        index = 0;
+        while (index < spec.args.size() && arg.name != spec.args[index].name) {
+          index++;
+        }
+        if (index == spec.args.size()) {
+          return FailName(arg.pos,
+                          call.name + " has no argument '" + arg.name + "'",
+                          arg.name, known);
+        }
+      } else if (i >= spec.args.size() || !spec.args[i].positional) {
+        return Fail(arg.pos, "there is an argument too many", spec.synopsis);
+      }
+      if (seen[index]) {
+        return Fail(arg.pos,
+                    std::string("argument '") + spec.args[index].name +
+                        "' is given twice",
+                    spec.synopsis);
+      }
+      seen[index] = true;
+      if (!BindArgument(arg.value, spec.args[index])) return false;
+    }
+    for (size_t i = 0; i < spec.args.size(); i++) {
+      if (spec.args[i].required && !seen[i]) {
+        return Fail(call.pos,
+                    call.name + " needs '" + spec.args[i].name + "'",
+                    spec.synopsis);
+      }
+    }
+    if (spec.builtin == Builtin::kOpen) {
+      definition->revision = options_.revision;
+      for (const Field& arg : call.args) {
+        if (arg.name != "uapi") continue;
+        // An unknown revision is the kernel's to refuse: EINVAL.
+        const uint8_t revision = RevisionByName(WordOf(arg.value));
+        if (revision != 0) definition->revision = revision;
+        if (revision == 0 && !call.expect.present) {
+          return FailName(arg.value.pos,
+                          "there is no revision '" + WordOf(arg.value) + "'",
+                          WordOf(arg.value), RevisionNames());
+        }
+      }
+    }
+    return true;
+  }
+
+  bool BindArgument(const Value& v, const BuiltinArg& arg) {
+    switch (arg.kind) {
+      case ArgKind::kWord:
+        if (v.kind == Value::Kind::kString ||
+            (v.kind == Value::Kind::kName && v.path.empty())) {
+          return true;
+        }
+        return Fail(v.pos, std::string(arg.name) + " is a word", "a word");
+      case ArgKind::kThread:
+        if (v.kind == Value::Kind::kName && v.path.empty() &&
+            threads_.count(v.text) != 0) {
+          return true;
+        }
+        return FailName(v.pos, "no call before this line runs on that thread",
+                        v.text,
+                        std::vector<std::string>(threads_.begin(),
+                                                 threads_.end()));
+      case ArgKind::kBool:
+        if (v.kind == Value::Kind::kName &&
+            (v.text == "true" || v.text == "false") && v.path.empty()) {
+          return true;
+        }
+        if (v.kind == Value::Kind::kNumber && v.number <= 1) return true;
+        return Fail(v.pos, std::string(arg.name) + " is yes or no",
+                    "true or false");
+      case ArgKind::kData:
+        if (v.kind == Value::Kind::kString) return true;
+        if (v.kind == Value::Kind::kOut) {
+          return v.items.empty() || BindScalar(v.items[0], {});
+        }
+        if (v.kind == Value::Kind::kList) {
+          for (const Value& item : v.items) {
+            if (!BindScalar(item, {})) return false;
+          }
+          return true;
+        }
+        return BindScalar(v, arg.names);
+      case ArgKind::kNumber:
+        return BindScalar(v, arg.names);
+    }
+    return true;
+  }
+
+  bool BindMachine(const Call& call) {
+    if (bound_->calls.size() != 1) {
+      return Fail(call.pos, "machine(...) builds the kernel",
+                  "it at the top of the program, once");
+    }
+    if (!call.result.empty()) {
+      return Fail(call.pos, "machine(...) has no result", "");
+    }
+    for (const Field& arg : call.args) {
+      if (arg.name.empty()) {
+        return Fail(arg.pos, "the options of machine(...) have names",
+                    "key=value");
+      }
+      if (options_.machine_keys != nullptr &&
+          std::find(options_.machine_keys->begin(),
+                    options_.machine_keys->end(),
+                    arg.name) == options_.machine_keys->end()) {
+        return FailName(arg.pos,
+                        "the machine has no option '" + arg.name + "'",
+                        arg.name, *options_.machine_keys);
+      }
+      MachineOption* option = &bound_->machine.emplace_back();
+      option->pos = arg.pos;
+      option->key = arg.name;
+      if (arg.value.kind == Value::Kind::kString) {
+        option->value = arg.value.text;
+      } else if (arg.value.kind == Value::Kind::kNumber) {
+        option->value = std::to_string(arg.value.number);
+      } else {
+        option->value = PrintValue(arg.value);
+        if (option->value == "true") option->value = "1";
+        if (option->value == "false") option->value = "0";
+      }
+    }
+    return true;
+  }
+
+  const BindOptions& options_;
+  BoundProgram* bound_;
+  Error* error_;
+  BoundCall* current_ = nullptr;
+  std::map<std::string, Definition> names_;
+  std::set<std::string> threads_;
+};
+
+}  // namespace
+
+bool Bind(const Program& program, const BindOptions& options,
+          BoundProgram* bound, Error* error) {
+  bound->calls.clear();
+  bound->machine.clear();
+  bound->calls.reserve(program.num_calls());
+  return Binder(options, bound, error).BindAll(program);
+}
+
+}  // namespace prog
