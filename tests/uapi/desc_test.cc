@@ -1,0 +1,333 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// The descriptions of uapi/iommufd_desc.h against the ABI headers, and the
+// functions that read them. That every byte is described is checked while
+// compiling (uapi/iommufd_desc.cc); here are the facts that only a person can
+// write down twice.
+#include "uapi/iommufd_desc.h"
+
+#include <cstring>
+#include <set>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "uapi/iommufd.h"
+#include "uapi/iommufd_test.h"
+
+namespace {
+
+const desc_field& FieldOf(const char* command, const char* name,
+                          uint8_t revisions = DESC_BOTH) {
+  const desc_ioctl* d = iommufd_desc_find(command, revisions);
+  EXPECT_NE(d, nullptr) << command;
+  const desc_field* f = desc_find_field(*d->arg, name);
+  EXPECT_NE(f, nullptr) << command << "." << name;
+  return *f;
+}
+
+TEST(Desc, FindsEachByNameAndByNumber) {
+  std::set<std::string> names;
+  for (const desc_ioctl& d : iommufd_desc_all()) {
+    EXPECT_EQ(iommufd_desc_find(d.name, d.revisions), &d) << d.name;
+    EXPECT_EQ(iommufd_desc_find_cmd(d.cmd, d.op, d.revisions), &d) << d.name;
+    names.insert(d.name);
+  }
+  EXPECT_EQ(iommufd_desc_find("IOAS_ALLOC")->cmd, IOMMU_IOAS_ALLOC);
+  EXPECT_EQ(iommufd_desc_find("MOCK_DOMAIN")->cmd, IOMMU_TEST_CMD);
+  EXPECT_EQ(iommufd_desc_find("MOCK_DOMAIN")->op, IOMMU_TEST_OP_MOCK_DOMAIN);
+  EXPECT_EQ(iommufd_desc_find("NO_SUCH"), nullptr);
+  EXPECT_EQ(iommufd_desc_find_cmd(_IO(IOMMUFD_TYPE, 0x7f), 0, DESC_BOTH),
+            nullptr);
+  EXPECT_EQ(iommufd_desc_find_cmd(IOMMU_TEST_CMD, 99, DESC_BOTH), nullptr);
+  // 21 commands, one of them of two names, and 23 mock ops.
+  EXPECT_EQ(names.size(), 22u + 23u);
+}
+
+TEST(Desc, Command94HasTwoForms) {
+  const desc_ioctl* v2 = iommufd_desc_find_cmd(IOMMU_VCMDQ_ALLOC, 0,
+                                               DESC_VCMDQ_V2);
+  const desc_ioctl* merged = iommufd_desc_find_cmd(IOMMU_HW_QUEUE_ALLOC, 0,
+                                                   DESC_HW_QUEUE);
+  ASSERT_NE(v2, nullptr);
+  ASSERT_NE(merged, nullptr);
+  EXPECT_STREQ(v2->name, "VCMDQ_ALLOC");
+  EXPECT_STREQ(merged->name, "HW_QUEUE_ALLOC");
+  EXPECT_EQ(v2->cmd, merged->cmd);
+  EXPECT_EQ(v2->creates, desc_object::VCMDQ);
+  EXPECT_EQ(merged->creates, desc_object::HW_QUEUE);
+  EXPECT_EQ(iommufd_desc_find("VCMDQ_ALLOC", DESC_HW_QUEUE), nullptr);
+  EXPECT_EQ(iommufd_desc_find("HW_QUEUE_ALLOC", DESC_VCMDQ_V2), nullptr);
+}
+
+TEST(Desc, SizesAndSmallestSizes) {
+  struct {
+    const char* name;
+    size_t size;
+    size_t min_size;
+  } const kSizes[] = {
+      {"DESTROY", 8, 8},
+      {"IOAS_ALLOC", 12, 12},
+      {"IOAS_ALLOW_IOVAS", 24, 24},
+      {"IOAS_COPY", 40, 40},
+      {"IOAS_IOVA_RANGES", 32, 32},
+      {"IOAS_MAP", 40, 40},
+      {"IOAS_UNMAP", 24, 24},
+      {"OPTION", 24, 24},
+      {"VFIO_IOAS", 12, 12},
+      {"HWPT_ALLOC", 48, 24},
+      {"GET_HW_INFO", 40, 32},
+      {"HWPT_SET_DIRTY_TRACKING", 16, 16},
+      {"HWPT_GET_DIRTY_BITMAP", 48, 48},
+      {"HWPT_INVALIDATE", 32, 32},
+      {"FAULT_QUEUE_ALLOC", 16, 16},
+      {"IOAS_MAP_FILE", 40, 40},
+      {"VIOMMU_ALLOC", 40, 24},
+      {"VDEVICE_ALLOC", 24, 24},
+      {"IOAS_CHANGE_PROCESS", 8, 8},
+      {"VEVENTQ_ALLOC", 32, 28},
+      {"VCMDQ_ALLOC", 40, 40},
+      {"HW_QUEUE_ALLOC", 40, 40},
+      {"MOCK_DOMAIN", 72, 68},
+  };
+  for (const auto& s : kSizes) {
+    const desc_ioctl* d = iommufd_desc_find(s.name);
+    ASSERT_NE(d, nullptr) << s.name;
+    EXPECT_EQ(d->arg->size, s.size) << s.name;
+    EXPECT_EQ(d->min_size, s.min_size) << s.name;
+  }
+}
+
+// The masks that the handlers accept.
+TEST(Desc, FlagMasks) {
+  struct {
+    const char* command;
+    const char* field;
+    uint64_t valid;
+    uint8_t revisions;
+  } const kMasks[] = {
+      {"IOAS_ALLOC", "flags", 0, DESC_BOTH},
+      {"IOAS_MAP", "flags", 7, DESC_BOTH},
+      {"IOAS_MAP_FILE", "flags", 7, DESC_BOTH},
+      {"IOAS_COPY", "flags", 7, DESC_BOTH},
+      {"HWPT_ALLOC", "flags", 0xf, DESC_BOTH},
+      {"GET_HW_INFO", "flags", 0, DESC_VCMDQ_V2},
+      {"GET_HW_INFO", "flags", 1, DESC_HW_QUEUE},
+      {"HWPT_SET_DIRTY_TRACKING", "flags", 1, DESC_BOTH},
+      {"HWPT_GET_DIRTY_BITMAP", "flags", 1, DESC_BOTH},
+      {"FAULT_QUEUE_ALLOC", "flags", 0, DESC_BOTH},
+      {"VIOMMU_ALLOC", "flags", 0, DESC_BOTH},
+      {"VEVENTQ_ALLOC", "flags", 0, DESC_BOTH},
+      {"VCMDQ_ALLOC", "flags", 0, DESC_VCMDQ_V2},
+      {"HW_QUEUE_ALLOC", "flags", 0, DESC_HW_QUEUE},
+      {"MOCK_DOMAIN_FLAGS", "dev_flags", 7, DESC_BOTH},
+      {"CREATE_ACCESS", "flags", 1, DESC_BOTH},
+      {"ACCESS_PAGES", "flags", 0x10001, DESC_BOTH},
+      {"ACCESS_RW", "flags", 0x10005, DESC_BOTH},
+  };
+  std::set<const desc_field*> seen;
+  for (const auto& m : kMasks) {
+    const desc_field& f = FieldOf(m.command, m.field, m.revisions);
+    EXPECT_EQ(f.kind, desc_kind::FLAGS) << m.command;
+    EXPECT_EQ(f.valid, m.valid) << m.command << "." << m.field;
+    seen.insert(&f);
+  }
+  for (const desc_ioctl& d : iommufd_desc_all()) {
+    for (const desc_field& f : d.arg->fields) {
+      if (f.kind == desc_kind::FLAGS) {
+        EXPECT_TRUE(seen.count(&f)) << d.name << "." << f.name;
+      }
+    }
+  }
+}
+
+// Where a handler refuses what is not zero; other reserved bytes are PADDING.
+TEST(Desc, ReservedFields) {
+  const std::set<std::string> expected = {
+      "IOAS_ALLOW_IOVAS.__reserved",
+      "IOAS_IOVA_RANGES.__reserved",
+      "IOAS_MAP.__reserved",
+      "OPTION.__reserved",
+      "VFIO_IOAS.__reserved",
+      "HWPT_ALLOC.__reserved",
+      "GET_HW_INFO.__reserved0",
+      "GET_HW_INFO.__reserved1",
+      "GET_HW_INFO.__reserved2",
+      "HWPT_GET_DIRTY_BITMAP.__reserved",
+      "HWPT_INVALIDATE.__reserved",
+      "IOAS_CHANGE_PROCESS.__reserved",
+      "VEVENTQ_ALLOC.__reserved",
+  };
+  std::set<std::string> found;
+  for (const desc_ioctl& d : iommufd_desc_all()) {
+    for (const desc_field& f : d.arg->fields) {
+      if (f.kind == desc_kind::RESERVED) {
+        found.insert(std::string(d.name) + "." + f.name);
+      }
+    }
+  }
+  EXPECT_EQ(found, expected);
+}
+
+TEST(Desc, FieldsAreWhereTheStructsHaveThem) {
+  iommu_vcmdq_alloc q = {};
+  q.size = sizeof(q);
+  q.viommu_id = 0x11;
+  q.type = IOMMU_VCMDQ_TYPE_SELFTEST;
+  q.index = 1;
+  q.addr = 0x1000000;
+  q.length = 0x2000;
+  auto load = [&](const char* name) {
+    return desc_load(FieldOf("VCMDQ_ALLOC", name), &q);
+  };
+  EXPECT_EQ(load("size"), 40u);
+  EXPECT_EQ(load("viommu_id"), 0x11u);
+  EXPECT_EQ(load("type"), 0xdeadbeefu);
+  EXPECT_EQ(load("index"), 1u);
+  EXPECT_EQ(load("addr"), 0x1000000u);
+  EXPECT_EQ(load("length"), 0x2000u);
+
+  iommu_test_cmd cmd = {};
+  desc_store(FieldOf("MD_CHECK_IOTLB", "id"), &cmd, 7);
+  desc_store(FieldOf("MD_CHECK_IOTLB", "iotlb_id"), &cmd, 3);
+  desc_store(FieldOf("MD_CHECK_IOTLB", "iotlb"), &cmd, 0xabc);
+  EXPECT_EQ(cmd.id, 7u);
+  EXPECT_EQ(cmd.check_iotlb.id, 3u);
+  EXPECT_EQ(cmd.check_iotlb.iotlb, 0xabcu);
+}
+
+// Storing into each field of a struct, one after the other, touches each byte
+// once: a store of all ones leaves all ones, and each field reads back.
+TEST(Desc, FieldsCoverEveryByteOnce) {
+  for (const desc_ioctl& d : iommufd_desc_all()) {
+    std::vector<unsigned char> image(d.arg->size + 8, 0);
+    size_t bytes = 0;
+    for (const desc_field& f : d.arg->fields) {
+      EXPECT_EQ(desc_load(f, image.data()), 0u) << d.name << "." << f.name;
+      desc_store(f, image.data(), ~uint64_t{0});
+      EXPECT_EQ(desc_load(f, image.data()),
+                f.width == 8 ? ~uint64_t{0}
+                             : (uint64_t{1} << (8 * f.width)) - 1);
+      bytes += f.width;
+    }
+    EXPECT_EQ(bytes, d.arg->size) << d.name;
+    for (size_t i = 0; i < image.size(); i++) {
+      EXPECT_EQ(image[i], i < d.arg->size ? 0xff : 0) << d.name << " " << i;
+    }
+  }
+}
+
+TEST(Desc, OutputsHaveShortNames) {
+  auto outputs = [](const char* command) {
+    std::vector<std::string> names;
+    for (const desc_field& f : iommufd_desc_find(command)->arg->fields) {
+      if (desc_is_output(f.kind)) {
+        names.emplace_back(desc_output_name(f));
+      }
+    }
+    return names;
+  };
+  using Names = std::vector<std::string>;
+  EXPECT_EQ(outputs("IOAS_ALLOC"), Names({"ioas"}));
+  EXPECT_EQ(outputs("MOCK_DOMAIN"), Names({"stdev", "hwpt", "idev"}));
+  EXPECT_EQ(outputs("FAULT_QUEUE_ALLOC"), Names({"fault", "fd"}));
+  EXPECT_EQ(outputs("VEVENTQ_ALLOC"), Names({"veventq", "fd"}));
+  EXPECT_EQ(outputs("VCMDQ_ALLOC"), Names({"vcmdq"}));
+  EXPECT_EQ(outputs("IOAS_MAP"), Names({"iova"}));
+  EXPECT_EQ(outputs("CREATE_ACCESS"), Names({"access_fd"}));
+  for (const desc_ioctl& d : iommufd_desc_all()) {
+    std::set<std::string_view> seen;
+    for (const desc_field& f : d.arg->fields) {
+      if (desc_is_returned(f)) {
+        EXPECT_TRUE(seen.insert(desc_output_name(f)).second)
+            << d.name << "." << f.name;
+      }
+    }
+  }
+}
+
+TEST(Desc, WhatComesBackThoughItIsAnInput) {
+  EXPECT_TRUE(desc_is_returned(FieldOf("IOAS_UNMAP", "length")));
+  EXPECT_TRUE(desc_is_returned(FieldOf("IOAS_IOVA_RANGES", "num_iovas")));
+  EXPECT_TRUE(desc_is_returned(FieldOf("HWPT_INVALIDATE", "entry_num")));
+  EXPECT_TRUE(desc_is_returned(FieldOf("GET_HW_INFO", "data_len")));
+  EXPECT_FALSE(desc_is_returned(FieldOf("IOAS_MAP", "length")));
+  EXPECT_FALSE(desc_is_output(FieldOf("IOAS_UNMAP", "length").kind));
+}
+
+TEST(Desc, PointeesFollowTheirSelector) {
+  const desc_ioctl& d = *iommufd_desc_find("HWPT_ALLOC");
+  const desc_field& data = FieldOf("HWPT_ALLOC", "data_uptr");
+  iommu_hwpt_alloc cmd = {};
+  EXPECT_EQ(desc_pointee(*d.arg, data, &cmd), nullptr);
+  cmd.data_type = IOMMU_HWPT_DATA_SELFTEST;
+  ASSERT_NE(desc_pointee(*d.arg, data, &cmd), nullptr);
+  EXPECT_STREQ(desc_pointee(*d.arg, data, &cmd)->name, "iommu_hwpt_selftest");
+  cmd.data_type = IOMMU_HWPT_DATA_ARM_SMMUV3;
+  EXPECT_STREQ(desc_pointee(*d.arg, data, &cmd)->name, "iommu_hwpt_arm_smmuv3");
+  cmd.data_type = 0x7777;
+  EXPECT_EQ(desc_pointee(*d.arg, data, &cmd), nullptr);
+
+  const desc_ioctl& ranges = *iommufd_desc_find("IOAS_IOVA_RANGES");
+  iommu_ioas_iova_ranges r = {};
+  EXPECT_STREQ(
+      desc_pointee(*ranges.arg, FieldOf("IOAS_IOVA_RANGES", "allowed_iovas"),
+                   &r)
+          ->name,
+      "iommu_iova_range");
+}
+
+// One number names two kinds of requests; their size tells them apart.
+TEST(Desc, InvalidationRequestsAreToldApartByTheirSize) {
+  const desc_ioctl& d = *iommufd_desc_find("HWPT_INVALIDATE");
+  const desc_field& data = FieldOf("HWPT_INVALIDATE", "data_uptr");
+  iommu_hwpt_invalidate cmd = {};
+  cmd.data_type = IOMMU_HWPT_INVALIDATE_DATA_SELFTEST;
+  EXPECT_STREQ(desc_pointee(*d.arg, data, &cmd)->name,
+               "iommu_hwpt_invalidate_selftest");
+  cmd.entry_len = sizeof(iommu_viommu_invalidate_selftest);
+  EXPECT_STREQ(desc_pointee(*d.arg, data, &cmd)->name,
+               "iommu_viommu_invalidate_selftest");
+  cmd.entry_len = sizeof(iommu_hwpt_invalidate_selftest);
+  EXPECT_STREQ(desc_pointee(*d.arg, data, &cmd)->name,
+               "iommu_hwpt_invalidate_selftest");
+}
+
+TEST(Desc, BothNamesOfAUnionLeadToOneField) {
+  const desc_struct* s = iommufd_desc_find_struct("iommu_viommu_selftest");
+  ASSERT_NE(s, nullptr);
+  EXPECT_EQ(desc_find_field(*s, "out_mmap_pgoff"),
+            desc_find_field(*s, "out_mmap_offset"));
+  EXPECT_NE(desc_find_field(*s, "out_mmap_pgsz"), nullptr);
+  for (uint8_t r : {DESC_VCMDQ_V2, DESC_HW_QUEUE}) {
+    EXPECT_EQ(&FieldOf("GET_HW_INFO", "in_data_type", r),
+              &FieldOf("GET_HW_INFO", "out_data_type", r));
+  }
+  EXPECT_EQ(desc_find_field(*s, "nothing"), nullptr);
+}
+
+TEST(Desc, StructsOfFilesAndPointers) {
+  for (const char* name : {"iommu_hwpt_pgfault", "iommufd_vevent_header",
+                           "iommu_hwpt_page_response", "iommu_iova_range",
+                           "iommu_ioas_map"}) {
+    ASSERT_NE(iommufd_desc_find_struct(name), nullptr) << name;
+    EXPECT_STREQ(iommufd_desc_find_struct(name)->name, name);
+  }
+  EXPECT_EQ(iommufd_desc_find_struct("iommu_nothing"), nullptr);
+  EXPECT_EQ(iommufd_desc_find_struct("iommu_hwpt_pgfault")->size,
+            sizeof(iommu_hwpt_pgfault));
+}
+
+TEST(Desc, KindsThatGoInAndOut) {
+  EXPECT_TRUE(desc_is_input(desc_kind::ID_INOUT));
+  EXPECT_TRUE(desc_is_output(desc_kind::ID_INOUT));
+  EXPECT_FALSE(desc_is_input(desc_kind::ID_OUT));
+  EXPECT_FALSE(desc_is_output(desc_kind::ID_IN));
+  EXPECT_TRUE(desc_is_input(desc_kind::RESERVED));
+  EXPECT_FALSE(desc_is_input(desc_kind::PADDING));
+  EXPECT_TRUE(desc_is_pointer(desc_kind::PTR_INOUT));
+  EXPECT_FALSE(desc_is_pointer(desc_kind::USER_VA));
+}
+
+}  // namespace
