@@ -11,6 +11,8 @@
 // A file of @size bytes (rounded up to pages for its memory). With MFD_HUGETLB's behaviour when shape.huge. -ENOMEM, -EINVAL.
 result<struct file *> memfd_create(size_t size, const struct mapping_shape &shape);
 bool is_memfd(const struct file *file);
+// What its pages look like.
+const struct mapping_shape *memfd_shape(const struct file *file);
 // Bytes.
 size_t memfd_size(const struct file *file);
 // Sets the size; pages beyond it go (pinned ones live on). -EINVAL when @file is no memfd.
