@@ -31,7 +31,7 @@ struct iommufd_ioctl_table {
 };
 
 /* Bytes of the largest command. A table with a larger one does not compile. */
-#define IOMMUFD_UCMD_BUFFER_SIZE 64
+#define IOMMUFD_UCMD_BUFFER_SIZE 96
 
 struct iommufd_revision {
 	const char *name;
