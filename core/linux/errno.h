@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // Mirrors include/linux/errno.h, Linux v7.2. MIRRORED: the numbers that stay inside the kernel. None of them may leave a system
-// call: the boundary turns ENOIOCTLCMD into ENOTTY (strerror_kernel() knows all of them, for logs).
+// call: the boundary turns ENOIOCTLCMD into ENOTTY.
 #pragma once
 
 #include <cerrno>
@@ -14,5 +14,5 @@
 #endif
 #define MAX_ERRNO 4095
 
-// "EINVAL" for -EINVAL or EINVAL; "E<number>" text of unknown ones is "E?".
+// "EINVAL" for -EINVAL or EINVAL; "E?" for a number that has no name here.
 const char *errname(int err);

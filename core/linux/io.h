@@ -20,6 +20,7 @@ struct mmio_region {
 	const struct mmio_ops *ops = nullptr;	// NULL: plain memory
 	void *opaque = nullptr;
 	void *mem = nullptr;			// with plain memory: 8-aligned, @size bytes
+	struct kernel *kernel = nullptr;	// while registered
 };
 
 // @region stays the caller's and lives until it is unregistered. 0, or -EBUSY when it overlaps another.

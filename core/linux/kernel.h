@@ -17,6 +17,7 @@
 
 struct file;
 struct work_struct;
+struct running_work;
 struct mmio_region;
 struct lockdep_state;
 
@@ -86,7 +87,8 @@ struct kernel {
 	struct work_struct *work_head __guarded_by(work_lock) = nullptr;
 	struct work_struct *work_tail __guarded_by(work_lock) = nullptr;
 	std::atomic<u32> work_pending{0};
-	std::atomic<u32> work_running{0};
+	struct running_work *work_running __guarded_by(work_lock) = nullptr;
+	std::atomic<u32> work_seq{0};	// steps when an item is done
 
 	// Struct files are reused, never given back while the kernel lives, so that a lookup needs no lock. See file.cc.
 	raw_mutex files_lock;

@@ -22,7 +22,6 @@ enum task_instrument : u32 {
 	TASK_LOCKDEP = 1 << 0,	  // follow lock classes
 	TASK_SCHED = 1 << 1,	  // kernel->sched is installed
 	TASK_FAULT = 1 << 2,	  // fail_nth is armed, or the fault sites are traced
-	TASK_POISON = 1 << 3,	  // kmalloc() fills with 0x5a
 };
 
 struct task_struct {
@@ -55,7 +54,7 @@ struct task_struct {
 	u16 lockdep_depth = 0;
 	// A lock report came: no further reports from this task until its scope ends.
 	bool lockdep_silent = false;
-	bool interrupted = false;   // a signal is pending: interruptible waits return -ERESTARTSYS
+	std::atomic<bool> interrupted{false};   // a signal is pending: interruptible waits return -ERESTARTSYS
 	// Filled up to lockdep_depth. Raw memory, so that a task costs nothing to build.
 	union {
 		struct held_lock held_locks[MAX_LOCK_DEPTH];
@@ -142,5 +141,5 @@ void cpu_relax();
 
 static inline bool signal_pending(struct task_struct *t)
 {
-	return unlikely(t->interrupted);
+	return unlikely(t->interrupted.load(std::memory_order_relaxed));
 }

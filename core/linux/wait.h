@@ -43,8 +43,10 @@ private:
 
 static inline void wake_up_all(wait_queue_head_t *wq)
 {
+	u32 none = 0;
+
 	// A read-modify-write: either it sees the waiter, or the waiter sees what was stored before it.
-	if (unlikely(wq->waiters.fetch_add(0, std::memory_order_acq_rel)))
+	if (unlikely(!wq->waiters.compare_exchange_strong(none, 0, std::memory_order_seq_cst)))
 		__wake_up(wq);
 }
 

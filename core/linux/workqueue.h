@@ -15,7 +15,6 @@ struct work_struct {
 	struct workqueue_struct *wq = nullptr;
 	struct work_struct *next = nullptr;
 	bool pending = false;
-	u32 running = 0;
 };
 
 struct delayed_work {

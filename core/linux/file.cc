@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Files and descriptors. Stands in for fs/{file,file_table,anon_inodes}.c, Linux v7.2. A struct file is never given back while its
+// kernel lives, only reused: so a lookup may raise the count of whatever a slot names and then see whether the slot still says so.
+// (The kernel gets the same from SLAB_TYPESAFE_BY_RCU.)
+#include "core/linux/file.h"
+
+#include <cstdlib>
+
+#include "core/linux/bitmap.h"
+#include "core/linux/bug.h"
+#include "core/linux/fault-inject.h"
+#include "core/linux/kernel.h"
+#include "core/linux/lockdep.h"
+
+static constexpr size_t FILES_PER_SLAB = 16;
+
+static struct file *file_get_unused(struct kernel *k)
+{
+	raw_guard g(&k->files_lock);
+
+	if (!k->files_free) {
+		k->files_slabs.emplace_back(new struct file[FILES_PER_SLAB]);
+		for (size_t i = 0; i < FILES_PER_SLAB; i++) {
+			struct file *f = &k->files_slabs.back()[i];
+
+			f->kernel = k;
+			f->next_free = k->files_free;
+			k->files_free = f;
+		}
+	}
+	struct file *f = k->files_free;
+
+	k->files_free = f->next_free;
+	return f;
+}
+
+// The last reference is gone.
+static void __fput(struct file *file)
+{
+	struct kernel *k = file->kernel;
+
+	might_sleep();
+	if (file->f_op->release)
+		file->f_op->release(file);
+	file->private_data = nullptr;
+	k->files_open.fetch_sub(1, std::memory_order_relaxed);
+	raw_guard g(&k->files_lock);
+	file->next_free = k->files_free;
+	k->files_free = file;
+}
+
+static void ____fput(struct callback_head *work)
+{
+	__fput(container_of(work, struct file, f_task_work));
+}
+
+void __fput_deferred(struct file *file)
+{
+	if (WARN_ON(file->f_count.load(std::memory_order_relaxed) < 0)) {
+		file->f_count.fetch_add(1, std::memory_order_relaxed);
+		return;
+	}
+	file->f_task_work.func = ____fput;
+	task_work_add(current, &file->f_task_work);
+}
+
+void __fput_sync(struct file *file)
+{
+	long old = file->f_count.fetch_sub(1, std::memory_order_acq_rel);
+
+	if (old == 1)
+		__fput(file);
+	else if (WARN_ON(old < 1))
+		file->f_count.fetch_add(1, std::memory_order_relaxed);
+}
+
+bool get_file_active(struct file *file)
+{
+	long n = file->f_count.load(std::memory_order_relaxed);
+
+	do {
+		if (n <= 0)
+			return false;
+	} while (!file->f_count.compare_exchange_weak(n, n + 1, std::memory_order_acquire, std::memory_order_relaxed));
+	return true;
+}
+
+static std::atomic<struct file *> *fd_slot(struct files_struct *files, unsigned int fd)
+{
+	if (fd >= files_struct::NR_CHUNKS * files_struct::CHUNK)
+		return nullptr;
+	std::atomic<struct file *> *chunk = files->chunks[fd / files_struct::CHUNK].load(std::memory_order_acquire);
+
+	return chunk ? &chunk[fd % files_struct::CHUNK] : nullptr;
+}
+
+struct file *fget(unsigned int fd)
+{
+	std::atomic<struct file *> *slot = fd_slot(current->files, fd);
+
+	while (slot) {
+		struct file *file = slot->load(std::memory_order_acquire);
+
+		if (!file)
+			return nullptr;
+		if (unlikely(!get_file_active(file)))
+			continue;	// on its way out: the slot is about to change
+		if (likely(slot->load(std::memory_order_acquire) == file))
+			return file;
+		fput(file);
+	}
+	return nullptr;
+}
+
+files_struct::~files_struct()
+{
+	for (std::atomic<std::atomic<struct file *> *> &chunk : chunks)
+		delete[] chunk.load(std::memory_order_relaxed);
+}
+
+int get_unused_fd_flags(unsigned int)
+{
+	struct files_struct *files = current->files;
+	raw_guard g(&files->lock);
+
+	for (int c = 0; c < files_struct::NR_CHUNKS; c++) {
+		u64 taken = files->used[c] | (c ? 0 : GENMASK(files_struct::FIRST_FD - 1, 0));
+
+		if (!~taken)
+			continue;
+		unsigned int bit = __ffs(~taken);
+
+		if (!files->chunks[c].load(std::memory_order_relaxed))
+			files->chunks[c].store(new std::atomic<struct file *>[files_struct::CHUNK](), std::memory_order_release);
+		files->used[c] |= BIT_ULL(bit);
+		return c * files_struct::CHUNK + (int)bit;
+	}
+	return -EMFILE;
+}
+
+void put_unused_fd(unsigned int fd)
+{
+	struct files_struct *files = current->files;
+	raw_guard g(&files->lock);
+
+	files->used[fd / files_struct::CHUNK] &= ~BIT_ULL(fd % files_struct::CHUNK);
+}
+
+void fd_install(unsigned int fd, struct file *file)
+{
+	std::atomic<struct file *> *slot = fd_slot(current->files, fd);
+
+	if (WARN_ON(!slot || slot->load(std::memory_order_relaxed)))
+		return;
+	slot->store(file, std::memory_order_release);
+}
+
+// The file that leaves the table, or NULL. Its descriptor is free again.
+static struct file *pick_file(struct files_struct *files, unsigned int fd)
+{
+	std::atomic<struct file *> *slot = fd_slot(files, fd);
+	raw_guard g(&files->lock);
+	struct file *file = slot ? slot->exchange(nullptr, std::memory_order_acq_rel) : nullptr;
+
+	if (file)
+		files->used[fd / files_struct::CHUNK] &= ~BIT_ULL(fd % files_struct::CHUNK);
+	return file;
+}
+
+int close_fd(unsigned int fd)
+{
+	struct file *file = pick_file(current->files, fd);
+
+	if (!file)
+		return -EBADF;
+	fput(file);
+	return 0;
+}
+
+void close_all_files(struct files_struct *files)
+{
+	for (unsigned int fd = 0; fd < files_struct::NR_CHUNKS * files_struct::CHUNK; fd++) {
+		struct file *file = pick_file(files, fd);
+
+		if (file)
+			fput(file);
+	}
+	task_work_run();
+}
+
+result<struct file *> anon_inode_getfile(const char *, const struct file_operations *fops, void *priv, int flags, const src_loc &where)
+{
+	might_sleep(where);
+	if (should_fail(FAULT_SLAB, where))
+		return -ENOMEM;
+	struct file *file = file_get_unused(current->kernel);
+
+	file->f_op = fops;
+	file->private_data = priv;
+	file->f_flags = (unsigned int)flags;
+	file->f_pos = 0;
+	current->kernel->files_open.fetch_add(1, std::memory_order_relaxed);
+	// Last: from here on a lookup of an old slot may take (and give back) a reference.
+	file->f_count.store(1, std::memory_order_release);
+	return file;
+}
+
+int anon_inode_getfd(const char *name, const struct file_operations *fops, void *priv, int flags)
+{
+	int fd = get_unused_fd_flags((unsigned int)flags);
+
+	if (fd < 0)
+		return fd;
+	result<struct file *> file = anon_inode_getfile(name, fops, priv, flags);
+
+	if (!file) {
+		put_unused_fd((unsigned int)fd);
+		return file.error();
+	}
+	fd_install((unsigned int)fd, *file);
+	return fd;
+}
