@@ -1,0 +1,483 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * See sim_syscalls.h. MIRRORED of the system calls: which error comes first. Compare fs/open.c, fs/ioctl.c, fs/read_write.c,
+ * fs/select.c, mm/mmap.c.
+ */
+#include "core/sim_syscalls.h"
+
+#include <sys/mman.h>
+#include <time.h>
+
+#include "core/iommufd/revision.h"
+#include "core/linux/fault-inject.h"
+#include "core/linux/lockdep.h"
+#include "core/mm/memfd.h"
+#include "core/mm/vma.h"
+
+/* The most that one read or write moves. */
+#define MAX_RW_COUNT (0x7fffffffUL & PAGE_MASK)
+
+struct sim_syscalls::thread_task {
+	thread_task(struct kernel *kernel, pthread_t t) : task(kernel, "thread"), thread(t) {}
+
+	struct task_struct task;
+	const pthread_t thread;
+	struct thread_task *next = nullptr;
+};
+
+sim_syscalls::sim_syscalls(const struct sim_options &opts) : opts_(opts), leader_thread_(pthread_self())
+{
+}
+
+result<std::unique_ptr<sim_syscalls>> sim_syscalls::create(const struct sim_options &opts)
+{
+	std::unique_ptr<sim_syscalls> sim(new (std::nothrow) sim_syscalls(opts));
+	int rc = sim ? sim->init() : -ENOMEM;
+
+	if (rc)
+		return rc;
+	return sim;
+}
+
+int sim_syscalls::init()
+{
+	struct mm_options mm_opts = opts_.mm;
+	int rc;
+
+	if (!iommufd_find_revision(opts_.revision))
+		return -EINVAL;
+	/* So that the process can touch what it maps of the devices. */
+	mm_opts.shared_ram |= opts_.host_memory;
+	kernel_.reset(new (std::nothrow) struct kernel(opts_.kernel));
+	if (!kernel_)
+		return -ENOMEM;
+	kernel_->syscalls = this;
+	rc = mm_init(kernel_.get(), mm_opts);
+	if (rc)
+		return rc;
+	leader_.reset(new (std::nothrow) task_struct(kernel_.get(), "process"));
+	files_.reset(new (std::nothrow) files_struct(kernel_.get()));
+	mm_ = opts_.host_memory ? host_mm_alloc(kernel_.get()) : arena_mm_alloc(kernel_.get());
+	if (!leader_ || !files_ || !mm_)
+		return -ENOMEM;
+	leader_->files = files_.get();
+	leader_->mm = mm_;
+	rc = set_credentials(opts_.uid, opts_.caps);
+	if (rc)
+		return rc;
+	if (opts_.machine) {
+		task_scope ts(leader_.get());
+
+		/* A machine is not made by the process. */
+		leader_->cred = &root_cred;
+		rc = opts_.machine->init(kernel_.get(), opts_.machine_options);
+		leader_->cred = &cred_;
+		if (rc)
+			return rc;
+		machine_up_ = true;
+	}
+	run_deferred(kernel_.get());
+	base_slab_ = kernel_slab_live(kernel_.get());
+	base_mm_ = mm_get_residue(kernel_.get());
+	return 0;
+}
+
+sim_syscalls::~sim_syscalls()
+{
+	if (leader_) {
+		{
+			task_scope ts(leader_.get());
+
+			leader_->fail_nth = 0;
+			if (files_)
+				close_all_files(files_.get());
+			if (mm_)
+				mmput(mm_);
+		}
+		run_deferred(kernel_.get());
+		task_scope ts(leader_.get());
+
+		if (machine_up_)
+			opts_.machine->exit(kernel_.get());
+		mm_exit(kernel_.get());
+	}
+	for (struct thread_task *t = threads_.load(std::memory_order_acquire); t;) {
+		struct thread_task *next = t->next;
+
+		delete t;
+		t = next;
+	}
+	leader_.reset();
+	files_.reset();
+}
+
+inline struct task_struct *sim_syscalls::task()
+{
+	if (likely(pthread_self() == leader_thread_))
+		return leader_.get();
+	return task_slow();
+}
+
+struct task_struct *sim_syscalls::task_slow()
+{
+	const pthread_t self = pthread_self();
+	struct thread_task *head = threads_.load(std::memory_order_acquire);
+	struct thread_task *t;
+
+	for (t = head; t; t = t->next)
+		if (t->thread == self)
+			return &t->task;
+	t = new struct thread_task(kernel_.get(), self);
+	t->task.group_leader = leader_.get();
+	t->task.files = files_.get();
+	t->task.mm = mm_;
+	t->task.cred = &cred_;
+	mm_add_task(mm_);
+	do
+		t->next = head;
+	while (!threads_.compare_exchange_weak(head, t, std::memory_order_release, std::memory_order_acquire));
+	return &t->task;
+}
+
+void sim_syscalls::run_deferred_work()
+{
+	run_deferred(kernel_.get());
+}
+
+/* ---- files ---- */
+
+int sim_syscalls::open(std::string_view path, std::string_view revision)
+{
+	const bool vfio = path == "/dev/vfio/vfio";
+	const struct iommufd_revision *rev = iommufd_find_revision(revision.empty() ? std::string_view(opts_.revision) : revision);
+	int fd;
+
+	if (!vfio && path != "/dev/iommu")
+		return -ENOENT;
+	if (!rev)
+		return -EINVAL;
+	{
+		task_scope ts(task());
+
+		fd = get_unused_fd_flags(0);
+		if (fd >= 0) {
+			result<struct file *> file = iommufd_file_open(rev, vfio);
+
+			if (file) {
+				fd_install((unsigned int)fd, *file);
+			} else {
+				put_unused_fd((unsigned int)fd);
+				fd = file.error();
+			}
+		}
+	}
+	leave();
+	return fd;
+}
+
+int sim_syscalls::close(int fd)
+{
+	int rc;
+	{
+		task_scope ts(task());
+
+		rc = close_fd((unsigned int)fd);
+	}
+	leave();
+	return rc;
+}
+
+long sim_syscalls::ioctl(int fd, unsigned long cmd, uint64_t arg)
+{
+	long rc;
+	{
+		task_scope ts(task());
+		fd_guard file((unsigned int)fd);
+
+		if (unlikely(!file))
+			rc = -EBADF;
+		else if (unlikely(!file->f_op->unlocked_ioctl))
+			rc = -ENOTTY;
+		else
+			rc = file->f_op->unlocked_ioctl(file.get(), (unsigned int)cmd, arg);
+		if (unlikely(rc == -ENOIOCTLCMD))
+			rc = -ENOTTY;
+	}
+	leave();
+	return rc;
+}
+
+static bool access_ok(uint64_t addr, size_t n)
+{
+	const uint64_t limit = (1UL << 47) - PAGE_SIZE;
+
+	return n <= limit && addr <= limit - n;
+}
+
+long sim_syscalls::read(int fd, uint64_t buf, size_t count)
+{
+	long rc;
+	{
+		task_scope ts(task());
+		fd_guard file((unsigned int)fd);
+
+		if (!file)
+			rc = -EBADF;
+		else if (!file->f_op->read)
+			rc = -EINVAL;
+		else if (!access_ok(buf, count))
+			rc = -EFAULT;
+		else
+			rc = file->f_op->read(file.get(), buf, std::min(count, MAX_RW_COUNT), &file->f_pos);
+	}
+	leave();
+	return rc;
+}
+
+long sim_syscalls::write(int fd, uint64_t buf, size_t count)
+{
+	long rc;
+	{
+		task_scope ts(task());
+		fd_guard file((unsigned int)fd);
+
+		if (!file)
+			rc = -EBADF;
+		else if (!file->f_op->write)
+			rc = -EINVAL;
+		else if (!access_ok(buf, count))
+			rc = -EFAULT;
+		else
+			rc = file->f_op->write(file.get(), buf, std::min(count, MAX_RW_COUNT), &file->f_pos);
+	}
+	leave();
+	return rc;
+}
+
+int sim_syscalls::poll(int fd, short events, int timeout_ms)
+{
+	const __poll_t want = (__poll_t)(unsigned short)events | POLLERR | POLLHUP;
+
+	for (;;) {
+		__poll_t mask;
+		{
+			task_scope ts(task());
+			fd_guard file((unsigned int)fd);
+
+			if (!file)
+				return POLLNVAL;
+			mask = POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM;
+			if (file->f_op->poll)
+				mask = file->f_op->poll(file.get(), nullptr);
+		}
+		leave();
+		if ((mask & want) || !timeout_ms)
+			return (int)(mask & want);
+		/* Poll looks, it does not sleep: look again in a millisecond. */
+		struct timespec ms = {0, 1000000};
+
+		nanosleep(&ms, nullptr);
+		if (timeout_ms > 0)
+			timeout_ms--;
+	}
+}
+
+int sim_syscalls::memfd(const memory_options &opts)
+{
+	struct mapping_shape shape = {};
+	int fd;
+
+	shape.huge = opts.huge;
+	shape.fragmented = opts.fragmented;
+	shape.poisoned = opts.poisoned;
+	{
+		task_scope ts(task());
+
+		fd = get_unused_fd_flags(0);
+		if (fd >= 0) {
+			result<struct file *> file = memfd_create(opts.size, shape);
+
+			if (file) {
+				fd_install((unsigned int)fd, *file);
+			} else {
+				put_unused_fd((unsigned int)fd);
+				fd = file.error();
+			}
+		}
+	}
+	leave();
+	return fd;
+}
+
+int sim_syscalls::ftruncate(int fd, uint64_t length)
+{
+	int rc;
+	{
+		task_scope ts(task());
+		fd_guard file((unsigned int)fd);
+
+		rc = file ? memfd_truncate(file.get(), length) : -EBADF;
+	}
+	leave();
+	return rc;
+}
+
+/* ---- memory ---- */
+
+uint64_t sim_syscalls::mmap(uint64_t addr, size_t length, int prot, int flags, int fd, uint64_t offset)
+{
+	long ret;
+	{
+		task_scope ts(task());
+
+		if (!PAGE_ALIGNED(offset)) {
+			ret = -EINVAL;
+		} else if (flags & MAP_ANONYMOUS) {
+			ret = vm_mmap(nullptr, addr, length, (unsigned long)prot, (unsigned long)flags, offset);
+		} else {
+			fd_guard file((unsigned int)fd);
+
+			ret = file ? vm_mmap(file.get(), addr, length, (unsigned long)prot, (unsigned long)flags, offset) : -EBADF;
+		}
+	}
+	leave();
+	return (uint64_t)ret;
+}
+
+int sim_syscalls::munmap(uint64_t addr, size_t length)
+{
+	int rc;
+	{
+		task_scope ts(task());
+
+		rc = vm_munmap(addr, length);
+	}
+	leave();
+	return rc;
+}
+
+uint64_t sim_syscalls::anon(const memory_options &opts)
+{
+	struct mapping_shape shape = {};
+	long ret;
+
+	shape.huge = opts.huge;
+	shape.fragmented = opts.fragmented;
+	shape.poisoned = opts.poisoned;
+	shape.align = opts.align;
+	{
+		task_scope ts(task());
+
+		ret = vm_mmap_shape(nullptr, opts.addr, opts.size, PROT_READ | (opts.readonly ? 0 : PROT_WRITE),
+				    MAP_PRIVATE | MAP_ANONYMOUS | (opts.addr ? MAP_FIXED_NOREPLACE : 0), 0, shape);
+	}
+	leave();
+	return (uint64_t)ret;
+}
+
+int sim_syscalls::mprotect(uint64_t addr, size_t length, int prot)
+{
+	task_scope ts(task());
+
+	return vm_mprotect(addr, length, (unsigned long)prot);
+}
+
+int sim_syscalls::poison(uint64_t addr, size_t length)
+{
+	task_scope ts(task());
+
+	return vm_poison(addr, length);
+}
+
+int sim_syscalls::load(uint64_t addr, void *dst, size_t n)
+{
+	int rc;
+	{
+		task_scope ts(task());
+
+		/* Not a copy of the kernel's: no failure is injected here. */
+		rc = mm_->user_ops->copy_from_user(mm_, dst, addr, n) ? -EFAULT : 0;
+	}
+	leave();
+	return rc;
+}
+
+int sim_syscalls::store(uint64_t addr, const void *src, size_t n)
+{
+	int rc;
+	{
+		task_scope ts(task());
+
+		rc = mm_->user_ops->copy_to_user(mm_, addr, src, n) ? -EFAULT : 0;
+	}
+	leave();
+	return rc;
+}
+
+/* ---- the process ---- */
+
+void sim_syscalls::set_rlimit_memlock(u64 bytes)
+{
+	leader_->rlimit_memlock.store(bytes, std::memory_order_relaxed);
+}
+
+int sim_syscalls::set_credentials(u32 uid, u64 caps)
+{
+	struct user_struct *user = alloc_uid(kernel_.get(), uid);
+
+	if (!user)
+		return -ENOMEM;
+	cred_.uid = uid;
+	cred_.caps = caps;
+	cred_.user = user;
+	leader_->cred = &cred_;
+	return 0;
+}
+
+void sim_syscalls::set_fail_nth(unsigned int n)
+{
+	fail_nth_write(task(), n);
+}
+
+unsigned int sim_syscalls::fail_nth()
+{
+	return fail_nth_read(task());
+}
+
+/* ---- what is left ---- */
+
+std::string sim_syscalls::take_log()
+{
+	struct kernel_log *log = &kernel_->log;
+	std::string text;
+
+	raw_guard g(&log->lock);
+	const size_t n = log->lines.size();
+
+	for (size_t i = n - (size_t)std::min<u64>(n, log->total - log_taken_); i != n; i++)
+		text += log->lines[(log->next + i) % n] + "\n";
+	log_taken_ = log->total;
+	return text;
+}
+
+std::string sim_syscalls::residue()
+{
+	struct mm_residue mm = mm_get_residue(kernel_.get());
+	std::string text;
+	const auto line = [&text](const char *what, long n) {
+		if (n)
+			text += std::string(what) + ": " + std::to_string(n) + "\n";
+	};
+
+	line("open files", kernel_->files_open.load());
+	line("mappings", (long)(mm.vmas - base_mm_.vmas));
+	line("pinned pages", (long)(mm.pins - base_mm_.pins));
+	line("pages", (long)(mm.pages - base_mm_.pages));
+	line("address spaces", (long)(mm.mms - base_mm_.mms));
+	line("locked memory of mms and users (pages)", mm.locked_vm);
+	line("pinned memory of mms (pages)", mm.pinned_vm);
+	line("references to users", mm.users);
+	line("allocations", kernel_slab_live(kernel_.get()) - base_slab_);
+	line("queued work", (long)kernel_->work_pending.load());
+	return text;
+}
