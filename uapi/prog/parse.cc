@@ -321,14 +321,22 @@ class LineParser {
     return true;
   }
 
+  // Is the next thing one of `operators`? The space before it stays: behind an
+  // expectation it belongs to the remark.
+  bool AtOperator(std::string_view operators) const {
+    size_t i = at_;
+    while (i < text_.size() && (text_[i] == ' ' || text_[i] == '\t')) i++;
+    return i < text_.size() &&
+           operators.find(text_[i]) != std::string_view::npos;
+  }
+
   bool ParseSum(Value* v, int depth) {
     SkipSpace();
     const Pos pos = Here();
     bool minus = Consume('-');
     Value first;
     if (!ParsePrimary(&first, depth)) return false;
-    SkipSpace();
-    if (!minus && Peek() != '+' && Peek() != '-') {
+    if (!minus && !AtOperator("+-")) {
       *v = std::move(first);
       return true;
     }
@@ -337,8 +345,8 @@ class LineParser {
     first.minus = minus;
     v->items.push_back(std::move(first));
     while (true) {
+      if (!AtOperator("+-")) return true;
       SkipSpace();
-      if (Peek() != '+' && Peek() != '-') return true;
       if (v->items.size() >= kMaxItems) return Fail("too many items", "");
       minus = Peek() == '-';
       at_++;
@@ -354,18 +362,18 @@ class LineParser {
     const Pos pos = Here();
     Value first;
     if (!ParseSum(&first, depth)) return false;
-    SkipSpace();
-    if (Peek() != '|') {
+    if (!AtOperator("|")) {
       *v = std::move(first);
       return true;
     }
     v->kind = Value::Kind::kOr;
     v->pos = pos;
     v->items.push_back(std::move(first));
-    while (Consume('|')) {
+    while (AtOperator("|")) {
+      SkipSpace();
+      at_++;
       if (v->items.size() >= kMaxItems) return Fail("too many items", "");
       if (!ParseSum(&v->items.emplace_back(), depth)) return false;
-      SkipSpace();
     }
     return true;
   }
