@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// expect: ignoring return value of (type 'result<|function declared with 'nodiscard')
+// expect: ignoring return value of (function declared with 'nodiscard'|type 'result<)
 //
 // The reference inside a dropped result would be put at once, and its errno lost.
 #include "core/iommufd/iommufd_private.h"

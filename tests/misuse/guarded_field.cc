@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// expect: 'hwpt_list' requires holding mutex 'ioas->mutex'
+// expect: reading variable 'ioas' requires holding mutex 'access->ioas_lock'
 //
 // A field that says who guards it, touched without the guard.
 #include "core/iommufd/iommufd_private.h"
 
-bool f(struct iommufd_ioas *ioas)
+bool f(struct iommufd_access *access)
 {
 #ifndef MISUSE
-	mutex_guard guard(&ioas->mutex);
+	mutex_guard guard(&access->ioas_lock);
 #endif
-	return list_empty(&ioas->hwpt_list);
+	return access->ioas != nullptr;
 }

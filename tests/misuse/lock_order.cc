@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// expect: rwsem 'iopt->domains_rwsem' must be acquired before 'iopt->iova_rwsem'
+// expect: rwsem '(iopt->)?domains_rwsem' must be acquired before '(iopt->)?iova_rwsem'
 //
 // The two locks of an I/O page table, in the wrong order.
 #include "core/iommufd/io_pagetable.h"

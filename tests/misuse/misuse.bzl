@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Tests that a file does NOT compile, for the reason that it names.
+"""Tests that something does NOT compile, for the reason that it names.
 
-A misuse file's first lines hold `// expect: REGEX`. Compiled as it is, it must be
-clean: so the test cannot pass because of a missing header or a typing mistake.
-Compiled with -DMISUSE, it must fail, with an error that matches REGEX.
+A misuse file is one of two. Either way the compiler must say what the file's line
+`expect: REGEX` names, and the same without the mistake must compile: so a test
+cannot pass because of a missing header or a typing error.
+
+  NAME.cc    compiled as it is, it must be clean; compiled with -DMISUSE it must fail
+  NAME.edit  a sed script for the file of `edit: FILE`, a mistake made in product
+             code; then `compile: FILE` must fail
 """
 
 load("@bazel_tools//tools/cpp:toolchain_utils.bzl", "find_cpp_toolchain")
@@ -22,7 +26,7 @@ def _misuse_test_impl(ctx):
             ("-isystem", context.system_includes),
         ]:
             for path in paths.to_list():
-                if not path.startswith("bazel-out/"):
+                if not path.startswith("bazel-out/") and path != ".":
                     flags += [option, _runfiles_path(path)]
         flags += ["-D" + define for define in context.defines.to_list()]
     script = ctx.actions.declare_file(ctx.label.name + ".sh")
@@ -36,19 +40,22 @@ def _misuse_test_impl(ctx):
         ),
         is_executable = True,
     )
-    headers = [context.headers for context in contexts]
     return [DefaultInfo(
         executable = script,
         runfiles = ctx.runfiles(
-            [ctx.file.src, ctx.executable._runner],
-            transitive_files = depset(transitive = headers),
+            [ctx.file.src, ctx.executable._runner] + ctx.files.data,
+            transitive_files = depset(transitive = [context.headers for context in contexts]),
         ),
     )]
 
 misuse_test = rule(
     implementation = _misuse_test_impl,
     attrs = {
-        "src": attr.label(allow_single_file = [".cc"], mandatory = True),
+        "src": attr.label(
+            allow_single_file = [".cc", ".edit"],
+            mandatory = True,
+        ),
+        "data": attr.label_list(allow_files = True),
         "deps": attr.label_list(providers = [CcInfo]),
         "_cc_toolchain": attr.label(default = "@bazel_tools//tools/cpp:current_cc_toolchain"),
         "_runner": attr.label(

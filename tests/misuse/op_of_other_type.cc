@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// expect: ISO C\+\+ requires field designators to be specified in declaration order|reorder-init-list|incompatible|cannot initialize a member
+// expect: cannot initialize a member subobject of type .* with an lvalue of type .*iommufd_viommu
 //
 // An op of another type in a driver's table.
 #include "core/iommu/iommufd.h"

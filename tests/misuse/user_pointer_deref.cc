@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// expect: indirection requires pointer operand|no member named|member reference type|does not provide
+// expect: indirection requires pointer operand
 //
 // User memory is reached by a copy, never through its pointer.
 #include "core/linux/uaccess.h"

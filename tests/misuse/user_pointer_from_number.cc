@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// expect: no matching function for call to 'g'|no viable conversion
+// expect: no matching function for call to 'g'
 //
 // A number becomes a user pointer where the code says so.
 #include "core/linux/uaccess.h"
