@@ -3,10 +3,12 @@
 // Bit strings. Mirrors lib/bitmap.c and lib/find_bit.c, Linux v7.2.
 #include "core/linux/bitmap.h"
 
-static unsigned long __find_next(const unsigned long *addr, unsigned long nbits, unsigned long start, unsigned long invert)
+static unsigned long __find_next(const unsigned long *addr, unsigned long nbits,
+				 unsigned long start, unsigned long invert)
 {
 	while (start < nbits) {
-		unsigned long word = (addr[BIT_WORD(start)] ^ invert) & BITMAP_FIRST_WORD_MASK(start);
+		unsigned long word = (addr[BIT_WORD(start)] ^ invert) &
+				     BITMAP_FIRST_WORD_MASK(start);
 
 		if (word)
 			return min(ALIGN_DOWN(start, BITS_PER_LONG) + __ffs(word), nbits);
@@ -20,7 +22,8 @@ unsigned long find_next_bit(const unsigned long *addr, unsigned long nbits, unsi
 	return __find_next(addr, nbits, start, 0);
 }
 
-unsigned long find_next_zero_bit(const unsigned long *addr, unsigned long nbits, unsigned long start)
+unsigned long find_next_zero_bit(const unsigned long *addr, unsigned long nbits,
+				 unsigned long start)
 {
 	return __find_next(addr, nbits, start, ~0UL);
 }

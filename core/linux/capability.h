@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// Mirrors include/linux/{capability,cred,resource}.h, Linux v7.2. CUSTOMISED: credentials are constant values that tasks point to.
+// Mirrors include/linux/{capability,cred,resource}.h, Linux v7.2. CUSTOMISED: credentials are
+// constant values that tasks point to.
 #pragma once
 
 #include "core/linux/sched.h"
 
-#define CAP_IPC_LOCK 14
-#define CAP_SYS_RAWIO 17
-#define CAP_SYS_ADMIN 21
+#define CAP_IPC_LOCK	 14
+#define CAP_SYS_RAWIO	 17
+#define CAP_SYS_ADMIN	 21
 #define CAP_SYS_RESOURCE 24
 
 struct cred {
@@ -25,7 +26,7 @@ static inline bool capable(int cap)
 	return current->cred->caps & BIT_ULL(cap);
 }
 
-#define RLIMIT_MEMLOCK 8
+#define RLIMIT_MEMLOCK	    8
 #define RLIM_INFINITY_BYTES (~0ULL)
 
 // Bytes. Only RLIMIT_MEMLOCK exists; of the process, so the group leader's.

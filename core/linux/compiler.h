@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // Mirrors include/linux/compiler.h and compiler-context-analysis.h of Linux v7.2.
-// CUSTOMISED: the context-analysis names expand to clang's thread-safety attributes and to nothing under gcc. READ_ONCE and
-// WRITE_ONCE are relaxed atomic accesses, so they are defined behaviour between threads.
+// CUSTOMISED: the context-analysis names expand to clang's thread-safety attributes and to nothing
+// under gcc. READ_ONCE and WRITE_ONCE are relaxed atomic accesses, so they are defined behaviour
+// between threads.
 #pragma once
 
 #if defined(__clang__)
@@ -17,42 +18,42 @@
 #define scoped_lock_struct TSA(scoped_lockable)
 
 // Data that may be touched only with @m held (a pointer: what it points to).
-#define __guarded_by(...) TSA(guarded_by(__VA_ARGS__))
+#define __guarded_by(...)    TSA(guarded_by(__VA_ARGS__))
 #define __pt_guarded_by(...) TSA(pt_guarded_by(__VA_ARGS__))
 // The function is called with the lock held (for writing), held at least for reading, or not held.
-#define __must_hold(...) TSA(requires_capability(__VA_ARGS__))
+#define __must_hold(...)	TSA(requires_capability(__VA_ARGS__))
 #define __must_hold_shared(...) TSA(requires_shared_capability(__VA_ARGS__))
-#define __must_not_hold(...) TSA(locks_excluded(__VA_ARGS__))
+#define __must_not_hold(...)	TSA(locks_excluded(__VA_ARGS__))
 // The function takes or gives back the lock.
-#define __acquires(...) TSA(acquire_capability(__VA_ARGS__))
-#define __acquires_shared(...) TSA(acquire_shared_capability(__VA_ARGS__))
-#define __releases(...) TSA(release_capability(__VA_ARGS__))
-#define __releases_shared(...) TSA(release_shared_capability(__VA_ARGS__))
-#define __releases_generic(...) TSA(release_generic_capability(__VA_ARGS__))
-#define __cond_acquires(ret, ...) TSA(try_acquire_capability(ret, __VA_ARGS__))
+#define __acquires(...)			 TSA(acquire_capability(__VA_ARGS__))
+#define __acquires_shared(...)		 TSA(acquire_shared_capability(__VA_ARGS__))
+#define __releases(...)			 TSA(release_capability(__VA_ARGS__))
+#define __releases_shared(...)		 TSA(release_shared_capability(__VA_ARGS__))
+#define __releases_generic(...)		 TSA(release_generic_capability(__VA_ARGS__))
+#define __cond_acquires(ret, ...)	 TSA(try_acquire_capability(ret, __VA_ARGS__))
 #define __cond_acquires_shared(ret, ...) TSA(try_acquire_shared_capability(ret, __VA_ARGS__))
-#define __assumes_lock(...) TSA(assert_capability(__VA_ARGS__))
-#define __assumes_shared_lock(...) TSA(assert_shared_capability(__VA_ARGS__))
-#define __returns_lock(x) TSA(lock_returned(x))
+#define __assumes_lock(...)		 TSA(assert_capability(__VA_ARGS__))
+#define __assumes_shared_lock(...)	 TSA(assert_shared_capability(__VA_ARGS__))
+#define __returns_lock(x)		 TSA(lock_returned(x))
 // The order of two locks of one struct: this one is taken after (before) @m.
-#define __acquired_after(...) TSA(acquired_after(__VA_ARGS__))
+#define __acquired_after(...)  TSA(acquired_after(__VA_ARGS__))
 #define __acquired_before(...) TSA(acquired_before(__VA_ARGS__))
 // The only way out of the analysis (R9): the reason is for the reader and for tidy_test.
 #define LOCK_ANALYSIS_ESCAPE(reason) TSA(no_thread_safety_analysis)
 
-#define likely(x) __builtin_expect(!!(x), 1)
-#define unlikely(x) __builtin_expect(!!(x), 0)
-#define noinline __attribute__((noinline))
-#define __cold __attribute__((cold))
+#define likely(x)      __builtin_expect(!!(x), 1)
+#define unlikely(x)    __builtin_expect(!!(x), 0)
+#define noinline       __attribute__((noinline))
+#define __cold	       __attribute__((cold))
 #define __printf(a, b) __attribute__((format(printf, a, b)))
 #define __maybe_unused __attribute__((unused))
-#define __must_check [[nodiscard]]
-#define fallthrough [[fallthrough]]
+#define __must_check   [[nodiscard]]
+#define fallthrough    [[fallthrough]]
 
-#define READ_ONCE(x) __atomic_load_n(&(x), __ATOMIC_RELAXED)
-#define WRITE_ONCE(x, v) __atomic_store_n(&(x), (v), __ATOMIC_RELAXED)
-#define smp_load_acquire(p) __atomic_load_n((p), __ATOMIC_ACQUIRE)
+#define READ_ONCE(x)		__atomic_load_n(&(x), __ATOMIC_RELAXED)
+#define WRITE_ONCE(x, v)	__atomic_store_n(&(x), (v), __ATOMIC_RELAXED)
+#define smp_load_acquire(p)	__atomic_load_n((p), __ATOMIC_ACQUIRE)
 #define smp_store_release(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
-#define xchg(p, v) __atomic_exchange_n((p), (v), __ATOMIC_SEQ_CST)
+#define xchg(p, v)		__atomic_exchange_n((p), (v), __ATOMIC_SEQ_CST)
 
 #define barrier() __asm__ __volatile__("" ::: "memory")

@@ -19,7 +19,8 @@ device::~device()
 
 	if (n == 1)
 		return;
-	kernel_printk(kernel, LOGLEVEL_ERR, "WARNING: device %s ends with %u references", name, n - 1);
+	kernel_printk(kernel, LOGLEVEL_ERR, "WARNING: device %s ends with %u references", name,
+		      n - 1);
 	__warn_counted(kernel);
 }
 

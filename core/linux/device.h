@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// Mirrors include/linux/device.h, Linux v7.2. CUSTOMISED: no bus, no sysfs; a device belongs to who created it, and its count only
-// says who still uses it (~device() WARNs when somebody does).
+// Mirrors include/linux/device.h, Linux v7.2. CUSTOMISED: no bus, no sysfs; a device belongs to who
+// created it, and its count only says who still uses it (~device() WARNs when somebody does).
 #pragma once
 
 #include "core/linux/printk.h"
@@ -53,11 +53,14 @@ static inline void put_device(struct device *dev)
 		refcount_dec(&dev->refs);
 }
 
-void dev_printk(enum log_level level, const struct device *dev, const char *fmt, ...) __printf(3, 4) __cold;
-#define dev_err(dev, ...) dev_printk(LOGLEVEL_ERR, dev, __VA_ARGS__)
+void dev_printk(enum log_level level, const struct device *dev, const char *fmt, ...)
+	__printf(3, 4) __cold;
+#define dev_err(dev, ...)  dev_printk(LOGLEVEL_ERR, dev, __VA_ARGS__)
 #define dev_warn(dev, ...) dev_printk(LOGLEVEL_WARNING, dev, __VA_ARGS__)
 #define dev_info(dev, ...) dev_printk(LOGLEVEL_INFO, dev, __VA_ARGS__)
-#define dev_dbg(dev, ...) dev_printk(LOGLEVEL_DEBUG, dev, __VA_ARGS__)
-#define dev_err_ratelimited(dev, ...) (void)(printk_ratelimit() && (dev_err(dev, __VA_ARGS__), true))
-#define dev_warn_ratelimited(dev, ...) (void)(printk_ratelimit() && (dev_warn(dev, __VA_ARGS__), true))
+#define dev_dbg(dev, ...)  dev_printk(LOGLEVEL_DEBUG, dev, __VA_ARGS__)
+#define dev_err_ratelimited(dev, ...) \
+	(void)(printk_ratelimit() && (dev_err(dev, __VA_ARGS__), true))
+#define dev_warn_ratelimited(dev, ...) \
+	(void)(printk_ratelimit() && (dev_warn(dev, __VA_ARGS__), true))
 #define dev_warn_once(dev, ...) dev_warn_ratelimited(dev, __VA_ARGS__)

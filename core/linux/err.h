@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// Mirrors include/linux/err.h, Linux v7.2. CUSTOMISED: what the kernel returns as ERR_PTR() is a result<T>: the value or a
-// negative errno, never both, and it must be looked at. result<T *> is one word, coded as the kernel does. Functions that
-// return int in the kernel return int here.
+// Mirrors include/linux/err.h, Linux v7.2. CUSTOMISED: what the kernel returns as ERR_PTR() is a
+// result<T>: the value or a negative errno, never both, and it must be looked at. result<T *> is
+// one word, coded as the kernel does. Functions that return int in the kernel return int here.
 #pragma once
 
 #include <cstdlib>
@@ -12,9 +12,11 @@
 #include "core/linux/errno.h"
 #include "core/linux/types.h"
 
-// A value of type T or a negative errno. Construct from either; a non-negative int is a bug and aborts.
+// A value of type T or a negative errno. Construct from either; a non-negative int is a bug and
+// aborts.
 template <class T> class [[nodiscard]] result {
 	static_assert(!std::is_integral_v<T>, "return int -errno and an out parameter");
+
 public:
 	result(T v) : err_(0), v_(std::move(v)) {}
 	result(int negative_errno) : err_(negative_errno)
@@ -41,7 +43,8 @@ public:
 	T &operator*() & { return v_; }
 	const T &operator*() const & { return v_; }
 	T &&operator*() && { return std::move(v_); }
-	// Goes through a value that is itself pointer-like (a reference holder), so r->field reads as with the kernel's pointer.
+	// Goes through a value that is itself pointer-like (a reference holder), so r->field reads
+	// as with the kernel's pointer.
 	auto operator->()
 	{
 		if constexpr (requires(T &t) { t.operator->(); })
@@ -69,7 +72,9 @@ public:
 	}
 	template <class U>
 		requires(!std::is_same_v<U, T> && std::is_convertible_v<U *, T *>)
-	result(const result<U *> &o) : v_(o ? reinterpret_cast<uintptr_t>(static_cast<T *>(*o)) : (uintptr_t)(intptr_t)o.error())
+	result(const result<U *> &o)
+		: v_(o ? reinterpret_cast<uintptr_t>(static_cast<T *>(*o))
+		       : (uintptr_t)(intptr_t)o.error())
 	{
 	}
 

@@ -31,7 +31,8 @@ void fault_site_format(const struct fault_site &site, char *buf, size_t size)
 {
 	const char *file = site.where.file_name(), *slash = strrchr(file, '/');
 
-	snprintf(buf, size, "%s at %s:%u (%s)", fault_type_name(site.type), slash ? slash + 1 : file, (unsigned int)site.where.line(),
+	snprintf(buf, size, "%s at %s:%u (%s)", fault_type_name(site.type),
+		 slash ? slash + 1 : file, (unsigned int)site.where.line(),
 		 site.where.function_name());
 }
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// Files and descriptors. Stands in for fs/{file,file_table,anon_inodes}.c, Linux v7.2. A struct file is never given back while its
-// kernel lives, only reused: so a lookup may raise the count of whatever a slot names and then see whether the slot still says so.
-// (The kernel gets the same from SLAB_TYPESAFE_BY_RCU.)
+// Files and descriptors. Stands in for fs/{file,file_table,anon_inodes}.c, Linux v7.2. A struct
+// file is never given back while its kernel lives, only reused: so a lookup may raise the count of
+// whatever a slot names and then see whether the slot still says so. (The kernel gets the same from
+// SLAB_TYPESAFE_BY_RCU.)
 #include "core/linux/file.h"
 
 #include <cstdlib>
@@ -82,7 +83,8 @@ bool get_file_active(struct file *file)
 	do {
 		if (n <= 0)
 			return false;
-	} while (!file->f_count.compare_exchange_weak(n, n + 1, std::memory_order_acquire, std::memory_order_relaxed));
+	} while (!file->f_count.compare_exchange_weak(n, n + 1, std::memory_order_acquire,
+						      std::memory_order_relaxed));
 	return true;
 }
 
@@ -90,7 +92,8 @@ static std::atomic<struct file *> *fd_slot(struct files_struct *files, unsigned 
 {
 	if (fd >= files_struct::NR_CHUNKS * files_struct::CHUNK)
 		return nullptr;
-	std::atomic<struct file *> *chunk = files->chunks[fd / files_struct::CHUNK].load(std::memory_order_acquire);
+	std::atomic<struct file *> *chunk =
+		files->chunks[fd / files_struct::CHUNK].load(std::memory_order_acquire);
 
 	return chunk ? &chunk[fd % files_struct::CHUNK] : nullptr;
 }
@@ -105,7 +108,7 @@ struct file *fget(unsigned int fd)
 		if (!file)
 			return nullptr;
 		if (unlikely(!get_file_active(file)))
-			continue;	// on its way out: the slot is about to change
+			continue; // on its way out: the slot is about to change
 		if (likely(slot->load(std::memory_order_acquire) == file))
 			return file;
 		fput(file);
@@ -132,7 +135,9 @@ int get_unused_fd_flags(unsigned int)
 		unsigned int bit = __ffs(~taken);
 
 		if (!files->chunks[c].load(std::memory_order_relaxed))
-			files->chunks[c].store(new std::atomic<struct file *>[files_struct::CHUNK](), std::memory_order_release);
+			files->chunks[c].store(
+				new std::atomic<struct file *>[files_struct::CHUNK](),
+				std::memory_order_release);
 		files->used[c] |= BIT_ULL(bit);
 		return c * files_struct::CHUNK + (int)bit;
 	}
@@ -189,7 +194,8 @@ void close_all_files(struct files_struct *files)
 	task_work_run();
 }
 
-result<struct file *> anon_inode_getfile(const char *, const struct file_operations *fops, void *priv, int flags, const src_loc &where)
+result<struct file *> anon_inode_getfile(const char *, const struct file_operations *fops,
+					 void *priv, int flags, const src_loc &where)
 {
 	might_sleep(where);
 	if (should_fail(FAULT_SLAB, where))

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// Mirrors include/linux/{fs,file,fdtable,anon_inodes,poll}.h, Linux v7.2. MIRRORED: lifetime (the last fput() defers the release
-// to the end of the system call), lowest free descriptor. CUSTOMISED: descriptors start at 3 and end at 1023 (-EMFILE).
+// Mirrors include/linux/{fs,file,fdtable,anon_inodes,poll}.h, Linux v7.2. The lifetime (the last
+// fput() defers the release to the end of the system call), and the lowest free descriptor are the
+// kernel's. CUSTOMISED: descriptors start at 3 and end at 1023 (-EMFILE).
 #pragma once
 
 #include <atomic>
@@ -14,7 +15,7 @@
 
 struct file;
 struct vm_area_struct;
-using __poll_t = unsigned int;   // POLLIN and friends
+using __poll_t = unsigned int; // POLLIN and friends
 using fl_owner_t = void *;
 
 struct poll_table_struct {};
@@ -24,7 +25,8 @@ static inline void poll_wait(struct file *, struct wait_queue_head *, struct pol
 {
 }
 
-// Buffers are addresses in current->mm. A missing op: -ENOTTY for ioctl, -ENODEV for mmap, -EINVAL for read and write.
+// Buffers are addresses in current->mm. A missing op: -ENOTTY for ioctl, -ENODEV for mmap, -EINVAL
+// for read and write.
 struct file_operations {
 	int (*release)(struct file *file) = nullptr;
 	long (*unlocked_ioctl)(struct file *file, unsigned int cmd, unsigned long arg) = nullptr;
@@ -60,7 +62,7 @@ struct files_struct {
 
 	struct kernel *const kernel;
 	raw_mutex lock;
-	u64 used[NR_CHUNKS] __guarded_by(lock) = {};	    // reserved or installed
+	u64 used[NR_CHUNKS] __guarded_by(lock) = {}; // reserved or installed
 	std::atomic<std::atomic<struct file *> *> chunks[NR_CHUNKS] = {};
 };
 
@@ -72,7 +74,8 @@ static inline struct file *get_file(struct file *file)
 	file->f_count.fetch_add(1, std::memory_order_relaxed);
 	return file;
 }
-// Looked up by other means than a reference (f_count may be 0): true when a reference was taken. Compare get_file_active().
+// Looked up by other means than a reference (f_count may be 0): true when a reference was taken.
+// Compare get_file_active().
 bool get_file_active(struct file *file);
 static inline long file_count(const struct file *file)
 {
@@ -100,10 +103,13 @@ void fd_install(unsigned int fd, struct file *file);
 void close_all_files(struct files_struct *files);
 
 // A file with one reference, not in any table. -ENOMEM, -ENFILE. Compare anon_inode_getfile().
-[[nodiscard]] result<struct file *> anon_inode_getfile(const char *name, const struct file_operations *fops, void *priv, int flags,
+[[nodiscard]] result<struct file *> anon_inode_getfile(const char *name,
+						       const struct file_operations *fops,
+						       void *priv, int flags,
 						       const src_loc &where = src_loc::current());
 // The same plus a descriptor, which is returned (or -errno). Compare anon_inode_getfd().
-[[nodiscard]] int anon_inode_getfd(const char *name, const struct file_operations *fops, void *priv, int flags);
+[[nodiscard]] int anon_inode_getfd(const char *name, const struct file_operations *fops, void *priv,
+				   int flags);
 
 // fget() for the length of a scope. Compare CLASS(fd, f)(fd).
 class fd_guard {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// Intervals in a treap, each node with the largest `last` below it. Stands in for lib/interval_tree.c, Linux v7.2.
+// Intervals in a treap, each node with the largest `last` below it. Stands in for
+// lib/interval_tree.c, Linux v7.2.
 #include "core/linux/interval_tree.h"
 
 using node = struct interval_tree_node;
@@ -92,7 +93,8 @@ void interval_tree_remove(node *n, struct rb_root_cached *root)
 static node *subtree_first(node *n, unsigned long start, unsigned long last)
 {
 	for (;;) {
-		// If anything on the left reaches @start, the first such one is the answer, or there is none.
+		// If anything on the left reaches @start, the first such one is the answer, or
+		// there is none.
 		if (n->left && n->left->__subtree_last >= start) {
 			n = n->left;
 			continue;
@@ -161,7 +163,8 @@ static void span_used(struct interval_tree_span_iter *state, unsigned long start
 	state->last_used = min(last, state->last_index);
 }
 
-void interval_tree_span_iter_first(struct interval_tree_span_iter *state, struct rb_root_cached *root, unsigned long first_index,
+void interval_tree_span_iter_first(struct interval_tree_span_iter *state,
+				   struct rb_root_cached *root, unsigned long first_index,
 				   unsigned long last_index)
 {
 	state->first_index = first_index;
@@ -186,7 +189,8 @@ void interval_tree_span_iter_next(struct interval_tree_span_iter *state)
 		span_hole(state, state->last_used + 1);
 }
 
-void interval_tree_span_iter_advance(struct interval_tree_span_iter *iter, struct rb_root_cached *root, unsigned long new_index)
+void interval_tree_span_iter_advance(struct interval_tree_span_iter *iter,
+				     struct rb_root_cached *root, unsigned long new_index)
 {
 	if (iter->is_hole == -1)
 		return;

@@ -37,15 +37,19 @@ struct mmio_region *mmio_find(struct kernel *k, phys_addr_t phys)
 	return nullptr;
 }
 
-static void unknown_access(struct kernel *k, const char *what, const char *name, u64 off, unsigned int size)
+static void unknown_access(struct kernel *k, const char *what, const char *name, u64 off,
+			   unsigned int size)
 {
 	if (printk_ratelimit())
-		kernel_printk(k, LOGLEVEL_WARNING, "mmio: %s: no register: %s of %u bytes at 0x%llx", name, what, size, (unsigned long long)off);
+		kernel_printk(k, LOGLEVEL_WARNING,
+			      "mmio: %s: no register: %s of %u bytes at 0x%llx", name, what, size,
+			      (unsigned long long)off);
 }
 
 static bool in_region(const struct mmio_region *r, u64 off, unsigned int size)
 {
-	return (size == 4 || size == 8) && IS_ALIGNED(off, size) && off < r->size && size <= r->size - off;
+	return (size == 4 || size == 8) && IS_ALIGNED(off, size) && off < r->size &&
+	       size <= r->size - off;
 }
 
 static bool region_read(struct mmio_region *r, u64 off, unsigned int size, u64 *val)

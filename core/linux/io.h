@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// Mirrors include/linux/{io,iopoll}.h, Linux v7.2. CUSTOMISED: `void __iomem *` is the type iomem, a place in a registered region
-// that is either plain memory or a model's callbacks. An access outside of any region, misaligned or that the model does not know
-// is an event in the log (ratelimited) and reads as all ones; it is never an assert. The _relaxed forms are the same.
+// Mirrors include/linux/{io,iopoll}.h, Linux v7.2. CUSTOMISED: `void __iomem *` is the type iomem,
+// a place in a registered region that is either plain memory or a model's callbacks. An access
+// outside of any region, misaligned or that the model does not know is an event in the log
+// (ratelimited) and reads as all ones; it is never an assert. The _relaxed forms are the same.
 #pragma once
 
 #include "core/linux/kernel.h"
 
-// A model's side. @off in bytes from the region's start, @size 4 or 8, aligned, inside the region. False: no such register.
+// A model's side. @off in bytes from the region's start, @size 4 or 8, aligned, inside the region.
+// False: no such register.
 struct mmio_ops {
 	bool (*read)(void *opaque, u64 off, unsigned int size, u64 *val);
 	bool (*write)(void *opaque, u64 off, unsigned int size, u64 val);
@@ -17,18 +19,20 @@ struct mmio_region {
 	const char *name = "mmio";
 	phys_addr_t phys = 0;
 	u64 size = 0;
-	const struct mmio_ops *ops = nullptr;	// NULL: plain memory
+	const struct mmio_ops *ops = nullptr; // NULL: plain memory
 	void *opaque = nullptr;
-	void *mem = nullptr;			// with plain memory: 8-aligned, @size bytes
-	struct kernel *kernel = nullptr;	// while registered
+	void *mem = nullptr;		 // with plain memory: 8-aligned, @size bytes
+	struct kernel *kernel = nullptr; // while registered
 };
 
-// @region stays the caller's and lives until it is unregistered. 0, or -EBUSY when it overlaps another.
+// @region stays the caller's and lives until it is unregistered. 0, or -EBUSY when it overlaps
+// another.
 [[nodiscard]] int mmio_register(struct kernel *k, struct mmio_region *region);
 void mmio_unregister(struct kernel *k, struct mmio_region *region);
 // The region that holds @phys, or NULL.
 struct mmio_region *mmio_find(struct kernel *k, phys_addr_t phys);
-// Accesses by physical address, for user mappings of registers. False (and all ones) when nothing answers.
+// Accesses by physical address, for user mappings of registers. False (and all ones) when nothing
+// answers.
 bool mmio_read(struct kernel *k, phys_addr_t phys, unsigned int size, u64 *val);
 bool mmio_write(struct kernel *k, phys_addr_t phys, unsigned int size, u64 val);
 
@@ -83,18 +87,22 @@ static inline void writeq_relaxed(u64 v, iomem a)
 	writeq(v, a);
 }
 
-// Evaluates to 0, or -ETIMEDOUT when @cond stays false for @timeout_us of @sleep_us each. Models step in between.
-#define read_poll_timeout(op, val, cond, sleep_us, timeout_us, ...)                                                      \
-	([&]() -> int {                                                                                                   \
-		for (u64 __t = 0;; __t += (sleep_us) ? (sleep_us) : 1) {                                                  \
-			(val) = op(__VA_ARGS__);                                                                          \
-			if (cond)                                                                                         \
-				return 0;                                                                                 \
-			if (__t >= (u64)(timeout_us))                                                                     \
-				return -ETIMEDOUT;                                                                        \
-			cpu_relax();                                                                                      \
-		}                                                                                                         \
+// Evaluates to 0, or -ETIMEDOUT when @cond stays false for @timeout_us of @sleep_us each. Models
+// step in between.
+#define read_poll_timeout(op, val, cond, sleep_us, timeout_us, ...)      \
+	([&]() -> int {                                                  \
+		for (u64 __t = 0;; __t += (sleep_us) ? (sleep_us) : 1) { \
+			(val) = op(__VA_ARGS__);                         \
+			if (cond)                                        \
+				return 0;                                \
+			if (__t >= (u64)(timeout_us))                    \
+				return -ETIMEDOUT;                       \
+			cpu_relax();                                     \
+		}                                                        \
 	}())
-#define readl_poll_timeout(addr, val, cond, sleep_us, timeout_us) read_poll_timeout(readl, val, cond, sleep_us, timeout_us, addr)
-#define readl_relaxed_poll_timeout(addr, val, cond, sleep_us, timeout_us) read_poll_timeout(readl, val, cond, sleep_us, timeout_us, addr)
-#define readq_poll_timeout(addr, val, cond, sleep_us, timeout_us) read_poll_timeout(readq, val, cond, sleep_us, timeout_us, addr)
+#define readl_poll_timeout(addr, val, cond, sleep_us, timeout_us) \
+	read_poll_timeout(readl, val, cond, sleep_us, timeout_us, addr)
+#define readl_relaxed_poll_timeout(addr, val, cond, sleep_us, timeout_us) \
+	read_poll_timeout(readl, val, cond, sleep_us, timeout_us, addr)
+#define readq_poll_timeout(addr, val, cond, sleep_us, timeout_us) \
+	read_poll_timeout(readq, val, cond, sleep_us, timeout_us, addr)

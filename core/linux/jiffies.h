@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// Mirrors include/linux/jiffies.h, Linux v7.2. CUSTOMISED: HZ is 1000; there is no clock to read, only lengths of time.
+// Mirrors include/linux/jiffies.h, Linux v7.2. CUSTOMISED: HZ is 1000; there is no clock to read,
+// only lengths of time.
 #pragma once
 
 #include <climits>
 
-#define HZ 1000
+#define HZ		     1000
 #define MAX_SCHEDULE_TIMEOUT LONG_MAX
 
 static inline constexpr unsigned long msecs_to_jiffies(unsigned int ms)

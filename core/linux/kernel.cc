@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// One kernel: construction, its log, its WARNs. Stands in for kernel/{printk,panic}.c and lib/ratelimit.c, Linux v7.2.
+// One kernel: construction, its log, its WARNs. Stands in for kernel/{printk,panic}.c and
+// lib/ratelimit.c, Linux v7.2.
 #include "core/linux/kernel.h"
 
 #include <cstdarg>
@@ -11,7 +12,8 @@
 #include "core/linux/file.h"
 #include "core/linux/lockdep_state.h"
 
-kernel::kernel(const struct kernel_options &o) : opts(o), lockdep(o.lockdep ? new lockdep_state : nullptr)
+kernel::kernel(const struct kernel_options &o)
+	: opts(o), lockdep(o.lockdep ? new lockdep_state : nullptr)
 {
 }
 
@@ -94,7 +96,8 @@ static u64 count_place(struct kernel *k, const src_loc &where)
 	raw_guard g(&log->lock);
 
 	for (kernel_log::place &p : log->places)
-		if (p.line == where.line() && p.column == where.column() && !strcmp(p.file, where.file_name()))
+		if (p.line == where.line() && p.column == where.column() &&
+		    !strcmp(p.file, where.file_name()))
 			return p.count++;
 	log->places.push_back({where.file_name(), where.line(), where.column(), 1});
 	return 0;
@@ -110,7 +113,8 @@ void __warn_counted(struct kernel *k)
 	k->warn_count.fetch_add(1, std::memory_order_relaxed);
 	if (!k->opts.panic_on_warn)
 		return;
-	fprintf(stderr, "%sKernel panic: panic_on_warn set\n", k->opts.log_to_stderr ? "" : kernel_log_text(k).c_str());
+	fprintf(stderr, "%sKernel panic: panic_on_warn set\n",
+		k->opts.log_to_stderr ? "" : kernel_log_text(k).c_str());
 	abort();
 }
 
@@ -123,8 +127,8 @@ bool __warn_fmt(const src_loc &where, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	printk(LOGLEVEL_WARNING, "WARNING: %s:%u (%s), task %s/%d: %s", where.file_name(), (unsigned int)where.line(), where.function_name(),
-	       t->comm, t->pid, text);
+	printk(LOGLEVEL_WARNING, "WARNING: %s:%u (%s), task %s/%d: %s", where.file_name(),
+	       (unsigned int)where.line(), where.function_name(), t->comm, t->pid, text);
 	__warn_counted(t->kernel);
 	return true;
 }
@@ -143,6 +147,7 @@ void __bug(const char *cond, const src_loc &where)
 {
 	if (current)
 		fprintf(stderr, "%s", kernel_log_text(current->kernel).c_str());
-	fprintf(stderr, "kernel BUG at %s:%u (%s): %s\n", where.file_name(), (unsigned int)where.line(), where.function_name(), cond);
+	fprintf(stderr, "kernel BUG at %s:%u (%s): %s\n", where.file_name(),
+		(unsigned int)where.line(), where.function_name(), cond);
 	abort();
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// Mirrors include/linux/list.h, Linux v7.2. MIRRORED: a circular doubly linked list, the head is a node. A deleted node is
-// poisoned with NULLs, so a second list_del() of it crashes. CUSTOMISED: a list_head is an empty list from its construction on.
+// Mirrors include/linux/list.h, Linux v7.2. A circular doubly linked list, the head is a node. A
+// deleted node is poisoned with NULLs, so a second list_del() of it crashes. CUSTOMISED: a
+// list_head is an empty list from its construction on.
 #pragma once
 
 #include "core/linux/types.h"
@@ -23,7 +24,8 @@ static inline void INIT_LIST_HEAD(struct list_head *list)
 	list->prev = list;
 }
 
-static inline void __list_insert(struct list_head *entry, struct list_head *prev, struct list_head *next)
+static inline void __list_insert(struct list_head *entry, struct list_head *prev,
+				 struct list_head *next)
 {
 	next->prev = entry;
 	entry->next = next;
@@ -107,7 +109,8 @@ static inline size_t list_count_nodes(const struct list_head *head)
 }
 
 // All of @list goes between @prev and @next; @list itself keeps its stale pointers.
-static inline void __list_splice(struct list_head *list, struct list_head *prev, struct list_head *next)
+static inline void __list_splice(struct list_head *list, struct list_head *prev,
+				 struct list_head *next)
 {
 	list->next->prev = prev;
 	prev->next = list->next;
@@ -139,28 +142,35 @@ static inline void list_splice_tail_init(struct list_head *list, struct list_hea
 	INIT_LIST_HEAD(list);
 }
 
-#define list_entry(ptr, type, member) container_of(ptr, type, member)
+#define list_entry(ptr, type, member)	     container_of(ptr, type, member)
 #define list_first_entry(head, type, member) list_entry((head)->next, type, member)
-#define list_last_entry(head, type, member) list_entry((head)->prev, type, member)
-#define list_first_entry_or_null(head, type, member) (list_empty(head) ? nullptr : list_first_entry(head, type, member))
+#define list_last_entry(head, type, member)  list_entry((head)->prev, type, member)
+#define list_first_entry_or_null(head, type, member) \
+	(list_empty(head) ? nullptr : list_first_entry(head, type, member))
 #define list_next_entry(pos, member) list_entry((pos)->member.next, __typeof__(*(pos)), member)
 #define list_prev_entry(pos, member) list_entry((pos)->member.prev, __typeof__(*(pos)), member)
 
 #define list_for_each(pos, head) for (pos = (head)->next; pos != (head); pos = pos->next)
-#define list_for_each_safe(pos, n, head) for (pos = (head)->next, n = pos->next; pos != (head); pos = n, n = pos->next)
+#define list_for_each_safe(pos, n, head) \
+	for (pos = (head)->next, n = pos->next; pos != (head); pos = n, n = pos->next)
 
 // After a loop that ran to its end, @pos is not an element: do not use it.
-#define list_for_each_entry(pos, head, member)                                                                          \
-	for (pos = list_first_entry(head, __typeof__(*pos), member); &pos->member != (head); pos = list_next_entry(pos, member))
-#define list_for_each_entry_reverse(pos, head, member)                                                                  \
-	for (pos = list_last_entry(head, __typeof__(*pos), member); &pos->member != (head); pos = list_prev_entry(pos, member))
-#define list_for_each_entry_continue(pos, head, member)                                                                 \
-	for (pos = list_next_entry(pos, member); &pos->member != (head); pos = list_next_entry(pos, member))
-#define list_for_each_entry_from(pos, head, member)                                                                     \
+#define list_for_each_entry(pos, head, member)                                               \
+	for (pos = list_first_entry(head, __typeof__(*pos), member); &pos->member != (head); \
+	     pos = list_next_entry(pos, member))
+#define list_for_each_entry_reverse(pos, head, member)                                      \
+	for (pos = list_last_entry(head, __typeof__(*pos), member); &pos->member != (head); \
+	     pos = list_prev_entry(pos, member))
+#define list_for_each_entry_continue(pos, head, member)                  \
+	for (pos = list_next_entry(pos, member); &pos->member != (head); \
+	     pos = list_next_entry(pos, member))
+#define list_for_each_entry_from(pos, head, member) \
 	for (; &pos->member != (head); pos = list_next_entry(pos, member))
-#define list_for_each_entry_continue_reverse(pos, head, member)                                                         \
-	for (pos = list_prev_entry(pos, member); &pos->member != (head); pos = list_prev_entry(pos, member))
+#define list_for_each_entry_continue_reverse(pos, head, member)          \
+	for (pos = list_prev_entry(pos, member); &pos->member != (head); \
+	     pos = list_prev_entry(pos, member))
 // The body may delete @pos.
-#define list_for_each_entry_safe(pos, n, head, member)                                                                  \
-	for (pos = list_first_entry(head, __typeof__(*pos), member), n = list_next_entry(pos, member);                   \
+#define list_for_each_entry_safe(pos, n, head, member)               \
+	for (pos = list_first_entry(head, __typeof__(*pos), member), \
+	    n = list_next_entry(pos, member);                        \
 	     &pos->member != (head); pos = n, n = list_next_entry(n, member))

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// Lock classes and their order. Stands in for kernel/locking/lockdep.c, Linux v7.2: the contract is that of lockdep.h. An edge
-// A -> B says that B was taken while A was held; a new edge that closes a circle is an inversion. Known edges are found without a
-// lock, so a warm kernel pays a few loads for each lock held.
+// Lock classes and their order. Stands in for kernel/locking/lockdep.c, Linux v7.2: the contract is
+// that of lockdep.h. An edge A -> B says that B was taken while A was held; a new edge that closes
+// a circle is an inversion. Known edges are found without a lock, so a warm kernel pays a few loads
+// for each lock held.
 #include "core/linux/lockdep_state.h"
 
 #include <cstdarg>
@@ -117,7 +118,8 @@ static bool has_edge(const struct lockdep_state *ld, int from, int to)
 	return ld->edges[from][to / 64].load(std::memory_order_relaxed) & BIT_ULL(to % 64);
 }
 
-// The shortest way @from -> ... -> @to as class indices in @path; its length in nodes, 0 when there is none.
+// The shortest way @from -> ... -> @to as class indices in @path; its length in nodes, 0 when there
+// is none.
 static int find_path(const struct lockdep_state *ld, int from, int to, u16 *path)
 {
 	u16 queue[lockdep_state::CLASSES], parent[lockdep_state::CLASSES];
@@ -154,7 +156,8 @@ static int find_path(const struct lockdep_state *ld, int from, int to, u16 *path
 	return 0;
 }
 
-static void add_edge_story(struct report *r, struct lockdep_state *ld, int from, int to) __must_hold(&ld->lock)
+static void add_edge_story(struct report *r, struct lockdep_state *ld, int from, int to)
+	__must_hold(&ld -> lock)
 {
 	for (const struct lockdep_state::edge &e : ld->stories) {
 		if (e.from != from || e.to != to)
@@ -173,8 +176,8 @@ static void add_edge_story(struct report *r, struct lockdep_state *ld, int from,
 }
 
 // @held is held while class @to is about to be taken. Reports when that order closes a circle.
-static void note_order(struct lockdep_state *ld, struct task_struct *t, const struct held_lock *held, int to, lock_mode mode,
-		       const src_loc &where)
+static void note_order(struct lockdep_state *ld, struct task_struct *t,
+		       const struct held_lock *held, int to, lock_mode mode, const src_loc &where)
 {
 	int from = held->class_idx;
 	struct report r;
@@ -240,8 +243,9 @@ void __might_sleep(const src_loc &where)
 	emit(&r, t);
 }
 
-void lock_acquire(const struct lockdep_map *map, unsigned int subclass, lock_mode mode, lock_kind kind, bool trylock,
-		  const struct lockdep_map *nest, const src_loc &where)
+void lock_acquire(const struct lockdep_map *map, unsigned int subclass, lock_mode mode,
+		  lock_kind kind, bool trylock, const struct lockdep_map *nest,
+		  const src_loc &where)
 {
 	struct task_struct *t = current;
 	struct lockdep_state *ld = t->kernel->lockdep.get();
@@ -273,13 +277,15 @@ void lock_acquire(const struct lockdep_map *map, unsigned int subclass, lock_mod
 		add_class(&r, ld, (u16)idx);
 		r.add(" (%s) at ", mode_name(mode));
 		add_where(&r, where);
-		r.add("\nwhile it holds %s of that class (%s) since ", h->map == map ? "the same lock" : "another lock", mode_name(h->mode));
+		r.add("\nwhile it holds %s of that class (%s) since ",
+		      h->map == map ? "the same lock" : "another lock", mode_name(h->mode));
 		add_where(&r, h->where);
 		r.add(".\n");
 		add_held(&r, ld, t);
 		emit(&r, t);
 	}
-	new (&t->held_locks[t->lockdep_depth++]) held_lock{map, where, (u16)idx, (u8)subclass, mode, kind};
+	new (&t->held_locks[t->lockdep_depth++])
+		held_lock{map, where, (u16)idx, (u8)subclass, mode, kind};
 }
 
 // -1 when @map is not held by @t.
@@ -353,7 +359,8 @@ void lockdep_check_return(unsigned int depth)
 	if (t->lockdep_depth <= depth)
 		return;
 	if (!t->lockdep_silent) {
-		r.add("lockdep: still held at return: %s/%d leaves the kernel with %u lock(s).\n", t->comm, t->pid, t->lockdep_depth - depth);
+		r.add("lockdep: still held at return: %s/%d leaves the kernel with %u lock(s).\n",
+		      t->comm, t->pid, t->lockdep_depth - depth);
 		add_held(&r, t->kernel->lockdep.get(), t);
 		t->lockdep_depth = (u16)depth;
 		emit(&r, t);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// What lockdep remembers of one kernel. For lockdep.cc and kernel.cc alone. CUSTOMISED: see lockdep.h.
+// What lockdep remembers of one kernel. For lockdep.cc and kernel.cc alone. CUSTOMISED: see
+// lockdep.h.
 #pragma once
 
 #include <atomic>
@@ -29,7 +30,7 @@ struct lockdep_state {
 	// Entries below nr_classes do not change; an index reaches other threads through hash[].
 	u16 nr_classes __guarded_by(lock) = 0;
 	struct lock_class classes[CLASSES] = {};
-	std::atomic<uintptr_t> hash[HASH] = {};	  // key | subclass
+	std::atomic<uintptr_t> hash[HASH] = {}; // key | subclass
 	u16 hash_idx[HASH] = {};
 	std::atomic<u64> edges[CLASSES][CLASSES / 64] = {};
 	std::vector<struct edge> stories __guarded_by(lock);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// Mirrors include/linux/lockdep_types.h, Linux v7.2. CUSTOMISED: the class of a lock is a constant named by its owning type and
-// member in the declaration, LOCK_CLASS(iommufd_ioas, mutex), so every lock has one and it costs one word.
+// Mirrors include/linux/lockdep_types.h, Linux v7.2. CUSTOMISED: the class of a lock is a constant
+// named by its owning type and member in the declaration, LOCK_CLASS(iommufd_ioas, mutex), so every
+// lock has one and it costs one word.
 #pragma once
 
 #include <source_location>

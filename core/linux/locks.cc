@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// What the locks do off their fast path: wait for the host, report to lockdep, ask the scheduler that explores interleavings.
-// Stands in for kernel/locking/{mutex,rwsem,spinlock}.c, Linux v7.2.
+// What the locks do off their fast path: wait for the host, report to lockdep, ask the scheduler
+// that explores interleavings. Stands in for kernel/locking/{mutex,rwsem,spinlock}.c, Linux v7.2.
 #include "core/linux/kernel.h"
 #include "core/linux/mutex.h"
 #include "core/linux/rwsem.h"
@@ -21,12 +21,14 @@ void raw_rwlock::read_slow()
 
 	for (;;) {
 		if (!(v & (WRITER | WRITER_WAITS))) {
-			if (v_.compare_exchange_weak(v, v + READER, std::memory_order_acquire, std::memory_order_relaxed))
+			if (v_.compare_exchange_weak(v, v + READER, std::memory_order_acquire,
+						     std::memory_order_relaxed))
 				return;
 			continue;
 		}
 		if (!(v & READER_WAITS) &&
-		    !v_.compare_exchange_weak(v, v | READER_WAITS, std::memory_order_relaxed, std::memory_order_relaxed))
+		    !v_.compare_exchange_weak(v, v | READER_WAITS, std::memory_order_relaxed,
+					      std::memory_order_relaxed))
 			continue;
 		v_.wait(v | READER_WAITS, std::memory_order_relaxed);
 		v = v_.load(std::memory_order_relaxed);
@@ -39,34 +41,40 @@ void raw_rwlock::write_slow()
 
 	for (;;) {
 		if (v < READER && !(v & WRITER)) {
-			if (v_.compare_exchange_weak(v, v | WRITER, std::memory_order_acquire, std::memory_order_relaxed))
+			if (v_.compare_exchange_weak(v, v | WRITER, std::memory_order_acquire,
+						     std::memory_order_relaxed))
 				return;
 			continue;
 		}
 		if (!(v & WRITER_WAITS) &&
-		    !v_.compare_exchange_weak(v, v | WRITER_WAITS, std::memory_order_relaxed, std::memory_order_relaxed))
+		    !v_.compare_exchange_weak(v, v | WRITER_WAITS, std::memory_order_relaxed,
+					      std::memory_order_relaxed))
 			continue;
 		v_.wait(v | WRITER_WAITS, std::memory_order_relaxed);
 		v = v_.load(std::memory_order_relaxed);
 	}
 }
 
-// The last reader left while somebody waits. The marks go, so that whoever runs first gets the lock; the others set them again.
+// The last reader left while somebody waits. The marks go, so that whoever runs first gets the
+// lock; the others set them again.
 void raw_rwlock::wake()
 {
 	u32 v = v_.load(std::memory_order_relaxed);
 
 	while (v < READER && !(v & WRITER) && (v & (WRITER_WAITS | READER_WAITS))) {
-		if (v_.compare_exchange_weak(v, 0, std::memory_order_relaxed, std::memory_order_relaxed)) {
+		if (v_.compare_exchange_weak(v, 0, std::memory_order_relaxed,
+					     std::memory_order_relaxed)) {
 			v_.notify_all();
 			return;
 		}
 	}
 }
 
-// Before a lock is taken: @try_lock until it works. With a scheduler it decides who runs in between.
+// Before a lock is taken: @try_lock until it works. With a scheduler it decides who runs in
+// between.
 template <class Try, class Lock>
-static void lock_slowly(const void *lock, Try &&try_lock, Lock &&wait_lock) LOCK_ANALYSIS_ESCAPE("the lock is behind a callback")
+static void lock_slowly(const void *lock, Try &&try_lock, Lock &&wait_lock)
+	LOCK_ANALYSIS_ESCAPE("the lock is behind a callback")
 {
 	struct task_struct *t = current;
 
@@ -84,12 +92,13 @@ static void lock_slowly(const void *lock, Try &&try_lock, Lock &&wait_lock) LOCK
 
 static void lock_raw(raw_mutex *raw, const void *lock) LOCK_ANALYSIS_ESCAPE("is the lock")
 {
-	lock_slowly(lock, [raw]() LOCK_ANALYSIS_ESCAPE("is the lock") { return raw->try_lock(); },
-		    [raw]() LOCK_ANALYSIS_ESCAPE("is the lock") { raw->lock(); });
+	lock_slowly(
+		lock, [raw]() LOCK_ANALYSIS_ESCAPE("is the lock") { return raw->try_lock(); },
+		[raw]() LOCK_ANALYSIS_ESCAPE("is the lock") { raw->lock(); });
 }
 
-static bool trylock_raw(raw_mutex *raw, const struct lockdep_map *dep, lock_kind kind, const src_loc &where)
-	LOCK_ANALYSIS_ESCAPE("is the lock")
+static bool trylock_raw(raw_mutex *raw, const struct lockdep_map *dep, lock_kind kind,
+			const src_loc &where) LOCK_ANALYSIS_ESCAPE("is the lock")
 {
 	sched_point(SCHED_AT_LOCK, dep);
 	if (!raw->try_lock())
@@ -99,7 +108,8 @@ static bool trylock_raw(raw_mutex *raw, const struct lockdep_map *dep, lock_kind
 	return true;
 }
 
-static void unlock_raw(raw_mutex *raw, const struct lockdep_map *dep, const src_loc &where) LOCK_ANALYSIS_ESCAPE("is the lock")
+static void unlock_raw(raw_mutex *raw, const struct lockdep_map *dep, const src_loc &where)
+	LOCK_ANALYSIS_ESCAPE("is the lock")
 {
 	if (current->instrument & TASK_LOCKDEP)
 		lock_release(dep, where);
@@ -107,7 +117,8 @@ static void unlock_raw(raw_mutex *raw, const struct lockdep_map *dep, const src_
 	sched_point(SCHED_AT_UNLOCK, dep);
 }
 
-void __mutex_lock_slow(struct mutex *m, unsigned int subclass, const struct lockdep_map *nest, const src_loc &where)
+void __mutex_lock_slow(struct mutex *m, unsigned int subclass, const struct lockdep_map *nest,
+		       const src_loc &where)
 {
 	if (current->instrument & TASK_LOCKDEP)
 		lock_acquire(&m->dep, subclass, LOCK_EXCLUSIVE, LOCK_SLEEPS, false, nest, where);
@@ -153,7 +164,8 @@ void __xa_unlock_slow(struct xarray *xa, const src_loc &where)
 	unlock_raw(&xa->raw, &xa->dep, where);
 }
 
-void __down_slow(struct rw_semaphore *s, unsigned int subclass, lock_mode mode, const struct lockdep_map *nest, const src_loc &where)
+void __down_slow(struct rw_semaphore *s, unsigned int subclass, lock_mode mode,
+		 const struct lockdep_map *nest, const src_loc &where)
 {
 	if (current->instrument & TASK_LOCKDEP)
 		lock_acquire(&s->dep, subclass, mode, LOCK_SLEEPS, false, nest, where);
@@ -184,7 +196,8 @@ void __up_slow(struct rw_semaphore *s, lock_mode mode, const src_loc &where)
 	sched_point(SCHED_AT_UNLOCK, s);
 }
 
-void downgrade_write(struct rw_semaphore *s, const src_loc &where) LOCK_ANALYSIS_ESCAPE("is the lock")
+void downgrade_write(struct rw_semaphore *s, const src_loc &where)
+	LOCK_ANALYSIS_ESCAPE("is the lock")
 {
 	if (current->instrument & TASK_LOCKDEP)
 		lock_downgrade(&s->dep, where);

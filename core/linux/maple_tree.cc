@@ -11,7 +11,8 @@ struct mt_range {
 	void *entry;
 };
 
-static void raw_lock(struct maple_tree *mt, const src_loc &where) LOCK_ANALYSIS_ESCAPE("is the lock")
+static void raw_lock(struct maple_tree *mt, const src_loc &where)
+	LOCK_ANALYSIS_ESCAPE("is the lock")
 {
 	struct task_struct *t = current;
 
@@ -27,7 +28,8 @@ static void raw_lock(struct maple_tree *mt, const src_loc &where) LOCK_ANALYSIS_
 	mt->holder.store(t, std::memory_order_relaxed);
 }
 
-static void raw_unlock(struct maple_tree *mt, const src_loc &where) LOCK_ANALYSIS_ESCAPE("is the lock")
+static void raw_unlock(struct maple_tree *mt, const src_loc &where)
+	LOCK_ANALYSIS_ESCAPE("is the lock")
 {
 	mt->holder.store(nullptr, std::memory_order_relaxed);
 	if (current->instrument & TASK_LOCKDEP)
@@ -53,21 +55,23 @@ static struct mt_range *find_range(struct maple_tree *mt, unsigned long index)
 	return n ? container_of(n, struct mt_range, node) : nullptr;
 }
 
-int mtree_alloc_range(struct maple_tree *mt, unsigned long *startp, void *entry, unsigned long size, unsigned long min, unsigned long max,
-		      gfp_t gfp, const src_loc &where)
+int mtree_alloc_range(struct maple_tree *mt, unsigned long *startp, void *entry, unsigned long size,
+		      unsigned long min, unsigned long max, gfp_t gfp, const src_loc &where)
 {
 	unsigned long start = min;
 
 	if (!size || min > max || size - 1 > max - min)
 		return size && min <= max ? -EBUSY : -EINVAL;
 
-	struct mt_range *range = static_cast<struct mt_range *>(kzalloc(sizeof(*range), gfp, where));
+	struct mt_range *range =
+		static_cast<struct mt_range *>(kzalloc(sizeof(*range), gfp, where));
 
 	if (!range)
 		return -ENOMEM;
 	mtree_guard g(mt);
 	// Each range found in the way moves the candidate behind itself.
-	for (struct interval_tree_node *n; (n = interval_tree_iter_first(&mt->ranges, start, start + (size - 1)));) {
+	for (struct interval_tree_node *n;
+	     (n = interval_tree_iter_first(&mt->ranges, start, start + (size - 1)));) {
 		if (n->last >= max || max - (n->last + 1) < size - 1) {
 			kfree(range);
 			return -EBUSY;
@@ -82,7 +86,8 @@ int mtree_alloc_range(struct maple_tree *mt, unsigned long *startp, void *entry,
 	return 0;
 }
 
-void *mtree_load(struct maple_tree *mt, unsigned long index) LOCK_ANALYSIS_ESCAPE("locks only when this task does not hold the lock")
+void *mtree_load(struct maple_tree *mt, unsigned long index)
+	LOCK_ANALYSIS_ESCAPE("locks only when this task does not hold the lock")
 {
 	bool mine = mt->holder.load(std::memory_order_relaxed) == current;
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// Mirrors include/linux/maple_tree.h, Linux v7.2. CUSTOMISED: only ranges that the tree places itself (MT_FLAGS_ALLOC_RANGE), in
-// an interval tree with one allocation per range; readers take the lock when their task does not hold it.
+// Mirrors include/linux/maple_tree.h, Linux v7.2. CUSTOMISED: only ranges that the tree places
+// itself (MT_FLAGS_ALLOC_RANGE), in an interval tree with one allocation per range; readers take
+// the lock when their task does not hold it.
 #pragma once
 
 #include <atomic>
@@ -13,7 +14,11 @@
 #define MT_FLAGS_ALLOC_RANGE 1u
 
 struct context_lock_struct("maple_tree") maple_tree {
-	explicit constexpr maple_tree(const lock_class_key *key, unsigned int = MT_FLAGS_ALLOC_RANGE) : dep{key} {}
+	explicit constexpr maple_tree(const lock_class_key *key,
+				      unsigned int = MT_FLAGS_ALLOC_RANGE)
+		: dep{key}
+	{
+	}
 	~maple_tree();
 	maple_tree(const maple_tree &) = delete;
 	maple_tree &operator=(const maple_tree &) = delete;
@@ -30,7 +35,10 @@ void mtree_unlock(struct maple_tree *mt, const src_loc &where = src_loc::current
 class scoped_lock_struct mtree_guard {
 public:
 	explicit mtree_guard(struct maple_tree *mt) __acquires(mt) : mt_(mt) { mtree_lock(mt); }
-	~mtree_guard() __releases() LOCK_ANALYSIS_ESCAPE("a guard gives back what it took") { mtree_unlock(mt_); }
+	~mtree_guard() __releases() LOCK_ANALYSIS_ESCAPE("a guard gives back what it took")
+	{
+		mtree_unlock(mt_);
+	}
 	mtree_guard(const mtree_guard &) = delete;
 	mtree_guard &operator=(const mtree_guard &) = delete;
 
@@ -38,10 +46,12 @@ private:
 	struct maple_tree *mt_;
 };
 
-// Puts @entry (not NULL) at the lowest free range of @size indices within [@min, @max], its start in *@startp.
-// 0, -EINVAL for size 0 or min > max, -EBUSY when there is no room, -ENOMEM.
-[[nodiscard]] int mtree_alloc_range(struct maple_tree *mt, unsigned long *startp, void *entry, unsigned long size, unsigned long min,
-				    unsigned long max, gfp_t gfp, const src_loc &where = src_loc::current()) __must_not_hold(mt);
+// Puts @entry (not NULL) at the lowest free range of @size indices within [@min, @max], its start
+// in *@startp. 0, -EINVAL for size 0 or min > max, -EBUSY when there is no room, -ENOMEM.
+[[nodiscard]] int mtree_alloc_range(struct maple_tree *mt, unsigned long *startp, void *entry,
+				    unsigned long size, unsigned long min, unsigned long max,
+				    gfp_t gfp, const src_loc &where = src_loc::current())
+	__must_not_hold(mt);
 // The entry of the range that holds @index, or NULL. With or without the lock.
 void *mtree_load(struct maple_tree *mt, unsigned long index);
 // Takes the whole range that holds @index away and returns its entry, or NULL.

@@ -43,6 +43,7 @@ bool refcount_dec_not_one(refcount_t *r, const src_loc &where)
 			__warn_fmt(where, "refcount_t: underflow, the object may be gone");
 			return true;
 		}
-	} while (!r->refs.compare_exchange_weak(old, old - 1, std::memory_order_release, std::memory_order_relaxed));
+	} while (!r->refs.compare_exchange_weak(old, old - 1, std::memory_order_release,
+						std::memory_order_relaxed));
 	return true;
 }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// Mirrors include/linux/refcount.h, Linux v7.2. MIRRORED: the values, the saturation at REFCOUNT_SATURATED and when a WARN comes:
-// overflow, add on zero, underflow, decrement to zero by refcount_dec(). Ordering as the kernel's: increments relaxed, decrements
-// release, and acquire when they reach the end.
+// Mirrors include/linux/refcount.h, Linux v7.2. MIRRORED: the values, the saturation at
+// REFCOUNT_SATURATED and when a WARN comes: overflow, add on zero, underflow, decrement to zero by
+// refcount_dec(). Ordering as the kernel's: increments relaxed, decrements release, and acquire
+// when they reach the end.
 #pragma once
 
 #include <atomic>
@@ -10,7 +11,7 @@
 #include "core/linux/lockdep.h"
 #include "core/linux/sched.h"
 
-#define REFCOUNT_MAX 0x7fffffff
+#define REFCOUNT_MAX	   0x7fffffff
 #define REFCOUNT_SATURATED ((int)0xc0000000)
 
 struct refcount_struct {
@@ -29,7 +30,8 @@ enum refcount_saturation_type {
 	REFCOUNT_SUB_UAF,
 	REFCOUNT_DEC_LEAK,
 };
-void refcount_warn_saturate(refcount_t *r, enum refcount_saturation_type t, const src_loc &where) __cold;
+void refcount_warn_saturate(refcount_t *r, enum refcount_saturation_type t,
+			    const src_loc &where) __cold;
 
 static inline void refcount_set(refcount_t *r, int n)
 {
@@ -57,7 +59,8 @@ static inline void refcount_inc(refcount_t *r, const src_loc &where = src_loc::c
 	refcount_add(1, r, where);
 }
 
-[[nodiscard]] static inline bool refcount_add_not_zero(int i, refcount_t *r, const src_loc &where = src_loc::current())
+[[nodiscard]] static inline bool refcount_add_not_zero(int i, refcount_t *r,
+						       const src_loc &where = src_loc::current())
 {
 	sched_point(SCHED_AT_REF, r);
 	int old = r->refs.load(std::memory_order_relaxed);
@@ -65,18 +68,22 @@ static inline void refcount_inc(refcount_t *r, const src_loc &where = src_loc::c
 	do {
 		if (!old)
 			return false;
-	} while (!r->refs.compare_exchange_weak(old, (int)((u32)old + (u32)i), std::memory_order_relaxed, std::memory_order_relaxed));
+	} while (!r->refs.compare_exchange_weak(old, (int)((u32)old + (u32)i),
+						std::memory_order_relaxed,
+						std::memory_order_relaxed));
 	if (unlikely(old < 0 || (int)((u32)old + (u32)i) < 0))
 		refcount_warn_saturate(r, REFCOUNT_ADD_NOT_ZERO_OVF, where);
 	return true;
 }
 
-[[nodiscard]] static inline bool refcount_inc_not_zero(refcount_t *r, const src_loc &where = src_loc::current())
+[[nodiscard]] static inline bool refcount_inc_not_zero(refcount_t *r,
+						       const src_loc &where = src_loc::current())
 {
 	return refcount_add_not_zero(1, r, where);
 }
 
-[[nodiscard]] static inline bool refcount_sub_and_test(int i, refcount_t *r, const src_loc &where = src_loc::current())
+[[nodiscard]] static inline bool refcount_sub_and_test(int i, refcount_t *r,
+						       const src_loc &where = src_loc::current())
 {
 	sched_point(SCHED_AT_REF, r);
 	int old = r->refs.fetch_sub(i, std::memory_order_release);
@@ -90,7 +97,8 @@ static inline void refcount_inc(refcount_t *r, const src_loc &where = src_loc::c
 	return false;
 }
 
-[[nodiscard]] static inline bool refcount_dec_and_test(refcount_t *r, const src_loc &where = src_loc::current())
+[[nodiscard]] static inline bool refcount_dec_and_test(refcount_t *r,
+						       const src_loc &where = src_loc::current())
 {
 	return refcount_sub_and_test(1, r, where);
 }
@@ -109,7 +117,8 @@ static inline void refcount_dec(refcount_t *r, const src_loc &where = src_loc::c
 	int one = 1;
 
 	sched_point(SCHED_AT_REF, r);
-	return r->refs.compare_exchange_strong(one, 0, std::memory_order_acq_rel, std::memory_order_relaxed);
+	return r->refs.compare_exchange_strong(one, 0, std::memory_order_acq_rel,
+					       std::memory_order_relaxed);
 }
 
 // Decrements unless the count is 1.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// Tasks and what happens when one returns from its system call. Stands in for kernel/{fork,task_work,entry}.c, Linux v7.2.
+// Tasks and what happens when one returns from its system call. Stands in for
+// kernel/{fork,task_work,entry}.c, Linux v7.2.
 #include "core/linux/sched.h"
 
 #include <algorithm>
@@ -11,7 +12,8 @@
 #include "core/linux/kernel.h"
 #include "core/linux/lockdep.h"
 
-task_struct::task_struct(struct kernel *k, const char *name) : kernel(k), cred(&root_cred), rlimit_memlock(k->opts.rlimit_memlock)
+task_struct::task_struct(struct kernel *k, const char *name)
+	: kernel(k), cred(&root_cred), rlimit_memlock(k->opts.rlimit_memlock)
 {
 	if (k->opts.lockdep)
 		instrument |= TASK_LOCKDEP;
@@ -28,8 +30,8 @@ task_struct::task_struct(struct kernel *k, const char *name) : kernel(k), cred(&
 task_struct::~task_struct()
 {
 	if (usage.load(std::memory_order_acquire) != 1 || task_works) {
-		kernel_printk(kernel, LOGLEVEL_ERR, "WARNING: task %s/%d ends with %u references%s", comm, pid, usage.load() - 1,
-			      task_works ? " and work to do" : "");
+		kernel_printk(kernel, LOGLEVEL_ERR, "WARNING: task %s/%d ends with %u references%s",
+			      comm, pid, usage.load() - 1, task_works ? " and work to do" : "");
 		__warn_counted(kernel);
 	}
 	raw_guard g(&kernel->tasks_lock);

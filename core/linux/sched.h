@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// Mirrors include/linux/sched.h, Linux v7.2. CUSTOMISED: a task is a caller of the surface, not a thread: the thread that makes
-// a system call puts a task_scope around it. `current` is the one thread-local of the product.
+// Mirrors include/linux/sched.h, Linux v7.2. CUSTOMISED: a task is a caller of the surface, not a
+// thread: the thread that makes a system call puts a task_scope around it. `current` is the one
+// thread-local of the product.
 #pragma once
 
 #include <atomic>
@@ -17,15 +18,17 @@ struct cred;
 struct user_struct;
 struct callback_head;
 
-// Bits of task_struct::instrument. While the word is 0 every primitive pays one predictable branch and nothing else.
+// Bits of task_struct::instrument. While the word is 0 every primitive pays one predictable branch
+// and nothing else.
 enum task_instrument : u32 {
-	TASK_LOCKDEP = 1 << 0,	  // follow lock classes
-	TASK_SCHED = 1 << 1,	  // kernel->sched is installed
-	TASK_FAULT = 1 << 2,	  // fail_nth is armed, or the fault sites are traced
+	TASK_LOCKDEP = 1 << 0, // follow lock classes
+	TASK_SCHED = 1 << 1,   // kernel->sched is installed
+	TASK_FAULT = 1 << 2,   // fail_nth is armed, or the fault sites are traced
 };
 
 struct task_struct {
-	// The task is on @k's list until it is destroyed. Created and destroyed by whoever stands for the process (no task_scope needed).
+	// The task is on @k's list until it is destroyed. Created and destroyed by whoever stands
+	// for the process (no task_scope needed).
 	explicit task_struct(struct kernel *k, const char *comm = "task");
 	~task_struct();
 	task_struct(const task_struct &) = delete;
@@ -48,13 +51,15 @@ struct task_struct {
 	int pid;
 	char comm[16];
 
-	// Work that runs when the task leaves its system call (final file puts). LIFO as pushed, run in push order.
+	// Work that runs when the task leaves its system call (final file puts). LIFO as pushed,
+	// run in push order.
 	struct callback_head *task_works = nullptr;
 
 	u16 lockdep_depth = 0;
 	// A lock report came: no further reports from this task until its scope ends.
 	bool lockdep_silent = false;
-	std::atomic<bool> interrupted{false};   // a signal is pending: interruptible waits return -ERESTARTSYS
+	std::atomic<bool> interrupted{
+		false}; // a signal is pending: interruptible waits return -ERESTARTSYS
 	// Filled up to lockdep_depth. Raw memory, so that a task costs nothing to build.
 	union {
 		struct held_lock held_locks[MAX_LOCK_DEPTH];
@@ -63,14 +68,19 @@ struct task_struct {
 
 inline constinit thread_local struct task_struct *current = nullptr;
 
-// Enters the kernel as @task on this thread: one per system call. The destructor does what return-to-user does: runs the task's
-// deferred work, then reports locks that are still held. Nests (another kernel's task, or the same task).
+// Enters the kernel as @task on this thread: one per system call. The destructor does what
+// return-to-user does: runs the task's deferred work, then reports locks that are still held. Nests
+// (another kernel's task, or the same task).
 class task_scope {
 public:
-	explicit task_scope(struct task_struct *task) : prev_(current), depth_(task->lockdep_depth) { current = task; }
+	explicit task_scope(struct task_struct *task) : prev_(current), depth_(task->lockdep_depth)
+	{
+		current = task;
+	}
 	~task_scope()
 	{
-		if (unlikely(current->task_works || current->lockdep_depth != depth_ || current->lockdep_silent))
+		if (unlikely(current->task_works || current->lockdep_depth != depth_ ||
+			     current->lockdep_silent))
 			leave();
 		current = prev_;
 	}
@@ -100,26 +110,29 @@ static inline struct task_struct *get_task_struct(struct task_struct *t)
 	return t;
 }
 
-// The creator owns the memory; the count only says who still looks at the task (~task_struct() WARNs when somebody does).
+// The creator owns the memory; the count only says who still looks at the task (~task_struct()
+// WARNs when somebody does).
 static inline void put_task_struct(struct task_struct *t)
 {
 	t->usage.fetch_sub(1, std::memory_order_release);
 }
 
 enum sched_event : u8 {
-	SCHED_AT_LOCK,	// before a lock is taken
-	SCHED_AT_UNLOCK,	// after a lock was given back
-	SCHED_AT_REF,	// before a reference count changes
-	SCHED_AT_WAKE,	// after a wake-up
-	SCHED_AT_OTHER,	// cond_resched() and the like
+	SCHED_AT_LOCK,	 // before a lock is taken
+	SCHED_AT_UNLOCK, // after a lock was given back
+	SCHED_AT_REF,	 // before a reference count changes
+	SCHED_AT_WAKE,	 // after a wake-up
+	SCHED_AT_OTHER,	 // cond_resched() and the like
 };
 
-// A scheduler that explores interleavings. Installed in kernel::sched before tasks are created; called on the running task's thread.
+// A scheduler that explores interleavings. Installed in kernel::sched before tasks are created;
+// called on the running task's thread.
 struct sched_hook {
 	// A place where another task may run. @obj is the lock, counter or queue.
 	void (*point)(struct sched_hook *, struct task_struct *, enum sched_event, const void *obj);
-	// The task cannot go on until @obj changes; it is called again until that is so. @timeout in jiffies, or negative for none.
-	// Returns false when the scheduler decides that the timeout has passed.
+	// The task cannot go on until @obj changes; it is called again until that is so. @timeout
+	// in jiffies, or negative for none. Returns false when the scheduler decides that the
+	// timeout has passed.
 	bool (*block)(struct sched_hook *, struct task_struct *, const void *obj, long timeout);
 };
 

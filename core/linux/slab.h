@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// Mirrors include/linux/slab.h, Linux v7.2. CUSTOMISED: malloc() of the host, bounded by kernel_options::max_kmalloc (NULL above
-// it), each allocation a fault site and counted. kzalloc_obj() constructs a C++ object in zeroed memory; kfree_obj() destroys it.
+// Mirrors include/linux/slab.h, Linux v7.2. CUSTOMISED: malloc() of the host, bounded by
+// kernel_options::max_kmalloc (NULL above it), each allocation a fault site and counted.
+// kzalloc_obj() constructs a C++ object in zeroed memory; kfree_obj() destroys it.
 #pragma once
 
 #include <cstdlib>
@@ -34,39 +35,47 @@ static inline void *__slab_zalloc(size_t size, size_t limit, gfp_t gfp, const sr
 
 void *__slab_alloc(size_t size, size_t limit, gfp_t gfp, const src_loc &where);
 
-[[nodiscard]] static inline void *kzalloc(size_t size, gfp_t gfp, const src_loc &where = src_loc::current())
+[[nodiscard]] static inline void *kzalloc(size_t size, gfp_t gfp,
+					  const src_loc &where = src_loc::current())
 {
 	return __slab_zalloc(size, current->kernel->opts.max_kmalloc, gfp, where);
 }
 
-[[nodiscard]] static inline void *kmalloc(size_t size, gfp_t gfp, const src_loc &where = src_loc::current())
+[[nodiscard]] static inline void *kmalloc(size_t size, gfp_t gfp,
+					  const src_loc &where = src_loc::current())
 {
 	return __slab_alloc(size, current->kernel->opts.max_kmalloc, gfp, where);
 }
 
-[[nodiscard]] static inline void *kcalloc(size_t n, size_t size, gfp_t gfp, const src_loc &where = src_loc::current())
+[[nodiscard]] static inline void *kcalloc(size_t n, size_t size, gfp_t gfp,
+					  const src_loc &where = src_loc::current())
 {
 	return kzalloc(size_mul(n, size), gfp, where);
 }
 
-[[nodiscard]] static inline void *kvzalloc(size_t size, gfp_t gfp, const src_loc &where = src_loc::current())
+[[nodiscard]] static inline void *kvzalloc(size_t size, gfp_t gfp,
+					   const src_loc &where = src_loc::current())
 {
 	return __slab_zalloc(size, current->kernel->opts.max_kvmalloc, gfp, where);
 }
 
-[[nodiscard]] static inline void *kvmalloc(size_t size, gfp_t gfp, const src_loc &where = src_loc::current())
+[[nodiscard]] static inline void *kvmalloc(size_t size, gfp_t gfp,
+					   const src_loc &where = src_loc::current())
 {
 	return __slab_alloc(size, current->kernel->opts.max_kvmalloc, gfp, where);
 }
 
-[[nodiscard]] static inline void *kvcalloc(size_t n, size_t size, gfp_t gfp, const src_loc &where = src_loc::current())
+[[nodiscard]] static inline void *kvcalloc(size_t n, size_t size, gfp_t gfp,
+					   const src_loc &where = src_loc::current())
 {
 	return kvzalloc(size_mul(n, size), gfp, where);
 }
 
 // On failure the old block stays. Compare krealloc().
-[[nodiscard]] void *krealloc(void *p, size_t size, gfp_t gfp, const src_loc &where = src_loc::current());
-[[nodiscard]] void *kmemdup(const void *src, size_t len, gfp_t gfp, const src_loc &where = src_loc::current());
+[[nodiscard]] void *krealloc(void *p, size_t size, gfp_t gfp,
+			     const src_loc &where = src_loc::current());
+[[nodiscard]] void *kmemdup(const void *src, size_t len, gfp_t gfp,
+			    const src_loc &where = src_loc::current());
 [[nodiscard]] char *kstrdup(const char *s, gfp_t gfp, const src_loc &where = src_loc::current());
 
 // NULL is fine.
@@ -106,14 +115,16 @@ template <class T> static inline void kfree_obj(T *p)
 
 // @n zeroed elements of a type that needs no constructor, or NULL.
 template <class T>
-[[nodiscard]] static inline T *kcalloc_array(size_t n, gfp_t gfp = GFP_KERNEL, const src_loc &where = src_loc::current())
+[[nodiscard]] static inline T *kcalloc_array(size_t n, gfp_t gfp = GFP_KERNEL,
+					     const src_loc &where = src_loc::current())
 {
 	static_assert(std::is_trivially_destructible_v<T> && std::is_trivially_copyable_v<T>);
 	return static_cast<T *>(kcalloc(n, sizeof(T), gfp, where));
 }
 
 template <class T>
-[[nodiscard]] static inline T *kvcalloc_array(size_t n, gfp_t gfp = GFP_KERNEL, const src_loc &where = src_loc::current())
+[[nodiscard]] static inline T *kvcalloc_array(size_t n, gfp_t gfp = GFP_KERNEL,
+					      const src_loc &where = src_loc::current())
 {
 	static_assert(std::is_trivially_destructible_v<T> && std::is_trivially_copyable_v<T>);
 	return static_cast<T *>(kvcalloc(n, sizeof(T), gfp, where));

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// Mirrors include/linux/spinlock.h, Linux v7.2. CUSTOMISED: there are no interrupts and no preemption to turn off, so the _irq,
-// _irqsave and _bh forms are the same lock; a contended lock sleeps in the host. Lockdep knows that the kernel's does not sleep.
+// Mirrors include/linux/spinlock.h, Linux v7.2. CUSTOMISED: there are no interrupts and no
+// preemption to turn off, so the _irq, _irqsave and _bh forms are the same lock; a contended lock
+// sleeps in the host. Lockdep knows that the kernel's does not sleep.
 #pragma once
 
 #include "core/linux/lockdep.h"
@@ -22,7 +23,7 @@ bool __spin_trylock_slow(struct spinlock *l, const src_loc &where);
 void __spin_unlock_slow(struct spinlock *l, const src_loc &where);
 
 static inline void spin_lock(spinlock_t *l, const src_loc &where = src_loc::current()) __acquires(l)
-	LOCK_ANALYSIS_ESCAPE("is the lock")
+LOCK_ANALYSIS_ESCAPE("is the lock")
 {
 	if (unlikely(current->instrument))
 		__spin_lock_slow(l, 0, where);
@@ -30,8 +31,9 @@ static inline void spin_lock(spinlock_t *l, const src_loc &where = src_loc::curr
 		l->raw.lock();
 }
 
-static inline void spin_lock_nested(spinlock_t *l, unsigned int subclass, const src_loc &where = src_loc::current()) __acquires(l)
-	LOCK_ANALYSIS_ESCAPE("is the lock")
+static inline void spin_lock_nested(spinlock_t *l, unsigned int subclass,
+				    const src_loc &where = src_loc::current()) __acquires(l)
+LOCK_ANALYSIS_ESCAPE("is the lock")
 {
 	if (unlikely(current->instrument))
 		__spin_lock_slow(l, subclass, where);
@@ -39,16 +41,16 @@ static inline void spin_lock_nested(spinlock_t *l, unsigned int subclass, const 
 		l->raw.lock();
 }
 
-static inline bool spin_trylock(spinlock_t *l, const src_loc &where = src_loc::current()) __cond_acquires(true, l)
-	LOCK_ANALYSIS_ESCAPE("is the lock")
+static inline bool spin_trylock(spinlock_t *l, const src_loc &where = src_loc::current())
+	__cond_acquires(true, l) LOCK_ANALYSIS_ESCAPE("is the lock")
 {
 	if (unlikely(current->instrument))
 		return __spin_trylock_slow(l, where);
 	return l->raw.try_lock();
 }
 
-static inline void spin_unlock(spinlock_t *l, const src_loc &where = src_loc::current()) __releases(l)
-	LOCK_ANALYSIS_ESCAPE("is the lock")
+static inline void spin_unlock(spinlock_t *l, const src_loc &where = src_loc::current())
+	__releases(l) LOCK_ANALYSIS_ESCAPE("is the lock")
 {
 	if (unlikely(current->instrument))
 		__spin_unlock_slow(l, where);
@@ -56,15 +58,23 @@ static inline void spin_unlock(spinlock_t *l, const src_loc &where = src_loc::cu
 		l->raw.unlock();
 }
 
-#define spin_lock_irqsave(l, flags) ((flags) = 0, spin_lock(l))
+#define spin_lock_irqsave(l, flags)	 ((flags) = 0, spin_lock(l))
 #define spin_unlock_irqrestore(l, flags) ((void)(flags), spin_unlock(l))
-#define spin_lock_irq(l) spin_lock(l)
-#define spin_unlock_irq(l) spin_unlock(l)
+#define spin_lock_irq(l)		 spin_lock(l)
+#define spin_unlock_irq(l)		 spin_unlock(l)
 
 class scoped_lock_struct spinlock_guard {
 public:
-	explicit spinlock_guard(spinlock_t *l, const src_loc &where = src_loc::current()) __acquires(l) : l_(l) { spin_lock(l, where); }
-	~spinlock_guard() __releases() LOCK_ANALYSIS_ESCAPE("a guard gives back what it took") { spin_unlock(l_); }
+	explicit spinlock_guard(spinlock_t *l, const src_loc &where = src_loc::current())
+		__acquires(l)
+		: l_(l)
+	{
+		spin_lock(l, where);
+	}
+	~spinlock_guard() __releases() LOCK_ANALYSIS_ESCAPE("a guard gives back what it took")
+	{
+		spin_unlock(l_);
+	}
 	spinlock_guard(const spinlock_guard &) = delete;
 	spinlock_guard &operator=(const spinlock_guard &) = delete;
 

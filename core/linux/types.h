@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// Mirrors the small vocabulary of include/linux/{types,kernel,align,math,overflow,bits,container_of,minmax,gfp_types}.h, Linux v7.2.
-// MIRRORED: names and results. min() and max() are std's: both sides have one type, as the kernel insists. There is no __user:
-// user pointers are types (uaccess.h).
+// Mirrors the small vocabulary of
+// include/linux/{types,kernel,align,math,overflow,bits,container_of,minmax,gfp_types}.h, Linux
+// v7.2. MIRRORED: names and results. min() and max() are std's: both sides have one type, as the
+// kernel insists. There is no __user: user pointers are types (uaccess.h).
 #pragma once
 
 #include <algorithm>
@@ -31,62 +32,65 @@ using phys_addr_t = u64;
 using dma_addr_t = u64;
 using resource_size_t = phys_addr_t;
 
-// Allocation flags. Only whether the allocation may sleep is looked at (under a spinlock it may not).
+// Allocation flags. Only whether the allocation may sleep is looked at (under a spinlock it may
+// not).
 using gfp_t = unsigned int;
 #define __GFP_DIRECT_RECLAIM 0x400u
-#define __GFP_ZERO 0x100u
-#define __GFP_NOWARN 0x2000u
-#define __GFP_ACCOUNT 0x400000u
-#define __GFP_NOFAIL 0x8000u
-#define GFP_KERNEL __GFP_DIRECT_RECLAIM
-#define GFP_KERNEL_ACCOUNT (GFP_KERNEL | __GFP_ACCOUNT)
-#define GFP_USER GFP_KERNEL
-#define GFP_HIGHUSER GFP_KERNEL
-#define GFP_NOWAIT 0u
-#define GFP_ATOMIC 0x20u
+#define __GFP_ZERO	     0x100u
+#define __GFP_NOWARN	     0x2000u
+#define __GFP_ACCOUNT	     0x400000u
+#define __GFP_NOFAIL	     0x8000u
+#define GFP_KERNEL	     __GFP_DIRECT_RECLAIM
+#define GFP_KERNEL_ACCOUNT   (GFP_KERNEL | __GFP_ACCOUNT)
+#define GFP_USER	     GFP_KERNEL
+#define GFP_HIGHUSER	     GFP_KERNEL
+#define GFP_NOWAIT	     0u
+#define GFP_ATOMIC	     0x20u
 
 // The page of the simulated machine. The same tokens as the C library's <sys/user.h>.
 #define PAGE_SHIFT 12
-#define PAGE_SIZE (1UL << PAGE_SHIFT)
+#define PAGE_SIZE  (1UL << PAGE_SHIFT)
+// clang-format off: the same tokens as <sys/user.h>
 #define PAGE_MASK (~(PAGE_SIZE-1))
+// clang-format on
 
-#define SZ_1K 0x400UL
-#define SZ_4K 0x1000UL
+#define SZ_1K  0x400UL
+#define SZ_4K  0x1000UL
 #define SZ_16K 0x4000UL
 #define SZ_64K 0x10000UL
-#define SZ_1M 0x100000UL
-#define SZ_2M 0x200000UL
-#define SZ_1G 0x40000000UL
+#define SZ_1M  0x100000UL
+#define SZ_2M  0x200000UL
+#define SZ_1G  0x40000000UL
 
-#define BITS_PER_LONG 64
+#define BITS_PER_LONG	   64
 #define BITS_PER_LONG_LONG 64
-#define BITS_PER_BYTE 8
-#define BITS_PER_TYPE(t) (sizeof(t) * BITS_PER_BYTE)
-#define BIT(nr) (1UL << (nr))
-#define BIT_ULL(nr) (1ULL << (nr))
-#define GENMASK(h, l) ((~0UL << (l)) & (~0UL >> (BITS_PER_LONG - 1 - (h))))
-#define GENMASK_ULL(h, l) ((~0ULL << (l)) & (~0ULL >> (BITS_PER_LONG_LONG - 1 - (h))))
-#define upper_32_bits(n) ((u32)((u64)(n) >> 32))
-#define lower_32_bits(n) ((u32)((u64)(n) & 0xffffffffu))
+#define BITS_PER_BYTE	   8
+#define BITS_PER_TYPE(t)   (sizeof(t) * BITS_PER_BYTE)
+#define BIT(nr)		   (1UL << (nr))
+#define BIT_ULL(nr)	   (1ULL << (nr))
+#define GENMASK(h, l)	   ((~0UL << (l)) & (~0UL >> (BITS_PER_LONG - 1 - (h))))
+#define GENMASK_ULL(h, l)  ((~0ULL << (l)) & (~0ULL >> (BITS_PER_LONG_LONG - 1 - (h))))
+#define upper_32_bits(n)   ((u32)((u64)(n) >> 32))
+#define lower_32_bits(n)   ((u32)((u64)(n) & 0xffffffffu))
 
 // @a is a power of two. ALIGN() wraps at the top of the type as the kernel's does: check first.
 #define __ALIGN_MASK(x, mask) (((x) + (mask)) & ~(mask))
-#define ALIGN(x, a) __ALIGN_MASK(x, (__typeof__(x))(a) - 1)
-#define ALIGN_DOWN(x, a) ((x) & ~((__typeof__(x))(a) - 1))
-#define IS_ALIGNED(x, a) (((x) & ((__typeof__(x))(a) - 1)) == 0)
-#define PAGE_ALIGN(x) ALIGN(x, PAGE_SIZE)
-#define PAGE_ALIGN_DOWN(x) ALIGN_DOWN(x, PAGE_SIZE)
-#define PAGE_ALIGNED(x) IS_ALIGNED((unsigned long)(x), PAGE_SIZE)
-#define offset_in_page(p) ((unsigned long)(p) & ~PAGE_MASK)
-#define PFN_UP(x) (((x) + PAGE_SIZE - 1) >> PAGE_SHIFT)
-#define PFN_DOWN(x) ((x) >> PAGE_SHIFT)
-#define PFN_PHYS(x) ((phys_addr_t)(x) << PAGE_SHIFT)
-#define PHYS_PFN(x) ((unsigned long)((x) >> PAGE_SHIFT))
+#define ALIGN(x, a)	      __ALIGN_MASK(x, (__typeof__(x))(a) - 1)
+#define ALIGN_DOWN(x, a)      ((x) & ~((__typeof__(x))(a) - 1))
+#define IS_ALIGNED(x, a)      (((x) & ((__typeof__(x))(a) - 1)) == 0)
+#define PAGE_ALIGN(x)	      ALIGN(x, PAGE_SIZE)
+#define PAGE_ALIGN_DOWN(x)    ALIGN_DOWN(x, PAGE_SIZE)
+#define PAGE_ALIGNED(x)	      IS_ALIGNED((unsigned long)(x), PAGE_SIZE)
+#define offset_in_page(p)     ((unsigned long)(p) & ~PAGE_MASK)
+#define PFN_UP(x)	      (((x) + PAGE_SIZE - 1) >> PAGE_SHIFT)
+#define PFN_DOWN(x)	      ((x) >> PAGE_SHIFT)
+#define PFN_PHYS(x)	      ((phys_addr_t)(x) << PAGE_SHIFT)
+#define PHYS_PFN(x)	      ((unsigned long)((x) >> PAGE_SHIFT))
 
-#define DIV_ROUND_UP(n, d) (((n) + (d) - 1) / (d))
+#define DIV_ROUND_UP(n, d)     (((n) + (d) - 1) / (d))
 #define DIV_ROUND_UP_ULL(n, d) DIV_ROUND_UP((unsigned long long)(n), d)
-#define roundup(x, y) ((((x) + ((y) - 1)) / (y)) * (y))
-#define rounddown(x, y) ((x) - ((x) % (y)))
+#define roundup(x, y)	       ((((x) + ((y) - 1)) / (y)) * (y))
+#define rounddown(x, y)	       ((x) - ((x) % (y)))
 
 // True when the sum (product, difference) does not fit into *@d; *@d then holds the wrapped value.
 #define check_add_overflow(a, b, d) __builtin_add_overflow(a, b, d)
@@ -111,16 +115,19 @@ static inline constexpr size_t size_add(size_t a, size_t b)
 using std::max;
 using std::min;
 using std::swap;
-#define min_t(type, a, b) std::min<type>((type)(a), (type)(b))
-#define max_t(type, a, b) std::max<type>((type)(a), (type)(b))
+#define min_t(type, a, b)	 std::min<type>((type)(a), (type)(b))
+#define max_t(type, a, b)	 std::max<type>((type)(a), (type)(b))
 #define clamp_t(type, v, lo, hi) min_t(type, max_t(type, v, lo), hi)
 
-// The struct that holds *@ptr as its @member. The types need not be standard layout (no virtual bases).
-#define container_of(ptr, type, member) \
-	(reinterpret_cast<type *>(const_cast<char *>(reinterpret_cast<const volatile char *>(ptr)) - offsetof(type, member)))
-#define offsetofend(type, member) (offsetof(type, member) + sizeof(((type *)nullptr)->member))
+// The struct that holds *@ptr as its @member. The types need not be standard layout (no virtual
+// bases).
+#define container_of(ptr, type, member)                                            \
+	(reinterpret_cast<type *>(                                                 \
+		const_cast<char *>(reinterpret_cast<const volatile char *>(ptr)) - \
+		offsetof(type, member)))
+#define offsetofend(type, member)  (offsetof(type, member) + sizeof(((type *)nullptr)->member))
 #define sizeof_field(type, member) sizeof(((type *)nullptr)->member)
-#define BUILD_BUG_ON(cond) static_assert(!(cond), #cond)
+#define BUILD_BUG_ON(cond)	   static_assert(!(cond), #cond)
 
 template <class T, size_t N> constexpr size_t __array_size(const T (&)[N])
 {

@@ -6,7 +6,8 @@
 #include "core/linux/fault-inject.h"
 #include "core/linux/lockdep.h"
 
-// What every copy does: it may sleep for a page, and it is a fault site. Compare might_fault(), should_fail_usercopy().
+// What every copy does: it may sleep for a page, and it is a fault site. Compare might_fault(),
+// should_fail_usercopy().
 static bool pre_copy(const src_loc &where)
 {
 	might_sleep(where);
@@ -56,7 +57,8 @@ int check_zeroed_user(user_in<void> from, size_t n, const src_loc &where)
 	return 1;
 }
 
-int __copy_struct_from_user_sized(void *dst, size_t ksize, user_in<void> src, size_t usize, const src_loc &where)
+int __copy_struct_from_user_sized(void *dst, size_t ksize, user_in<void> src, size_t usize,
+				  const src_loc &where)
 {
 	if (usize < ksize) {
 		memset((u8 *)dst + usize, 0, ksize - usize);

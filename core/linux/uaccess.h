@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// Mirrors include/linux/uaccess.h, Linux v7.2. CUSTOMISED: a user pointer is a type that knows its direction and what it points
-// to, and has no operator* (R10); copies return 0 or -EFAULT (the kernel's count of bytes left is never used); a type with padding
-// or pointers cannot be copied out. MIRRORED: copy_struct_from_user() and its E2BIG rule.
+// Mirrors include/linux/uaccess.h, Linux v7.2. CUSTOMISED: a user pointer is a type that knows its
+// direction and what it points to, and has no operator* (R10); copies return 0 or -EFAULT (the
+// kernel's count of bytes left is never used); a type with padding or pointers cannot be copied
+// out. copy_struct_from_user() with its E2BIG rule is the kernel's.
 #pragma once
 
 #include "core/linux/errno.h"
@@ -14,21 +15,27 @@
 [[nodiscard]] int __copy_to_user_slow(u64 addr, const void *src, size_t n, const src_loc &where);
 [[nodiscard]] int __clear_user(u64 addr, size_t n, const src_loc &where);
 
-[[nodiscard]] static inline int __copy_from_user(void *dst, u64 addr, size_t n, const src_loc &where)
+[[nodiscard]] static inline int __copy_from_user(void *dst, u64 addr, size_t n,
+						 const src_loc &where)
 {
 	if (unlikely(current->instrument))
 		return __copy_from_user_slow(dst, addr, n, where);
-	return unlikely(current->mm->user_ops->copy_from_user(current->mm, dst, addr, n)) ? -EFAULT : 0;
+	return unlikely(current->mm->user_ops->copy_from_user(current->mm, dst, addr, n)) ? -EFAULT
+											  : 0;
 }
 
-[[nodiscard]] static inline int __copy_to_user(u64 addr, const void *src, size_t n, const src_loc &where)
+[[nodiscard]] static inline int __copy_to_user(u64 addr, const void *src, size_t n,
+					       const src_loc &where)
 {
 	if (unlikely(current->instrument))
 		return __copy_to_user_slow(addr, src, n, where);
-	return unlikely(current->mm->user_ops->copy_to_user(current->mm, addr, src, n)) ? -EFAULT : 0;
+	return unlikely(current->mm->user_ops->copy_to_user(current->mm, addr, src, n)) ? -EFAULT
+											: 0;
 }
 
-template <class T> inline constexpr bool __user_copyable = std::is_trivially_copyable_v<T> && std::has_unique_object_representations_v<T>;
+template <class T>
+inline constexpr bool __user_copyable =
+	std::is_trivially_copyable_v<T> && std::has_unique_object_representations_v<T>;
 template <class S, class M> S __member_owner(M S::*);
 template <class S, class M> M __member_type(M S::*);
 
@@ -36,7 +43,7 @@ template <class T> static inline size_t __member_offset(T member)
 {
 	ptrdiff_t off;
 
-	static_assert(sizeof(member) == sizeof(off));	// a pointer to a data member is its offset
+	static_assert(sizeof(member) == sizeof(off)); // a pointer to a data member is its offset
 	memcpy(&off, &member, sizeof(off));
 	return (size_t)off;
 }
@@ -58,7 +65,8 @@ public:
 	}
 
 	constexpr u64 addr() const { return va_; }
-	// True when it is not NULL. NULL may still be a valid address to the mm: only use it where the ABI says so.
+	// True when it is not NULL. NULL may still be a valid address to the mm: only use it where
+	// the ABI says so.
 	explicit constexpr operator bool() const { return va_; }
 	// Elements (bytes for void); wraps like the number that it is.
 	constexpr user_ptr operator+(u64 n) const { return user_ptr(va_ + n * __user_size<T>); }
@@ -79,7 +87,8 @@ public:
 	}
 	template <class U>
 		requires(In && (std::is_same_v<U, T> || std::is_void_v<T>))
-	[[nodiscard]] int copy_from_user(U *dst, size_t n, const src_loc &where = src_loc::current()) const
+	[[nodiscard]] int copy_from_user(U *dst, size_t n,
+					 const src_loc &where = src_loc::current()) const
 	{
 		if constexpr (!std::is_void_v<T>)
 			static_assert(__user_copyable<T>, "has padding: copy its members");
@@ -92,14 +101,16 @@ public:
 
 	template <class U>
 		requires(Out && std::is_same_v<U, T>)
-	[[nodiscard]] int copy_to_user(const U &src, const src_loc &where = src_loc::current()) const
+	[[nodiscard]] int copy_to_user(const U &src,
+				       const src_loc &where = src_loc::current()) const
 	{
 		static_assert(__user_copyable<T>, "its padding would leak");
 		return __copy_to_user(va_, &src, sizeof(U), where);
 	}
 	template <class U>
 		requires(Out && (std::is_same_v<std::remove_const_t<U>, T> || std::is_void_v<T>))
-	[[nodiscard]] int copy_to_user(U *src, size_t n, const src_loc &where = src_loc::current()) const
+	[[nodiscard]] int copy_to_user(U *src, size_t n,
+				       const src_loc &where = src_loc::current()) const
 	{
 		if constexpr (!std::is_void_v<T>)
 			static_assert(__user_copyable<T>, "its padding would leak");
@@ -118,28 +129,37 @@ template <class T> using user_in = user_ptr<T, true, false>;
 template <class T> using user_out = user_ptr<T, false, true>;
 template <class T> using user_inout = user_ptr<T, true, true>;
 
-[[nodiscard]] static inline int clear_user(user_out<void> to, size_t n, const src_loc &where = src_loc::current())
+[[nodiscard]] static inline int clear_user(user_out<void> to, size_t n,
+					   const src_loc &where = src_loc::current())
 {
 	return __clear_user(to.addr(), n, where);
 }
 
 // get_user() and put_user() of one scalar.
-template <class T> [[nodiscard]] static inline int get_user(T *v, user_in<T> p, const src_loc &where = src_loc::current())
+template <class T>
+[[nodiscard]] static inline int get_user(T *v, user_in<T> p,
+					 const src_loc &where = src_loc::current())
 {
 	return p.copy_from_user(v, where);
 }
-template <class T> [[nodiscard]] static inline int put_user(T v, user_out<T> p, const src_loc &where = src_loc::current())
+template <class T>
+[[nodiscard]] static inline int put_user(T v, user_out<T> p,
+					 const src_loc &where = src_loc::current())
 {
 	return p.copy_to_user(v, where);
 }
 
 // 1 when all @n bytes are zero, 0 when not, -EFAULT. Compare check_zeroed_user().
-[[nodiscard]] int check_zeroed_user(user_in<void> from, size_t n, const src_loc &where = src_loc::current());
+[[nodiscard]] int check_zeroed_user(user_in<void> from, size_t n,
+				    const src_loc &where = src_loc::current());
 
-// A struct of @usize bytes in user memory into the kernel's of @ksize: a shorter one is filled up with zeros, a longer one must be
-// zero behind @ksize. 0, -E2BIG, -EFAULT. Compare copy_struct_from_user().
-[[nodiscard]] int __copy_struct_from_user_sized(void *dst, size_t ksize, user_in<void> src, size_t usize, const src_loc &where);
-[[nodiscard]] static inline int copy_struct_from_user(void *dst, size_t ksize, user_in<void> src, size_t usize,
+// A struct of @usize bytes in user memory into the kernel's of @ksize: a shorter one is filled up
+// with zeros, a longer one must be zero behind @ksize. 0, -E2BIG, -EFAULT. Compare
+// copy_struct_from_user().
+[[nodiscard]] int __copy_struct_from_user_sized(void *dst, size_t ksize, user_in<void> src,
+						size_t usize, const src_loc &where);
+[[nodiscard]] static inline int copy_struct_from_user(void *dst, size_t ksize, user_in<void> src,
+						      size_t usize,
 						      const src_loc &where = src_loc::current())
 {
 	if (unlikely(usize != ksize))

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// Sleeping and waking. Stands in for kernel/sched/wait.c and kernel/time/sleep_timeout.c, Linux v7.2.
+// Sleeping and waking. Stands in for kernel/sched/wait.c and kernel/time/sleep_timeout.c, Linux
+// v7.2.
 #include "core/linux/wait.h"
 
 #include <chrono>
@@ -26,7 +27,8 @@ long wait_entry::schedule(long timeout)
 
 	if (t->instrument & TASK_SCHED) {
 		while (!woken())
-			if (!k->sched->block(k->sched, t, wq_, timeout == MAX_SCHEDULE_TIMEOUT ? -1 : timeout))
+			if (!k->sched->block(k->sched, t, wq_,
+					     timeout == MAX_SCHEDULE_TIMEOUT ? -1 : timeout))
 				return 0;
 		return timeout;
 	}
@@ -45,7 +47,9 @@ long wait_entry::schedule(long timeout)
 
 	if (!wq_->cv.wait_until(g, deadline, woken))
 		return 0;
-	long left = (long)std::chrono::duration_cast<std::chrono::milliseconds>(deadline - clock::now()).count();
+	long left =
+		(long)std::chrono::duration_cast<std::chrono::milliseconds>(deadline - clock::now())
+			.count();
 
 	return max(left, 1L);
 }

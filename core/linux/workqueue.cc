@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// Work items. Stands in for kernel/workqueue.c, Linux v7.2. An item may free itself in its function, so who runs is remembered
-// beside it, on the runner's stack.
+// Work items. Stands in for kernel/workqueue.c, Linux v7.2. An item may free itself in its
+// function, so who runs is remembered beside it, on the runner's stack.
 #include "core/linux/workqueue.h"
 
 #include "core/linux/bug.h"
@@ -33,8 +33,8 @@ static bool enqueue(struct kernel *k, struct workqueue_struct *wq, struct work_s
 }
 
 // Takes the first item that is @work (any when NULL) and of @wq (any when NULL) off the queue.
-static struct work_struct *dequeue(struct kernel *k, const struct work_struct *work, const struct workqueue_struct *wq)
-	__must_hold(&k->work_lock)
+static struct work_struct *dequeue(struct kernel *k, const struct work_struct *work,
+				   const struct workqueue_struct *wq) __must_hold(&k -> work_lock)
 {
 	struct work_struct *prev = nullptr;
 
@@ -52,7 +52,8 @@ static struct work_struct *dequeue(struct kernel *k, const struct work_struct *w
 }
 
 // Runs one such item. False when there was none.
-static bool run_one(struct kernel *k, const struct work_struct *work, const struct workqueue_struct *wq)
+static bool run_one(struct kernel *k, const struct work_struct *work,
+		    const struct workqueue_struct *wq)
 {
 	struct running_work self = {};
 	struct work_struct *w;
@@ -81,7 +82,8 @@ static bool run_one(struct kernel *k, const struct work_struct *work, const stru
 }
 
 // Waits until no other thread runs such an item.
-static void wait_running(struct kernel *k, const struct work_struct *work, const struct workqueue_struct *wq)
+static void wait_running(struct kernel *k, const struct work_struct *work,
+			 const struct workqueue_struct *wq)
 {
 	for (;;) {
 		u32 seq = k->work_seq.load(std::memory_order_acquire);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// Mirrors include/linux/workqueue.h, Linux v7.2. CUSTOMISED: no worker threads. Items sit on the kernel's queue, in order, until a
-// caller drains it with run_deferred() (the surface does after each system call). Delays are not waited for.
+// Mirrors include/linux/workqueue.h, Linux v7.2. CUSTOMISED: no worker threads. Items sit on the
+// kernel's queue, in order, until a caller drains it with run_deferred() (the surface does after
+// each system call). Delays are not waited for.
 #pragma once
 
 #include "core/linux/kernel.h"
@@ -11,7 +12,7 @@ using work_func_t = void (*)(struct work_struct *work);
 
 struct work_struct {
 	work_func_t func = nullptr;
-	struct kernel *kernel = nullptr;	// while queued or running
+	struct kernel *kernel = nullptr; // while queued or running
 	struct workqueue_struct *wq = nullptr;
 	struct work_struct *next = nullptr;
 	bool pending = false;
@@ -26,7 +27,7 @@ struct workqueue_struct {
 	const char *name;
 };
 
-#define INIT_WORK(w, f) ((void)((w)->func = (f)))
+#define INIT_WORK(w, f)		((void)((w)->func = (f)))
 #define INIT_DELAYED_WORK(w, f) ((void)((w)->work.func = (f)))
 
 // NULL when there is no memory.
@@ -37,8 +38,10 @@ void destroy_workqueue(struct workqueue_struct *wq);
 bool queue_work(struct workqueue_struct *wq, struct work_struct *work);
 // On the kernel's own queue.
 bool schedule_work(struct work_struct *work);
-bool queue_delayed_work(struct workqueue_struct *wq, struct delayed_work *work, unsigned long delay);
-// When these return the item is neither queued nor running. flush_work() runs a queued one on this thread.
+bool queue_delayed_work(struct workqueue_struct *wq, struct delayed_work *work,
+			unsigned long delay);
+// When these return the item is neither queued nor running. flush_work() runs a queued one on this
+// thread.
 bool flush_work(struct work_struct *work);
 bool cancel_work_sync(struct work_struct *work);
 void flush_workqueue(struct workqueue_struct *wq);

@@ -1,25 +1,28 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// The array. Stands in for lib/xarray.c, Linux v7.2. Every node knows which of its slots lead to a free index, so the lowest free
-// id is one bit scan a level. Everything here runs with the lock held.
+// The array. Stands in for lib/xarray.c, Linux v7.2. Every node knows which of its slots lead to a
+// free index, so the lowest free id is one bit scan a level. Everything here runs with the lock
+// held.
 #include "core/linux/xarray.h"
 
 #include "core/linux/bug.h"
 #include "core/linux/slab.h"
 
 struct xa_node {
-	u8 shift;	// of the index, for this level
-	u8 offset;	// in the parent
-	u8 count;	// slots that are not NULL
+	u8 shift;  // of the index, for this level
+	u8 offset; // in the parent
+	u8 count;  // slots that are not NULL
 	struct xa_node *parent;
-	u64 free;	// slots that are free (leaves), or have a free index below
+	u64 free; // slots that are free (leaves), or have a free index below
 	void *slots[XA_CHUNK_SIZE];
 };
 
 // The lock for a reader whose task may hold it already.
 class xa_reader {
 public:
-	explicit xa_reader(const struct xarray *xa) LOCK_ANALYSIS_ESCAPE("taken only when this task does not hold it") : xa_(nullptr)
+	explicit xa_reader(const struct xarray *xa)
+		LOCK_ANALYSIS_ESCAPE("taken only when this task does not hold it")
+		: xa_(nullptr)
 	{
 		if (xa->holder.load(std::memory_order_relaxed) == current)
 			return;
@@ -43,7 +46,9 @@ static struct xa_node *to_node(void *slot)
 
 static unsigned long node_max(const struct xa_node *node)
 {
-	return node->shift + XA_CHUNK_SHIFT >= BITS_PER_LONG ? ~0UL : (1UL << (node->shift + XA_CHUNK_SHIFT)) - 1;
+	return node->shift + XA_CHUNK_SHIFT >= BITS_PER_LONG
+		       ? ~0UL
+		       : (1UL << (node->shift + XA_CHUNK_SHIFT)) - 1;
 }
 
 static unsigned int slot_of(const struct xa_node *node, unsigned long index)
@@ -120,7 +125,8 @@ static void prune(struct xarray *xa, struct xa_node *node)
 static struct xa_node *new_node(unsigned int shift, const src_loc &where)
 {
 	// The kernel may drop the lock and sleep for this; a node here comes at once or not at all.
-	struct xa_node *node = static_cast<struct xa_node *>(kzalloc(sizeof(*node), GFP_NOWAIT, where));
+	struct xa_node *node =
+		static_cast<struct xa_node *>(kzalloc(sizeof(*node), GFP_NOWAIT, where));
 
 	if (node) {
 		node->shift = (u8)shift;
@@ -210,8 +216,10 @@ static void *load_raw(const struct xarray *xa, unsigned long index)
 	return node ? node->slots[index & XA_CHUNK_MASK] : nullptr;
 }
 
-// The lowest free index below @node at or after @from, which is below it. @base: @node's first index. False when all are taken.
-static bool find_free(const struct xa_node *node, unsigned long base, unsigned long from, unsigned long *index)
+// The lowest free index below @node at or after @from, which is below it. @base: @node's first
+// index. False when all are taken.
+static bool find_free(const struct xa_node *node, unsigned long base, unsigned long from,
+		      unsigned long *index)
 {
 	unsigned int first = slot_of(node, from);
 
@@ -305,7 +313,8 @@ void *xa_find_after(const struct xarray *xa, unsigned long *index, unsigned long
 	return entry;
 }
 
-void *__xa_store_raw(struct xarray *xa, unsigned long index, void *entry, gfp_t, const src_loc &where)
+void *__xa_store_raw(struct xarray *xa, unsigned long index, void *entry, gfp_t,
+		     const src_loc &where)
 {
 	return store_raw(xa, index, entry, where);
 }
@@ -320,7 +329,8 @@ void *__xa_erase(struct xarray *xa, unsigned long index)
 	return zero_entry_to_null(store_raw(xa, index, nullptr, src_loc::current()));
 }
 
-void *__xa_cmpxchg(struct xarray *xa, unsigned long index, void *old, void *entry, gfp_t, const src_loc &where)
+void *__xa_cmpxchg(struct xarray *xa, unsigned long index, void *old, void *entry, gfp_t,
+		   const src_loc &where)
 {
 	void *found = load_raw(xa, index);
 
@@ -340,7 +350,8 @@ int __xa_insert(struct xarray *xa, unsigned long index, void *entry, gfp_t, cons
 	return xa_err(store_raw(xa, index, entry ? entry : XA_ZERO_ENTRY, where));
 }
 
-int __xa_alloc(struct xarray *xa, u32 *id, void *entry, struct xa_limit limit, gfp_t, const src_loc &where)
+int __xa_alloc(struct xarray *xa, u32 *id, void *entry, struct xa_limit limit, gfp_t,
+	       const src_loc &where)
 {
 	unsigned long index = limit.min;
 
@@ -376,7 +387,8 @@ void *xa_erase(struct xarray *xa, unsigned long index, const src_loc &where)
 	return __xa_erase(xa, index);
 }
 
-void *xa_cmpxchg(struct xarray *xa, unsigned long index, void *old, void *entry, gfp_t gfp, const src_loc &where)
+void *xa_cmpxchg(struct xarray *xa, unsigned long index, void *old, void *entry, gfp_t gfp,
+		 const src_loc &where)
 {
 	might_alloc(gfp, where);
 	xa_guard g(xa, where);
@@ -390,7 +402,8 @@ int xa_insert(struct xarray *xa, unsigned long index, void *entry, gfp_t gfp, co
 	return __xa_insert(xa, index, entry, gfp, where);
 }
 
-int xa_alloc(struct xarray *xa, u32 *id, void *entry, struct xa_limit limit, gfp_t gfp, const src_loc &where)
+int xa_alloc(struct xarray *xa, u32 *id, void *entry, struct xa_limit limit, gfp_t gfp,
+	     const src_loc &where)
 {
 	might_alloc(gfp, where);
 	xa_guard g(xa, where);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// Mirrors include/linux/xarray.h, Linux v7.2: a map from unsigned long to pointers, a radix tree of 64-slot nodes. CUSTOMISED:
-// instead of RCU readers take the lock when their task does not hold it (so xa_load() may be called either way, as in the
-// kernel); no marks, no multi-index entries; a node comes from one allocation, with the lock held, where the kernel tries twice.
+// Mirrors include/linux/xarray.h, Linux v7.2: a map from unsigned long to pointers, a radix tree of
+// 64-slot nodes. CUSTOMISED: instead of RCU readers take the lock when their task does not hold it
+// (so xa_load() may be called either way, as in the kernel); no marks, no multi-index entries; a
+// node comes from one allocation, with the lock held, where the kernel tries twice.
 #pragma once
 
 #include <atomic>
@@ -12,17 +13,21 @@
 #include "core/linux/raw_lock.h"
 
 #define XA_CHUNK_SHIFT 6
-#define XA_CHUNK_SIZE (1UL << XA_CHUNK_SHIFT)
-#define XA_CHUNK_MASK (XA_CHUNK_SIZE - 1)
+#define XA_CHUNK_SIZE  (1UL << XA_CHUNK_SHIFT)
+#define XA_CHUNK_MASK  (XA_CHUNK_SIZE - 1)
 
-#define XA_FLAGS_ALLOC 1u   // xa_alloc() hands out ids from 0
-#define XA_FLAGS_ALLOC1 2u  // ... from 1
+#define XA_FLAGS_ALLOC	1u // xa_alloc() hands out ids from 0
+#define XA_FLAGS_ALLOC1 2u // ... from 1
 
 struct xa_node;
 
 struct context_lock_struct("xarray") xarray {
-	explicit constexpr xarray(const lock_class_key *key, unsigned int flags = 0) : dep{key}, flags(flags) {}
-	// Gives back the nodes that are left (reserved entries keep some). The entries are the owner's.
+	explicit constexpr xarray(const lock_class_key *key, unsigned int flags = 0)
+		: dep{key}, flags(flags)
+	{
+	}
+	// Gives back the nodes that are left (reserved entries keep some). The entries are the
+	// owner's.
 	~xarray();
 	xarray(const xarray &) = delete;
 	xarray &operator=(const xarray &) = delete;
@@ -39,9 +44,9 @@ struct xa_limit {
 	u32 min;
 };
 #define XA_LIMIT(_min, _max) (xa_limit{.max = (_max), .min = (_min)})
-#define xa_limit_32b XA_LIMIT(0, 0xffffffffu)
-#define xa_limit_31b XA_LIMIT(0, 0x7fffffffu)
-#define xa_limit_16b XA_LIMIT(0, 0xffffu)
+#define xa_limit_32b	     XA_LIMIT(0, 0xffffffffu)
+#define xa_limit_31b	     XA_LIMIT(0, 0x7fffffffu)
+#define xa_limit_16b	     XA_LIMIT(0, 0xffffu)
 
 static inline void *xa_mk_internal(unsigned long v)
 {
@@ -89,7 +94,9 @@ static inline void *xa_mk_err(int negative_errno)
 }
 static inline bool xa_is_err(const void *entry)
 {
-	return unlikely(((unsigned long)entry & 3) == 2 && (unsigned long)entry >= (unsigned long)xa_mk_internal((unsigned long)-MAX_ERRNO));
+	return unlikely(((unsigned long)entry & 3) == 2 &&
+			(unsigned long)entry >=
+				(unsigned long)xa_mk_internal((unsigned long)-MAX_ERRNO));
 }
 // 0 or the negative errno of a returned entry.
 static inline int xa_err(void *entry)
@@ -100,8 +107,8 @@ static inline int xa_err(void *entry)
 void __xa_lock_slow(struct xarray *xa, unsigned int subclass, const src_loc &where);
 void __xa_unlock_slow(struct xarray *xa, const src_loc &where);
 
-static inline void xa_lock(struct xarray *xa, const src_loc &where = src_loc::current()) __acquires(xa)
-	LOCK_ANALYSIS_ESCAPE("is the lock")
+static inline void xa_lock(struct xarray *xa, const src_loc &where = src_loc::current())
+	__acquires(xa) LOCK_ANALYSIS_ESCAPE("is the lock")
 {
 	if (unlikely(current->instrument))
 		__xa_lock_slow(xa, 0, where);
@@ -110,8 +117,8 @@ static inline void xa_lock(struct xarray *xa, const src_loc &where = src_loc::cu
 	xa->holder.store(current, std::memory_order_relaxed);
 }
 
-static inline void xa_unlock(struct xarray *xa, const src_loc &where = src_loc::current()) __releases(xa)
-	LOCK_ANALYSIS_ESCAPE("is the lock")
+static inline void xa_unlock(struct xarray *xa, const src_loc &where = src_loc::current())
+	__releases(xa) LOCK_ANALYSIS_ESCAPE("is the lock")
 {
 	xa->holder.store(nullptr, std::memory_order_relaxed);
 	if (unlikely(current->instrument))
@@ -122,8 +129,16 @@ static inline void xa_unlock(struct xarray *xa, const src_loc &where = src_loc::
 
 class scoped_lock_struct xa_guard {
 public:
-	explicit xa_guard(struct xarray *xa, const src_loc &where = src_loc::current()) __acquires(xa) : xa_(xa) { xa_lock(xa, where); }
-	~xa_guard() __releases() LOCK_ANALYSIS_ESCAPE("a guard gives back what it took") { xa_unlock(xa_); }
+	explicit xa_guard(struct xarray *xa, const src_loc &where = src_loc::current())
+		__acquires(xa)
+		: xa_(xa)
+	{
+		xa_lock(xa, where);
+	}
+	~xa_guard() __releases() LOCK_ANALYSIS_ESCAPE("a guard gives back what it took")
+	{
+		xa_unlock(xa_);
+	}
 	xa_guard(const xa_guard &) = delete;
 	xa_guard &operator=(const xa_guard &) = delete;
 
@@ -132,7 +147,8 @@ private:
 };
 
 // True when nothing is stored, not even a reserved entry.
-static inline bool xa_empty(const struct xarray *xa) LOCK_ANALYSIS_ESCAPE("one word, as in the kernel")
+static inline bool xa_empty(const struct xarray *xa)
+	LOCK_ANALYSIS_ESCAPE("one word, as in the kernel")
 {
 	return !READ_ONCE(xa->head);
 }
@@ -141,48 +157,59 @@ static inline bool xa_empty(const struct xarray *xa) LOCK_ANALYSIS_ESCAPE("one w
 void *xa_load(const struct xarray *xa, unsigned long index);
 // As xa_load(), but a reserved entry reads as XA_ZERO_ENTRY.
 void *xa_load_raw(const struct xarray *xa, unsigned long index);
-// The first entry in [*@index, @max], its index in *@index; NULL when none. Compare xa_find(XA_PRESENT).
+// The first entry in [*@index, @max], its index in *@index; NULL when none. Compare
+// xa_find(XA_PRESENT).
 void *xa_find(const struct xarray *xa, unsigned long *index, unsigned long max);
 // The first one behind *@index.
 void *xa_find_after(const struct xarray *xa, unsigned long *index, unsigned long max);
 
 // --- that take the lock. Sleeping gfp flags are checked against spinlocks held ---
 // The entry before, or xa_mk_err(-ENOMEM); with an ALLOC array NULL is stored as a reserved entry.
-void *xa_store(struct xarray *xa, unsigned long index, void *entry, gfp_t gfp, const src_loc &where = src_loc::current()) __must_not_hold(xa);
-void *xa_erase(struct xarray *xa, unsigned long index, const src_loc &where = src_loc::current()) __must_not_hold(xa);
-// Stores @entry when the entry (reserved: XA_ZERO_ENTRY) is @old. Returns the one found, a reserved one as NULL; or xa_mk_err(-ENOMEM).
-void *xa_cmpxchg(struct xarray *xa, unsigned long index, void *old, void *entry, gfp_t gfp, const src_loc &where = src_loc::current())
+void *xa_store(struct xarray *xa, unsigned long index, void *entry, gfp_t gfp,
+	       const src_loc &where = src_loc::current()) __must_not_hold(xa);
+void *xa_erase(struct xarray *xa, unsigned long index, const src_loc &where = src_loc::current())
 	__must_not_hold(xa);
+// Stores @entry when the entry (reserved: XA_ZERO_ENTRY) is @old. Returns the one found, a reserved
+// one as NULL; or xa_mk_err(-ENOMEM).
+void *xa_cmpxchg(struct xarray *xa, unsigned long index, void *old, void *entry, gfp_t gfp,
+		 const src_loc &where = src_loc::current()) __must_not_hold(xa);
 // 0, -EBUSY when the index is occupied or reserved, -ENOMEM.
-[[nodiscard]] int xa_insert(struct xarray *xa, unsigned long index, void *entry, gfp_t gfp, const src_loc &where = src_loc::current())
+[[nodiscard]] int xa_insert(struct xarray *xa, unsigned long index, void *entry, gfp_t gfp,
+			    const src_loc &where = src_loc::current()) __must_not_hold(xa);
+// The lowest free id of @limit goes to *@id. 0, -EBUSY when there is none, -ENOMEM. A NULL @entry
+// reserves.
+[[nodiscard]] int xa_alloc(struct xarray *xa, u32 *id, void *entry, struct xa_limit limit,
+			   gfp_t gfp, const src_loc &where = src_loc::current())
 	__must_not_hold(xa);
-// The lowest free id of @limit goes to *@id. 0, -EBUSY when there is none, -ENOMEM. A NULL @entry reserves.
-[[nodiscard]] int xa_alloc(struct xarray *xa, u32 *id, void *entry, struct xa_limit limit, gfp_t gfp,
-			   const src_loc &where = src_loc::current()) __must_not_hold(xa);
 // Reserves @index when it is empty. 0 or -ENOMEM.
-[[nodiscard]] int xa_reserve(struct xarray *xa, unsigned long index, gfp_t gfp, const src_loc &where = src_loc::current())
-	__must_not_hold(xa);
+[[nodiscard]] int xa_reserve(struct xarray *xa, unsigned long index, gfp_t gfp,
+			     const src_loc &where = src_loc::current()) __must_not_hold(xa);
 // Undoes xa_reserve(); an entry that was stored since stays.
-void xa_release(struct xarray *xa, unsigned long index, const src_loc &where = src_loc::current()) __must_not_hold(xa);
+void xa_release(struct xarray *xa, unsigned long index, const src_loc &where = src_loc::current())
+	__must_not_hold(xa);
 // Forgets all entries.
 void xa_destroy(struct xarray *xa, const src_loc &where = src_loc::current()) __must_not_hold(xa);
 
 // --- with the lock held ---
-void *__xa_store(struct xarray *xa, unsigned long index, void *entry, gfp_t gfp, const src_loc &where = src_loc::current()) __must_hold(xa);
+void *__xa_store(struct xarray *xa, unsigned long index, void *entry, gfp_t gfp,
+		 const src_loc &where = src_loc::current()) __must_hold(xa);
 void *__xa_erase(struct xarray *xa, unsigned long index) __must_hold(xa);
-void *__xa_cmpxchg(struct xarray *xa, unsigned long index, void *old, void *entry, gfp_t gfp, const src_loc &where = src_loc::current())
-	__must_hold(xa);
-[[nodiscard]] int __xa_insert(struct xarray *xa, unsigned long index, void *entry, gfp_t gfp, const src_loc &where = src_loc::current())
-	__must_hold(xa);
-[[nodiscard]] int __xa_alloc(struct xarray *xa, u32 *id, void *entry, struct xa_limit limit, gfp_t gfp,
-			     const src_loc &where = src_loc::current()) __must_hold(xa);
-// What xas_store() does: NULL empties the index even in an ALLOC array, and the raw entry before comes back.
+void *__xa_cmpxchg(struct xarray *xa, unsigned long index, void *old, void *entry, gfp_t gfp,
+		   const src_loc &where = src_loc::current()) __must_hold(xa);
+[[nodiscard]] int __xa_insert(struct xarray *xa, unsigned long index, void *entry, gfp_t gfp,
+			      const src_loc &where = src_loc::current()) __must_hold(xa);
+[[nodiscard]] int __xa_alloc(struct xarray *xa, u32 *id, void *entry, struct xa_limit limit,
+			     gfp_t gfp, const src_loc &where = src_loc::current()) __must_hold(xa);
+// What xas_store() does: NULL empties the index even in an ALLOC array, and the raw entry before
+// comes back.
 void *__xa_store_raw(struct xarray *xa, unsigned long index, void *entry, gfp_t gfp = GFP_NOWAIT,
 		     const src_loc &where = src_loc::current()) __must_hold(xa);
 
 // The body may erase the current entry, and lock and unlock the array.
-#define xa_for_each_range(xa, index, entry, first, last)                                                                 \
-	for ((index) = (first), (entry) = static_cast<__typeof__(entry)>(xa_find((xa), &(index), (last))); (entry);      \
+#define xa_for_each_range(xa, index, entry, first, last)                               \
+	for ((index) = (first),                                                        \
+	    (entry) = static_cast<__typeof__(entry)>(xa_find((xa), &(index), (last))); \
+	     (entry);                                                                  \
 	     (entry) = static_cast<__typeof__(entry)>(xa_find_after((xa), &(index), (last))))
-#define xa_for_each_start(xa, index, entry, first) xa_for_each_range(xa, index, entry, first, ~0UL)
-#define xa_for_each(xa, index, entry) xa_for_each_start(xa, index, entry, 0)
+#define xa_for_each_start(xa, index, entry, first) xa_for_each_range (xa, index, entry, first, ~0UL)
+#define xa_for_each(xa, index, entry)		   xa_for_each_start(xa, index, entry, 0)
