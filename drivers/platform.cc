@@ -5,6 +5,7 @@
 #include "drivers/platform.h"
 
 #include "core/linux/kernel.h"
+#include "core/sim_syscalls.h"
 #include "drivers/selftest/selftest.h"
 
 int platform_init_mock(struct kernel *kernel, const struct mock_machine_options *opts)
@@ -16,3 +17,16 @@ void platform_exit(struct kernel *kernel)
 {
 	iommufd_test_exit(kernel);
 }
+
+static int mock_machine_init(struct kernel *kernel, const void *options)
+{
+	static const struct mock_machine_options defaults;
+
+	return platform_init_mock(kernel,
+				  options ? static_cast<const struct mock_machine_options *>(options) : &defaults);
+}
+
+const struct machine_ops mock_machine = {
+	.init = mock_machine_init,
+	.exit = platform_exit,
+};

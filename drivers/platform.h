@@ -8,6 +8,13 @@
 #include "drivers/selftest/mock_options.h"
 
 struct kernel;
+struct machine_ops;
+
+/*
+ * The machines as core/sim_syscalls.h wants them. The options of mock_machine are a struct mock_machine_options, NULL for the
+ * kernel's mock.
+ */
+extern const struct machine_ops mock_machine;
 
 /*
  * A machine with the mock IOMMU: what a kernel with CONFIG_IOMMUFD_TEST is. Runs as a task of @kernel (task_scope), before the

@@ -7,7 +7,7 @@
 #include <cerrno>
 #include <cstring>
 
-const struct mock_option_help mock_option_help[] = {
+const struct mock_option_help mock_option_list[] = {
 	{ "without", "OP[+OP...]",
 	  "build the driver without these ops: hw_info paging_flags nested nested_invalidate viommu "
 	  "viommu_init viommu_domain viommu_invalidate queue queue_init vdevice_init dirty" },

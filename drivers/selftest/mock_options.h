@@ -13,7 +13,7 @@
 #include <cstddef>
 #include <cstdint>
 
-/* Ops that a machine can be built without; the names are in mock_option_help. */
+/* Ops that a machine can be built without; the names are in mock_option_list. */
 enum mock_absent_op : uint32_t {
 	MOCK_ABSENT_HW_INFO = 1u << 0, /* iommu_ops.hw_info */
 	MOCK_ABSENT_PAGING_FLAGS = 1u << 1, /* iommu_ops.domain_alloc_paging_flags */
@@ -82,7 +82,7 @@ struct mock_option_help {
 };
 
 /* All keys, in the order in which they should be listed; ends with a NULL key. */
-extern const struct mock_option_help mock_option_help[];
+extern const struct mock_option_help mock_option_list[];
 
 /* All names that "without=" takes; ends with a NULL. */
 extern const char *const mock_absent_op_names[];

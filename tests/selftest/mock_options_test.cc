@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "drivers/selftest/mock_options.h"
+
+#include <cerrno>
+#include <cstring>
+
+#include "gtest/gtest.h"
+
+namespace {
+
+TEST(MockOptions, DefaultsAreTheKernelsMock) {
+  mock_machine_options opts;
+  EXPECT_EQ(opts.absent_ops, 0u);
+  EXPECT_EQ(opts.small_structs, 0u);
+  EXPECT_EQ(opts.io_page_size, 0u);
+  EXPECT_EQ(opts.nr_iommus, 1u);
+  EXPECT_FALSE(opts.second_driver);
+  EXPECT_EQ(opts.nr_stream_ids, 1u);
+  EXPECT_EQ(opts.group_size, 1u);
+  EXPECT_TRUE(opts.cache_coherency);
+  EXPECT_EQ(opts.nr_reserved, 0u);
+}
+
+TEST(MockOptions, EachKeyIsListedAndTaken) {
+  const struct {
+    const char* key;
+    const char* good;
+    const char* bad;
+  } kCases[] = {
+      {"without", "hw_info+queue", "hw_info+"},
+      {"small", "viommu", "hwpt"},
+      {"io_page", "4K", "3000"},
+      {"aperture", "0x1000-0x1fff", "0x2000-0x1fff"},
+      {"iommus", "4", "5"},
+      {"second_driver", "1", "2"},
+      {"stream_ids", "0", "65"},
+      {"group", "2", "0"},
+      {"coherent", "0", "yes"},
+      {"reserved", "16M-0x1ffffff", "16M"},
+      {"sw_msi", "0-0xfffff", "-1-2"},
+  };
+  size_t listed = 0;
+  for (const mock_option_help* help = mock_option_list; help->key; ++help) {
+    ++listed;
+    EXPECT_NE(strlen(help->help), 0u);
+    EXPECT_EQ(strchr(help->help, '\n'), nullptr) << help->key;
+  }
+  EXPECT_EQ(listed, std::size(kCases));
+  for (const auto& c : kCases) {
+    mock_machine_options opts;
+    bool found = false;
+    for (const mock_option_help* help = mock_option_list; help->key; ++help)
+      found |= !strcmp(help->key, c.key);
+    EXPECT_TRUE(found) << c.key;
+    EXPECT_EQ(mock_options_parse(c.key, c.good, &opts), 0) << c.key;
+    EXPECT_EQ(mock_options_parse(c.key, c.bad, &opts), -EINVAL) << c.key;
+    EXPECT_EQ(mock_options_parse(c.key, "", &opts), -EINVAL) << c.key;
+  }
+}
+
+TEST(MockOptions, UnknownIsRefused) {
+  mock_machine_options opts;
+  EXPECT_EQ(mock_options_parse("with", "hw_info", &opts), -EINVAL);
+  EXPECT_EQ(mock_options_parse("", "", &opts), -EINVAL);
+  EXPECT_EQ(mock_options_parse("without", "hw_inf", &opts), -EINVAL);
+  EXPECT_EQ(mock_options_parse("without", "hw_info ", &opts), -EINVAL);
+}
+
+TEST(MockOptions, NamesStandForTheirBits) {
+  mock_machine_options opts;
+  ASSERT_EQ(mock_options_parse("without", "hw_info+dirty", &opts), 0);
+  EXPECT_EQ(opts.absent_ops, MOCK_ABSENT_HW_INFO | MOCK_ABSENT_DIRTY);
+  ASSERT_EQ(mock_options_parse("without", "queue_init", &opts), 0);
+  EXPECT_EQ(opts.absent_ops,
+            MOCK_ABSENT_HW_INFO | MOCK_ABSENT_DIRTY | MOCK_ABSENT_QUEUE_INIT);
+  ASSERT_EQ(mock_options_parse("small", "queue", &opts), 0);
+  EXPECT_EQ(opts.small_structs, MOCK_SMALL_QUEUE);
+}
+
+TEST(MockOptions, NumbersHaveSuffixesAndBounds) {
+  mock_machine_options opts;
+  ASSERT_EQ(mock_options_parse("aperture", "1M-0xffffffffffffffff", &opts), 0);
+  EXPECT_EQ(opts.aperture_start, 1u << 20);
+  EXPECT_EQ(opts.aperture_last, UINT64_MAX);
+  EXPECT_EQ(mock_options_parse("aperture", "0-0x10000000000000000", &opts),
+            -EINVAL);
+  EXPECT_EQ(mock_options_parse("aperture", "0-18446744073709551615G", &opts),
+            -EINVAL);
+  // Nothing changed.
+  EXPECT_EQ(opts.aperture_last, UINT64_MAX);
+}
+
+TEST(MockOptions, FourReservedRegions) {
+  mock_machine_options opts;
+  for (int i = 0; i < 4; ++i)
+    EXPECT_EQ(mock_options_parse(i % 2 ? "sw_msi" : "reserved", "0-1", &opts),
+              0);
+  EXPECT_EQ(opts.nr_reserved, 4u);
+  EXPECT_TRUE(opts.reserved[1].sw_msi);
+  EXPECT_EQ(mock_options_parse("reserved", "0-1", &opts), -EINVAL);
+}
+
+}  // namespace
