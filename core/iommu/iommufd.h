@@ -118,6 +118,8 @@ public:
 		if (obj_)
 			iommufd_put_object(ictx_, std::exchange(obj_, nullptr));
 	}
+	/* Keeps the reference beyond the call: only where an object's own end takes it back. */
+	void release() { obj_ = nullptr; }
 	T *get() const { return obj_; }
 	T *operator->() const { return obj_; }
 	T &operator*() const { return *obj_; }
@@ -269,7 +271,9 @@ struct iommufd_vdevice : iommufd_object {
 	static constexpr bool has_abort = true;	/* under its device's group lock */
 
 	users_ref<struct iommufd_viommu> viommu;
-	struct iommufd_device *idev = nullptr;	/* a wait_cnt reference; NULL where a vDEVICE lives apart from its device */
+	struct iommufd_device *idev = nullptr;	/* a short reference that the device's end takes back */
+	struct list_head idev_item;		/* of the device's, where it can have several */
+	/* NULL after its device has gone, where it lives apart from it; then under xa_lock(&viommu->vdevs) */
 	struct device *dev = nullptr;
 	u64 virt_id = 0;			/* unique in its vIOMMU */
 	/* The driver's part of the end: set by vdevice_init(), or called as ops->vdevice_destroy where that form is used. */
@@ -412,8 +416,8 @@ template <class T> static inline void iommufd_struct_destroy(struct iommufd_ctx 
 }
 
 /*
- * One queue depends on another of its vIOMMU: the other cannot be destroyed before. 0; -EINVAL: itself, or not of one type.
- * The caller's own lock keeps both alive.
+ * One queue depends on another of its vIOMMU: the other cannot be destroyed before. 0; -EINVAL: itself, or not of one type;
+ * -EBUSY: the other is still being made, or being destroyed. The caller's own lock keeps both alive.
  */
 template <class T> static inline int iommufd_vcmdq_depend(T *dependent, T *depended)
 {

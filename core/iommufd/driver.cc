@@ -21,8 +21,20 @@ static struct iommufd_sibling *iommufd_sibling_of(struct iommufd_object *obj)
 	return nullptr;
 }
 
+static struct iommufd_ctx *iommufd_sibling_ictx(struct iommufd_object *obj)
+{
+	if (obj->type == IOMMUFD_OBJ_VCMDQ)
+		return static_cast<struct iommufd_vcmdq *>(obj)->viommu->ictx;
+	if (obj->type == IOMMUFD_OBJ_HW_QUEUE)
+		return static_cast<struct iommufd_hw_queue *>(obj)->viommu->ictx;
+	return nullptr;
+}
+
 int _iommufd_object_depend(struct iommufd_object *obj_dependent, struct iommufd_object *obj_depended)
 {
+	struct iommufd_sibling *note;
+	struct iommufd_ctx *ictx;
+
 	/* would never go */
 	if (obj_dependent == obj_depended)
 		return -EINVAL;
@@ -30,11 +42,19 @@ int _iommufd_object_depend(struct iommufd_object *obj_dependent, struct iommufd_
 	if (obj_dependent->type != obj_depended->type)
 		return -EINVAL;
 
-	refcount_inc(&obj_depended->users);
-	if (struct iommufd_sibling *note = iommufd_sibling_of(obj_dependent)) {
-		note->id.store(obj_depended->id, std::memory_order_relaxed);
-		note->count.fetch_add(1, std::memory_order_relaxed);
-	}
+	/*
+	 * A sibling that is still being made may fail, one that is being destroyed cannot be held back: in the driver's slots
+	 * both may be found, in the object table neither is.
+	 */
+	ictx = iommufd_sibling_ictx(obj_depended);
+	if (!ictx)
+		return -EINVAL;
+	if (iommufd_try_inc_users(ictx, obj_depended))
+		return -EBUSY;
+
+	note = iommufd_sibling_of(obj_dependent);
+	note->id.store(obj_depended->id, std::memory_order_relaxed);
+	note->count.fetch_add(1, std::memory_order_relaxed);
 	return 0;
 }
 

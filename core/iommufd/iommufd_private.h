@@ -70,6 +70,9 @@ struct iommufd_ctx {
 	struct list_head sw_msi_list __guarded_by(sw_msi_lock);
 	unsigned int sw_msi_id __guarded_by(sw_msi_lock) = 0;
 
+	/* where vDEVICEs live apart from their devices: iommufd_vdevice::idev and iommufd_device::vdevs */
+	struct mutex vdev_lock{LOCK_CLASS(iommufd_ctx, vdev_lock)};
+
 	u8 account_mode = IOPT_PAGES_ACCOUNT_USER;	/* changes under objects' lock while there is no object */
 	u8 no_iommu_mode = 0;				/* of VFIO */
 	struct iommufd_ioas *vfio_ioas = nullptr;	/* under objects' lock */
@@ -346,8 +349,12 @@ struct iommufd_device : iommufd_object {
 	struct iommufd_group *igroup = nullptr;
 	struct device *dev = nullptr;
 	bool enforce_cache_coherency = false;
+	/* Where a vDEVICE follows its device. */
 	struct iommufd_vdevice *vdev __guarded_by(igroup->lock) = nullptr;
 	bool destroying __guarded_by(igroup->lock) = false;
+	/* Where it lives apart: its vDEVICEs, and whether they have been told that it is gone. */
+	struct list_head vdevs __guarded_by(ictx->vdev_lock);
+	bool vdevs_revoked __guarded_by(ictx->vdev_lock) = false;
 };
 
 static inline result<short_ref<struct iommufd_device>> iommufd_get_device(struct iommufd_ucmd *ucmd, u32 id)

@@ -34,13 +34,13 @@ struct iommufd_object_ops {
 	void (*abort)(struct iommufd_object *obj) = nullptr;
 };
 
-namespace {
-
 /* What a broken table runs into: consteval cannot call these, and the compiler's message names them. */
 void build_bug_two_rows_for_one_object_type();
 void build_bug_object_type_without_a_row();
 void build_bug_object_type_has_a_row_but_is_named_absent();
 void build_bug_abort_op_and_has_abort_disagree();
+
+namespace {
 
 struct object_row {
 	enum iommufd_object_type type;
@@ -501,8 +501,11 @@ static int iommufd_fops_mmap(struct file *filp, struct vm_area_struct *vma)
 
 	mtree_lock(&ictx->mt_mmap);
 	immap = static_cast<struct iommufd_mmap *>(mtree_load(&ictx->mt_mmap, vma->vm_pgoff << PAGE_SHIFT));
-	/* the entry goes under this lock before its owner does */
-	if (!immap || !refcount_inc_not_zero(&immap->owner->users)) {
+	/*
+	 * The entry goes under this lock before its owner does. An owner that is not in the object table is being made, and its
+	 * creation may still fail, or is being destroyed: neither can be held.
+	 */
+	if (!immap || iommufd_try_inc_users(ictx, immap->owner)) {
 		mtree_unlock(&ictx->mt_mmap);
 		return -ENXIO;
 	}

@@ -15,8 +15,6 @@
 #include "uapi/iommufd_desc_table.h"
 #include "uapi/iommufd_test.h"
 
-namespace {
-
 /* What a broken table runs into: consteval cannot call these, and the compiler's message names them. */
 void build_bug_two_rows_for_one_ioctl();
 void build_bug_ioctl_without_a_row();
@@ -25,6 +23,8 @@ void build_bug_ioctl_number_outside_the_table();
 void build_bug_command_larger_than_the_buffer();
 void build_bug_bad_last_member();
 void build_bug_ioctl_without_a_description();
+
+namespace {
 
 /* The last command of either form, then a hole up to the selftest's. */
 constexpr unsigned int last_cmd = IOMMUFD_CMD_HW_QUEUE_ALLOC;

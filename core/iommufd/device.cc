@@ -1,0 +1,1099 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Devices: binding, groups, attachments; accesses; GET_HW_INFO.
+ *
+ * Mirrors drivers/iommu/iommufd/device.c of Linux 7.2. It differs in this: vDEVICEs that live apart from their devices (the vCMDQ
+ * series v2) lose their device here; no PCI, hence neither the page request nor the PASID capability of one; no module parameter
+ * for insecure interrupts.
+ */
+#include "core/iommufd/iommufd_private.h"
+
+#include "core/linux/device.h"
+
+#include <climits>
+
+/* ---- groups ---- */
+
+static void iommufd_group_release(struct kref *kref)
+{
+	struct iommufd_group *igroup = container_of(kref, struct iommufd_group, ref);
+
+	WARN_ON(!xa_empty(&igroup->pasid_attach));
+
+	/* somebody who found it on its way out may have stored its own by now */
+	xa_cmpxchg(&igroup->ictx->groups, iommu_group_id(igroup->group), igroup, nullptr, GFP_KERNEL);
+	iommu_group_put(igroup->group);
+	kfree_obj(igroup);
+}
+
+static void iommufd_put_group(struct iommufd_group *group)
+{
+	kref_put(&group->ref, iommufd_group_release);
+}
+
+static bool iommufd_group_try_get(struct iommufd_group *igroup, struct iommu_group *group)
+{
+	if (!igroup)
+		return false;
+	/* the id is not used again before igroup puts its group, and then igroup cannot be found any more */
+	if (WARN_ON(igroup->group != group))
+		return false;
+	return kref_get_unless_zero(&igroup->ref);
+}
+
+/* The context's part of the device's group, with a reference. -ENODEV: the device has no group; -ENOMEM. */
+static result<struct iommufd_group *> iommufd_get_group(struct iommufd_ctx *ictx, struct device *dev)
+{
+	struct iommufd_group *new_igroup;
+	struct iommufd_group *cur_igroup;
+	struct iommufd_group *igroup;
+	struct iommu_group *group;
+	unsigned int id;
+
+	group = iommu_group_get(dev);
+	if (!group)
+		return -ENODEV;
+	id = iommu_group_id(group);
+
+	xa_lock(&ictx->groups);
+	igroup = static_cast<struct iommufd_group *>(xa_load(&ictx->groups, id));
+	if (iommufd_group_try_get(igroup, group)) {
+		xa_unlock(&ictx->groups);
+		iommu_group_put(group);
+		return igroup;
+	}
+	xa_unlock(&ictx->groups);
+
+	new_igroup = kzalloc_obj<struct iommufd_group>();
+	if (!new_igroup) {
+		iommu_group_put(group);
+		return -ENOMEM;
+	}
+	/* takes the reference over */
+	new_igroup->group = group;
+	/* without one to the context: whoever uses the group belongs to it */
+	new_igroup->ictx = ictx;
+
+	cur_igroup = nullptr;
+	xa_lock(&ictx->groups);
+	while (true) {
+		void *entry = __xa_cmpxchg(&ictx->groups, id, cur_igroup, new_igroup, GFP_KERNEL);
+
+		if (xa_is_err(entry)) {
+			xa_unlock(&ictx->groups);
+			iommufd_put_group(new_igroup);
+			return xa_err(entry);
+		}
+		igroup = static_cast<struct iommufd_group *>(entry);
+
+		if (igroup == cur_igroup) {
+			xa_unlock(&ictx->groups);
+			return new_igroup;
+		}
+
+		/* another was faster */
+		if (iommufd_group_try_get(igroup, group)) {
+			xa_unlock(&ictx->groups);
+			iommufd_put_group(new_igroup);
+			return igroup;
+		}
+		/* it is on its way out: take its place */
+		cur_igroup = igroup;
+	}
+}
+
+/* ---- devices ---- */
+
+static void iommufd_device_remove_vdev(struct iommufd_device *idev)
+{
+	struct iommufd_vdevice *vdev;
+
+	mutex_lock(&idev->igroup->lock);
+	/* no new ones */
+	idev->destroying = true;
+	vdev = idev->vdev;
+	/*
+	 * None, or one that a DESTROY has taken out of the table already and that waits for the lock: it puts its reference
+	 * when it is done, which is what our caller waits for.
+	 */
+	if (!vdev || iommufd_try_inc_users(idev->ictx, vdev)) {
+		mutex_unlock(&idev->igroup->lock);
+		return;
+	}
+	mutex_unlock(&idev->igroup->lock);
+
+	/* with a user of it nobody else can destroy it. Its id stays taken until the context goes */
+	iommufd_object_tombstone_user(idev->ictx, vdev);
+}
+
+/* The vDEVICEs stay, without a device. */
+static void iommufd_device_revoke_vdevs(struct iommufd_device *idev)
+{
+	struct iommufd_ctx *ictx = idev->ictx;
+	struct iommufd_vdevice *vdev, *next;
+	unsigned int nr = 0;
+
+	mutex_lock(&idev->ictx->vdev_lock);
+	idev->vdevs_revoked = true;
+	list_for_each_entry_safe(vdev, next, &idev->vdevs, idev_item) {
+		list_del_init(&vdev->idev_item);
+		xa_lock(&vdev->viommu->vdevs);
+		vdev->dev = nullptr;
+		xa_unlock(&vdev->viommu->vdevs);
+		vdev->idev = nullptr;
+		nr++;
+	}
+	mutex_unlock(&idev->ictx->vdev_lock);
+
+	while (nr--)
+		iommufd_put_object(ictx, idev);
+}
+
+void iommufd_device_pre_destroy(struct iommufd_object *obj)
+{
+	auto *idev = static_cast<struct iommufd_device *>(obj);
+
+	if (idev->ictx->rev->vdevice_follows_device)
+		iommufd_device_remove_vdev(idev);
+	else
+		iommufd_device_revoke_vdevs(idev);
+}
+
+void iommufd_device_destroy(struct iommufd_object *obj)
+{
+	auto *idev = static_cast<struct iommufd_device *>(obj);
+
+	iommu_device_release_dma_owner(idev->dev);
+	iommufd_put_group(idev->igroup);
+	/* mock devices belong to the context, and so cannot keep it */
+	if (!iommufd_selftest_is_mock_dev(idev->dev))
+		iommufd_ctx_put(idev->ictx);
+}
+
+result<struct iommufd_device *> iommufd_device_bind(struct iommufd_ctx *ictx, struct device *dev, u32 *id)
+{
+	struct iommufd_device *idev;
+	struct iommufd_group *igroup;
+	int rc;
+
+	/* IOMMU_CACHE is always set, since users cannot flush */
+	if (!device_iommu_capable(dev, IOMMU_CAP_CACHE_COHERENCY))
+		return -EINVAL;
+
+	auto got_group = iommufd_get_group(ictx, dev);
+
+	if (!got_group)
+		return got_group.error();
+	igroup = *got_group;
+
+	/* else the device could raise interrupts that belong to others, with a plain write */
+	if (!iommufd_selftest_is_mock_dev(dev) && !iommu_group_has_isolated_msi(igroup->group)) {
+		iommufd_put_group(igroup);
+		return -EPERM;
+	}
+
+	rc = iommu_device_claim_dma_owner(dev, ictx);
+	if (rc) {
+		iommufd_put_group(igroup);
+		return rc;
+	}
+
+	auto new_idev = iommufd_object_alloc<struct iommufd_device>(ictx);
+
+	if (!new_idev) {
+		iommu_device_release_dma_owner(dev);
+		iommufd_put_group(igroup);
+		return new_idev.error();
+	}
+	idev = *new_idev;
+	idev->ictx = ictx;
+	if (!iommufd_selftest_is_mock_dev(dev))
+		iommufd_ctx_get(ictx);
+	idev->dev = dev;
+	idev->enforce_cache_coherency = device_iommu_capable(dev, IOMMU_CAP_ENFORCE_CACHE_COHERENCY);
+	/* the driver's, until it unbinds: it is also why a user cannot destroy the device */
+	refcount_inc(&idev->users);
+	idev->igroup = igroup;
+
+	iommufd_object_finalize(ictx, idev);
+	*id = idev->id;
+	return idev;
+}
+
+bool iommufd_ctx_has_group(struct iommufd_ctx *ictx, struct iommu_group *group)
+{
+	struct iommufd_object *obj;
+	unsigned long index;
+
+	if (!ictx || !group)
+		return false;
+
+	xa_guard objects(&ictx->objects);
+
+	xa_for_each(&ictx->objects, index, obj)
+		if (obj->type == IOMMUFD_OBJ_DEVICE && static_cast<struct iommufd_device *>(obj)->igroup->group == group)
+			return true;
+	return false;
+}
+
+void iommufd_device_unbind(struct iommufd_device *idev)
+{
+	iommufd_object_destroy_user(idev->ictx, idev);
+}
+
+struct iommufd_ctx *iommufd_device_to_ictx(struct iommufd_device *idev)
+{
+	return idev->ictx;
+}
+
+u32 iommufd_device_to_id(struct iommufd_device *idev)
+{
+	return idev->id;
+}
+
+/* ---- attachments ---- */
+
+static struct iommufd_attach *iommufd_group_attach(struct iommufd_group *igroup, ioasid_t pasid)
+{
+	return static_cast<struct iommufd_attach *>(xa_load(&igroup->pasid_attach, pasid));
+}
+
+static unsigned int iommufd_group_device_num(struct iommufd_group *igroup, ioasid_t pasid)
+	__must_hold(igroup->lock)
+{
+	struct iommufd_attach *attach;
+	struct iommufd_device *idev;
+	unsigned int count = 0;
+	unsigned long index;
+
+	lockdep_assert_held(&igroup->lock);
+
+	attach = iommufd_group_attach(igroup, pasid);
+	if (attach)
+		xa_for_each(&attach->device_array, index, idev)
+			count++;
+	return count;
+}
+
+/* Every MSI page that devices of the group have used so far must be in the domain too. */
+static int iommufd_group_setup_msi(struct iommufd_group *igroup, struct iommufd_hwpt_paging *hwpt_paging)
+{
+	struct iommufd_ctx *ictx = igroup->ictx;
+	struct iommufd_sw_msi_map *cur;
+
+	if (igroup->sw_msi_start == PHYS_ADDR_MAX)
+		return 0;
+
+	mutex_guard sw_msi(&ictx->sw_msi_lock);
+
+	list_for_each_entry(cur, &ictx->sw_msi_list, sw_msi_item) {
+		int rc;
+
+		if (cur->sw_msi_start != igroup->sw_msi_start || !test_bit(cur->id, igroup->required_sw_msi.bitmap))
+			continue;
+		rc = iommufd_sw_msi_install(ictx, hwpt_paging, cur);
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
+
+static bool iommufd_group_first_attach(struct iommufd_group *igroup, ioasid_t pasid) __must_hold(igroup->lock)
+{
+	lockdep_assert_held(&igroup->lock);
+	return !iommufd_group_attach(igroup, pasid);
+}
+
+static int iommufd_device_attach_reserved_iova(struct iommufd_device *idev, struct iommufd_hwpt_paging *hwpt_paging)
+	__must_hold(idev->igroup->lock)
+{
+	int rc;
+
+	lockdep_assert_held(&idev->igroup->lock);
+
+	rc = iopt_table_enforce_dev_resv_regions(&hwpt_paging->ioas->iopt, idev->dev, &idev->igroup->sw_msi_start);
+	if (rc)
+		return rc;
+
+	if (iommufd_group_first_attach(idev->igroup, IOMMU_NO_PASID)) {
+		rc = iommufd_group_setup_msi(idev->igroup, hwpt_paging);
+		if (rc) {
+			iopt_remove_reserved_iova(&hwpt_paging->ioas->iopt, idev->dev);
+			return rc;
+		}
+	}
+	return 0;
+}
+
+static bool iommufd_device_is_attached(struct iommufd_device *idev, ioasid_t pasid)
+{
+	return xa_load(&iommufd_group_attach(idev->igroup, pasid)->device_array, idev->id);
+}
+
+/*
+ * HWPTs of a device that uses PASIDs must all have been made for that: its own and those of its PASIDs.
+ */
+static int iommufd_hwpt_pasid_compat(struct iommufd_hw_pagetable *hwpt, struct iommufd_device *idev, ioasid_t pasid)
+	__must_hold(idev->igroup->lock)
+{
+	struct iommufd_group *igroup = idev->igroup;
+	struct iommufd_attach *attach;
+
+	lockdep_assert_held(&igroup->lock);
+
+	if (pasid == IOMMU_NO_PASID) {
+		unsigned long start = IOMMU_NO_PASID;
+
+		if (!hwpt->pasid_compat && xa_find_after(&igroup->pasid_attach, &start, UINT_MAX))
+			return -EINVAL;
+		return 0;
+	}
+
+	if (!hwpt->pasid_compat)
+		return -EINVAL;
+	attach = iommufd_group_attach(igroup, IOMMU_NO_PASID);
+	if (attach && attach->hwpt && !attach->hwpt->pasid_compat)
+		return -EINVAL;
+	return 0;
+}
+
+static int iommufd_hwpt_attach_device(struct iommufd_hw_pagetable *hwpt, struct iommufd_device *idev, ioasid_t pasid)
+	__must_hold(idev->igroup->lock)
+{
+	struct iommufd_attach_handle *handle;
+	int rc;
+
+	rc = iommufd_hwpt_pasid_compat(hwpt, idev, pasid);
+	if (rc)
+		return rc;
+
+	handle = kzalloc_obj<struct iommufd_attach_handle>();
+	if (!handle)
+		return -ENOMEM;
+
+	handle->idev = idev;
+	if (pasid == IOMMU_NO_PASID)
+		rc = iommu_attach_group_handle(hwpt->domain, idev->igroup->group, handle);
+	else
+		rc = iommu_attach_device_pasid(hwpt->domain, idev->dev, pasid, handle);
+	if (rc)
+		kfree_obj(handle);
+	return rc;
+}
+
+static struct iommufd_attach_handle *iommufd_device_get_attach_handle(struct iommufd_device *idev, ioasid_t pasid)
+	__must_hold(idev->igroup->lock)
+{
+	lockdep_assert_held(&idev->igroup->lock);
+
+	auto handle = iommu_attach_handle_get(idev->igroup->group, pasid, 0);
+
+	return handle ? to_iommufd_handle(*handle) : nullptr;
+}
+
+static void iommufd_hwpt_detach_device(struct iommufd_hw_pagetable *hwpt, struct iommufd_device *idev, ioasid_t pasid)
+	__must_hold(idev->igroup->lock)
+{
+	struct iommufd_attach_handle *handle = iommufd_device_get_attach_handle(idev, pasid);
+
+	if (pasid == IOMMU_NO_PASID)
+		iommu_detach_group_handle(hwpt->domain, idev->igroup->group);
+	else
+		iommu_detach_device_pasid(hwpt->domain, idev->dev, pasid);
+	kfree_obj(handle);
+}
+
+static int iommufd_hwpt_replace_device(struct iommufd_device *idev, ioasid_t pasid, struct iommufd_hw_pagetable *hwpt)
+	__must_hold(idev->igroup->lock)
+{
+	struct iommufd_attach_handle *handle, *old_handle;
+	int rc;
+
+	rc = iommufd_hwpt_pasid_compat(hwpt, idev, pasid);
+	if (rc)
+		return rc;
+
+	old_handle = iommufd_device_get_attach_handle(idev, pasid);
+
+	handle = kzalloc_obj<struct iommufd_attach_handle>();
+	if (!handle)
+		return -ENOMEM;
+
+	handle->idev = idev;
+	if (pasid == IOMMU_NO_PASID)
+		rc = iommu_replace_group_handle(idev->igroup->group, hwpt->domain, handle);
+	else
+		rc = iommu_replace_device_pasid(hwpt->domain, idev->dev, pasid, handle);
+	if (rc) {
+		kfree_obj(handle);
+		return rc;
+	}
+	kfree_obj(old_handle);
+	return 0;
+}
+
+/* -EINVAL: the group is attached to another HWPT, or the driver refuses this one; -EBUSY: this device is attached already. */
+int iommufd_hw_pagetable_attach(struct iommufd_hw_pagetable *hwpt, struct iommufd_device *idev, ioasid_t pasid)
+{
+	struct iommufd_hwpt_paging *hwpt_paging = find_hwpt_paging(hwpt);
+	bool attach_resv = hwpt_paging && pasid == IOMMU_NO_PASID;
+	struct iommufd_hw_pagetable *old_hwpt;
+	struct iommufd_attach *attach;
+	void *entry;
+	int rc;
+
+	mutex_guard lock(&idev->igroup->lock);
+
+	/* the slot first, so that nothing needs memory once the hardware has changed */
+	entry = xa_cmpxchg(&idev->igroup->pasid_attach, pasid, nullptr, XA_ZERO_ENTRY, GFP_KERNEL);
+	if (xa_is_err(entry))
+		return xa_err(entry);
+
+	attach = static_cast<struct iommufd_attach *>(entry);
+	if (!attach) {
+		attach = kzalloc_obj<struct iommufd_attach>();
+		if (!attach) {
+			rc = -ENOMEM;
+			goto err_release_pasid;
+		}
+	}
+
+	old_hwpt = attach->hwpt;
+
+	rc = xa_insert(&attach->device_array, idev->id, XA_ZERO_ENTRY, GFP_KERNEL);
+	if (rc) {
+		WARN_ON(rc == -EBUSY && !old_hwpt);
+		goto err_free_attach;
+	}
+
+	if (old_hwpt && old_hwpt != hwpt) {
+		rc = -EINVAL;
+		goto err_release_devid;
+	}
+
+	if (attach_resv) {
+		rc = iommufd_device_attach_reserved_iova(idev, hwpt_paging);
+		if (rc)
+			goto err_release_devid;
+	}
+
+	/*
+	 * The group is attached with its first device. The others must be attached too, since each brings its reserved
+	 * regions, but the hardware has nothing to do.
+	 */
+	if (iommufd_group_first_attach(idev->igroup, pasid)) {
+		rc = iommufd_hwpt_attach_device(hwpt, idev, pasid);
+		if (rc)
+			goto err_unresv;
+		attach->hwpt = hwpt;
+		WARN_ON(xa_is_err(xa_store(&idev->igroup->pasid_attach, pasid, attach, GFP_KERNEL)));
+	}
+	/* the caller holds the HWPT; each attached device counts one */
+	refcount_inc(&hwpt->users);
+	WARN_ON(xa_is_err(xa_store(&attach->device_array, idev->id, idev, GFP_KERNEL)));
+	return 0;
+
+err_unresv:
+	if (attach_resv)
+		iopt_remove_reserved_iova(&hwpt_paging->ioas->iopt, idev->dev);
+err_release_devid:
+	xa_release(&attach->device_array, idev->id);
+err_free_attach:
+	if (iommufd_group_first_attach(idev->igroup, pasid))
+		kfree_obj(attach);
+err_release_pasid:
+	if (iommufd_group_first_attach(idev->igroup, pasid))
+		xa_release(&idev->igroup->pasid_attach, pasid);
+	return rc;
+}
+
+struct iommufd_hw_pagetable *iommufd_hw_pagetable_detach(struct iommufd_device *idev, ioasid_t pasid)
+{
+	struct iommufd_hwpt_paging *hwpt_paging;
+	struct iommufd_hw_pagetable *hwpt;
+	struct iommufd_attach *attach;
+
+	{
+		mutex_guard lock(&idev->igroup->lock);
+
+		attach = iommufd_group_attach(idev->igroup, pasid);
+		if (!attach)
+			return nullptr;
+
+		hwpt = attach->hwpt;
+		hwpt_paging = find_hwpt_paging(hwpt);
+
+		xa_erase(&attach->device_array, idev->id);
+		if (xa_empty(&attach->device_array)) {
+			iommufd_hwpt_detach_device(hwpt, idev, pasid);
+			xa_erase(&idev->igroup->pasid_attach, pasid);
+			kfree_obj(attach);
+		}
+		if (hwpt_paging && pasid == IOMMU_NO_PASID)
+			iopt_remove_reserved_iova(&hwpt_paging->ioas->iopt, idev->dev);
+	}
+
+	/* without locks: an automatic HWPT may go with it */
+	iommufd_hw_pagetable_put(idev->ictx, hwpt);
+	return hwpt;
+}
+
+/* The HWPT whose user the caller has to put, NULL for none. */
+static result<struct iommufd_hw_pagetable *> iommufd_device_do_attach(struct iommufd_device *idev, ioasid_t pasid,
+								      struct iommufd_hw_pagetable *hwpt)
+{
+	int rc = iommufd_hw_pagetable_attach(hwpt, idev, pasid);
+
+	if (rc)
+		return rc;
+	return nullptr;
+}
+
+static void iommufd_group_remove_reserved_iova(struct iommufd_group *igroup, struct iommufd_hwpt_paging *hwpt_paging)
+	__must_hold(igroup->lock)
+{
+	struct iommufd_attach *attach;
+	struct iommufd_device *cur;
+	unsigned long index;
+
+	lockdep_assert_held(&igroup->lock);
+
+	attach = iommufd_group_attach(igroup, IOMMU_NO_PASID);
+	xa_for_each(&attach->device_array, index, cur)
+		iopt_remove_reserved_iova(&hwpt_paging->ioas->iopt, cur->dev);
+}
+
+static int iommufd_group_do_replace_reserved_iova(struct iommufd_group *igroup,
+						  struct iommufd_hwpt_paging *hwpt_paging) __must_hold(igroup->lock)
+{
+	struct iommufd_hwpt_paging *old_hwpt_paging;
+	struct iommufd_attach *attach;
+	struct iommufd_device *cur;
+	unsigned long index;
+	bool other_ioas;
+	int rc;
+
+	lockdep_assert_held(&igroup->lock);
+
+	attach = iommufd_group_attach(igroup, IOMMU_NO_PASID);
+	old_hwpt_paging = find_hwpt_paging(attach->hwpt);
+	other_ioas = !old_hwpt_paging || hwpt_paging->ioas.get() != old_hwpt_paging->ioas.get();
+	if (other_ioas) {
+		xa_for_each(&attach->device_array, index, cur) {
+			rc = iopt_table_enforce_dev_resv_regions(&hwpt_paging->ioas->iopt, cur->dev, nullptr);
+			if (rc)
+				goto err_unresv;
+		}
+	}
+
+	rc = iommufd_group_setup_msi(igroup, hwpt_paging);
+	if (rc)
+		goto err_unresv;
+	return 0;
+
+err_unresv:
+	/* in an address space that the group stays in, the regions were reserved before and stay */
+	if (other_ioas)
+		iommufd_group_remove_reserved_iova(igroup, hwpt_paging);
+	return rc;
+}
+
+static result<struct iommufd_hw_pagetable *> iommufd_device_do_replace(struct iommufd_device *idev, ioasid_t pasid,
+								       struct iommufd_hw_pagetable *hwpt)
+{
+	struct iommufd_hwpt_paging *hwpt_paging = find_hwpt_paging(hwpt);
+	bool attach_resv = hwpt_paging && pasid == IOMMU_NO_PASID;
+	struct iommufd_hwpt_paging *old_hwpt_paging;
+	struct iommufd_hw_pagetable *old_hwpt;
+	struct iommufd_attach *attach;
+	unsigned int num_devices;
+	int rc;
+
+	mutex_guard lock(&idev->igroup->lock);
+
+	attach = iommufd_group_attach(idev->igroup, pasid);
+	if (!attach)
+		return -EINVAL;
+
+	old_hwpt = attach->hwpt;
+	WARN_ON(!old_hwpt || xa_empty(&attach->device_array));
+
+	/* others of its group may be */
+	if (!iommufd_device_is_attached(idev, pasid))
+		return -EINVAL;
+
+	if (hwpt == old_hwpt)
+		return nullptr;
+
+	if (attach_resv) {
+		rc = iommufd_group_do_replace_reserved_iova(idev->igroup, hwpt_paging);
+		if (rc)
+			return rc;
+	}
+
+	old_hwpt_paging = find_hwpt_paging(old_hwpt);
+
+	rc = iommufd_hwpt_replace_device(idev, pasid, hwpt);
+	if (rc) {
+		if (attach_resv && (!old_hwpt_paging || hwpt_paging->ioas.get() != old_hwpt_paging->ioas.get()))
+			iommufd_group_remove_reserved_iova(idev->igroup, hwpt_paging);
+		return rc;
+	}
+
+	if (old_hwpt_paging && pasid == IOMMU_NO_PASID &&
+	    (!hwpt_paging || hwpt_paging->ioas.get() != old_hwpt_paging->ioas.get()))
+		iommufd_group_remove_reserved_iova(idev->igroup, old_hwpt_paging);
+
+	attach->hwpt = hwpt;
+
+	/* all devices of the group move; one user of the old HWPT is left for the caller to put without the lock */
+	num_devices = iommufd_group_device_num(idev->igroup, pasid);
+	refcount_add(num_devices, &hwpt->users);
+	if (num_devices > 1)
+		WARN_ON(refcount_sub_and_test(num_devices - 1, &old_hwpt->users));
+	return old_hwpt;
+}
+
+using attach_fn = result<struct iommufd_hw_pagetable *> (*)(struct iommufd_device *idev, ioasid_t pasid,
+							     struct iommufd_hw_pagetable *hwpt);
+
+/*
+ * Attaches to an IOAS: to the first automatic HWPT that the device takes, or to a new one. HWPTs that a user made are never
+ * chosen. Returns as the attach_fn does.
+ */
+static result<struct iommufd_hw_pagetable *> iommufd_device_auto_get_domain(struct iommufd_device *idev, ioasid_t pasid,
+									    struct iommufd_ioas *ioas, u32 *pt_id,
+									    attach_fn do_attach)
+{
+	/* a driver may finish a domain only when it is attached, so prefer to do both at once */
+	bool immediate_attach = do_attach == iommufd_device_do_attach;
+	struct iommufd_hwpt_paging *hwpt_paging;
+
+	mutex_guard lock(&ioas->mutex);
+
+	list_for_each_entry(hwpt_paging, &ioas->hwpt_list, hwpt_item) {
+		if (!hwpt_paging->auto_domain)
+			continue;
+		/* its last device is just going */
+		if (!iommufd_lock_obj(hwpt_paging))
+			continue;
+
+		auto destroy_hwpt = (*do_attach)(idev, pasid, hwpt_paging);
+		u32 id = hwpt_paging->id;
+
+		iommufd_put_object(idev->ictx, hwpt_paging);
+		if (!destroy_hwpt) {
+			/* it does not fit: another, or a new one, may */
+			if (destroy_hwpt.error() == -EINVAL)
+				continue;
+			return destroy_hwpt;
+		}
+		*pt_id = id;
+		return destroy_hwpt;
+	}
+
+	auto new_hwpt = iommufd_hwpt_paging_alloc(idev->ictx, ioas, idev, pasid, 0, immediate_attach, nullptr);
+
+	if (!new_hwpt)
+		return new_hwpt.error();
+	hwpt_paging = *new_hwpt;
+
+	struct iommufd_hw_pagetable *destroy_hwpt = nullptr;
+
+	if (!immediate_attach) {
+		auto replaced = (*do_attach)(idev, pasid, hwpt_paging);
+
+		if (!replaced) {
+			iommufd_object_abort_and_destroy(idev->ictx, hwpt_paging);
+			return replaced;
+		}
+		destroy_hwpt = *replaced;
+	}
+
+	hwpt_paging->auto_domain = true;
+	*pt_id = hwpt_paging->id;
+	iommufd_object_finalize(idev->ictx, hwpt_paging);
+	return destroy_hwpt;
+}
+
+static int iommufd_device_change_pt(struct iommufd_device *idev, ioasid_t pasid, u32 *pt_id, attach_fn do_attach)
+{
+	struct iommufd_hw_pagetable *destroy_hwpt = nullptr;
+
+	{
+		auto pt = iommufd_get_object(idev->ictx, *pt_id, IOMMUFD_OBJ_ANY);
+
+		if (!pt)
+			return pt.error();
+
+		auto pt_obj = short_ref<struct iommufd_object>::adopt(idev->ictx, *pt);
+
+		switch (pt_obj->type) {
+		case IOMMUFD_OBJ_HWPT_NESTED:
+		case IOMMUFD_OBJ_HWPT_PAGING: {
+			auto old = (*do_attach)(idev, pasid, static_cast<struct iommufd_hw_pagetable *>(pt_obj.get()));
+
+			if (!old)
+				return old.error();
+			destroy_hwpt = *old;
+			break;
+		}
+		case IOMMUFD_OBJ_IOAS: {
+			auto old = iommufd_device_auto_get_domain(
+				idev, pasid, static_cast<struct iommufd_ioas *>(pt_obj.get()), pt_id, do_attach);
+
+			if (!old)
+				return old.error();
+			destroy_hwpt = *old;
+			break;
+		}
+		default:
+			return -EINVAL;
+		}
+	}
+
+	/* after everything is unlocked and put */
+	if (destroy_hwpt)
+		iommufd_hw_pagetable_put(idev->ictx, destroy_hwpt);
+	return 0;
+}
+
+int iommufd_device_attach(struct iommufd_device *idev, ioasid_t pasid, u32 *pt_id)
+{
+	int rc;
+
+	rc = iommufd_device_change_pt(idev, pasid, pt_id, iommufd_device_do_attach);
+	if (rc)
+		return rc;
+
+	/* shows a driver that unbinds an attached device */
+	refcount_inc(&idev->users);
+	return 0;
+}
+
+int iommufd_device_replace(struct iommufd_device *idev, ioasid_t pasid, u32 *pt_id)
+{
+	return iommufd_device_change_pt(idev, pasid, pt_id, iommufd_device_do_replace);
+}
+
+void iommufd_device_detach(struct iommufd_device *idev, ioasid_t pasid)
+{
+	if (iommufd_hw_pagetable_detach(idev, pasid))
+		refcount_dec(&idev->users);
+}
+
+/* ---- accesses ---- */
+
+/*
+ * Moves the access to new_ioas (NULL: to none). The caller holds new_ioas; both the new and the old one's users change here. The
+ * lock is dropped while the access is told to unpin. -EBUSY: another is doing the same; -ENOMEM.
+ */
+static int iommufd_access_change_ioas(struct iommufd_access *access, struct iommufd_ioas *new_ioas)
+	__must_hold(access->ioas_lock)
+{
+	u32 iopt_access_list_id = access->iopt_access_list_id;
+	struct iommufd_ioas *cur_ioas = access->ioas;
+	int rc;
+
+	lockdep_assert_held(&access->ioas_lock);
+
+	/* in the middle of a change: ioas is NULL already, ioas_unpin not yet */
+	if (cur_ioas != access->ioas_unpin)
+		return -EBUSY;
+	if (cur_ioas == new_ioas)
+		return 0;
+
+	/* no more pins; unpins still find the old one */
+	access->ioas = nullptr;
+
+	if (new_ioas) {
+		rc = iopt_add_access(&new_ioas->iopt, access);
+		if (rc) {
+			access->ioas = cur_ioas;
+			return rc;
+		}
+		refcount_inc(&new_ioas->users);
+	}
+
+	if (cur_ioas) {
+		if (!iommufd_access_is_internal(access) && access->ops->unmap) {
+			mutex_unlock(&access->ioas_lock);
+			access->ops->unmap(access->data, 0, ULONG_MAX);
+			mutex_lock(&access->ioas_lock);
+		}
+		iopt_remove_access(&cur_ioas->iopt, access, iopt_access_list_id);
+		refcount_dec(&cur_ioas->users);
+	}
+
+	access->ioas = new_ioas;
+	access->ioas_unpin = new_ioas;
+	return 0;
+}
+
+static int iommufd_access_change_ioas_id(struct iommufd_access *access, u32 id) __must_hold(access->ioas_lock)
+{
+	auto ioas = iommufd_get_ioas(access->ictx, id);
+
+	if (!ioas)
+		return ioas.error();
+	return iommufd_access_change_ioas(access, (*ioas).get());
+}
+
+void iommufd_access_destroy_object(struct iommufd_object *obj)
+{
+	auto *access = static_cast<struct iommufd_access *>(obj);
+
+	mutex_lock(&access->ioas_lock);
+	if (access->ioas)
+		WARN_ON(iommufd_access_change_ioas(access, nullptr));
+	mutex_unlock(&access->ioas_lock);
+	if (!iommufd_access_is_internal(access))
+		iommufd_ctx_put(access->ictx);
+}
+
+static result<struct iommufd_access *> __iommufd_access_create(struct iommufd_ctx *ictx)
+{
+	/* it has no command of its own, but a number like everything else */
+	auto access = iommufd_object_alloc<struct iommufd_access>(ictx);
+
+	/* the driver's, until iommufd_access_destroy() */
+	if (access)
+		refcount_inc(&access->users);
+	return access;
+}
+
+result<struct iommufd_access *> iommufd_access_create_internal(struct iommufd_ctx *ictx)
+{
+	auto access = __iommufd_access_create(ictx);
+
+	if (!access)
+		return access;
+	access->iova_alignment = PAGE_SIZE;
+	iommufd_object_finalize(ictx, *access);
+	return access;
+}
+
+result<struct iommufd_access *> iommufd_access_create(struct iommufd_ctx *ictx, const struct iommufd_access_ops *ops,
+						      void *data, u32 *id)
+{
+	auto access = __iommufd_access_create(ictx);
+
+	if (!access)
+		return access;
+	access->data = data;
+	access->ops = ops;
+	access->iova_alignment = ops->needs_pin_pages ? PAGE_SIZE : 1;
+	access->ictx = ictx;
+	iommufd_ctx_get(ictx);
+	iommufd_object_finalize(ictx, *access);
+	*id = access->id;
+	return access;
+}
+
+void iommufd_access_destroy(struct iommufd_access *access)
+{
+	iommufd_object_destroy_user(access->ictx, access);
+}
+
+void iommufd_access_detach(struct iommufd_access *access)
+{
+	mutex_guard lock(&access->ioas_lock);
+
+	if (WARN_ON(!access->ioas))
+		return;
+	WARN_ON(iommufd_access_change_ioas(access, nullptr));
+}
+
+int iommufd_access_attach(struct iommufd_access *access, u32 ioas_id)
+{
+	mutex_guard lock(&access->ioas_lock);
+
+	if (WARN_ON(access->ioas))
+		return -EINVAL;
+	return iommufd_access_change_ioas_id(access, ioas_id);
+}
+
+int iommufd_access_attach_internal(struct iommufd_access *access, struct iommufd_ioas *ioas)
+{
+	mutex_guard lock(&access->ioas_lock);
+
+	if (WARN_ON(access->ioas))
+		return -EINVAL;
+	return iommufd_access_change_ioas(access, ioas);
+}
+
+int iommufd_access_replace(struct iommufd_access *access, u32 ioas_id)
+{
+	mutex_guard lock(&access->ioas_lock);
+
+	if (!access->ioas)
+		return -ENOENT;
+	return iommufd_access_change_ioas_id(access, ioas_id);
+}
+
+/*
+ * Tells every access on the list, except internal ones, to let go of the range. When it returns they have, or have a bug. An
+ * access is not destroyed while it is told.
+ */
+void iommufd_access_notify_unmap(struct io_pagetable *iopt, unsigned long iova, unsigned long length)
+{
+	struct iommufd_ioas *ioas = container_of(iopt, struct iommufd_ioas, iopt);
+	struct iommufd_access *access;
+	unsigned long index;
+
+	xa_lock(&ioas->iopt.access_list);
+	xa_for_each(&ioas->iopt.access_list, index, access) {
+		if (iommufd_access_is_internal(access) || !iommufd_lock_obj(access))
+			continue;
+		xa_unlock(&ioas->iopt.access_list);
+
+		access->ops->unmap(access->data, iova, length);
+
+		iommufd_put_object(access->ictx, access);
+		xa_lock(&ioas->iopt.access_list);
+	}
+	xa_unlock(&ioas->iopt.access_list);
+}
+
+void iommufd_access_unpin_pages(struct iommufd_access *access, unsigned long iova, unsigned long length)
+{
+	mutex_guard lock(&access->ioas_lock);
+
+	/* before the attach, or after the detach that unpinned everything */
+	if (WARN_ON(!access->ioas_unpin))
+		return;
+	iopt_unpin_pages(&access->ioas_unpin->iopt, iova, length, iommufd_access_is_internal(access));
+}
+
+int iommufd_access_pin_pages(struct iommufd_access *access, unsigned long iova, unsigned long length,
+			     struct page **out_pages, unsigned int flags)
+{
+	bool internal = iommufd_access_is_internal(access);
+	unsigned long last_iova;
+
+	/* its ops do not allow it */
+	if (WARN_ON(access->iova_alignment != PAGE_SIZE || (!internal && !access->ops->unmap)))
+		return -EINVAL;
+
+	if (!length)
+		return -EINVAL;
+	if (check_add_overflow(iova, length - 1, &last_iova))
+		return -EOVERFLOW;
+
+	mutex_guard lock(&access->ioas_lock);
+
+	if (!access->ioas)
+		return -ENOENT;
+	return iopt_pin_pages(&access->ioas->iopt, iova, length, out_pages, flags, internal);
+}
+
+int iommufd_access_rw(struct iommufd_access *access, unsigned long iova, void *data, size_t length, unsigned int flags)
+{
+	struct iopt_area_contig_iter iter;
+	auto *buf = static_cast<u8 *>(data);
+	struct iopt_area *area;
+	unsigned long last_iova;
+	int rc;
+
+	if (!length)
+		return -EINVAL;
+	if (check_add_overflow(iova, length - 1, &last_iova))
+		return -EOVERFLOW;
+
+	mutex_guard lock(&access->ioas_lock);
+
+	if (!access->ioas)
+		return -ENOENT;
+
+	struct io_pagetable *iopt = &access->ioas->iopt;
+	rwsem_read_guard iova_lock(&iopt->iova_rwsem);
+
+	iopt_for_each_contig_area(&iter, area, iopt, iova, last_iova) {
+		unsigned long last = min(last_iova, iopt_area_last_iova(area));
+		unsigned long bytes = last - iter.cur_iova + 1;
+
+		if (area->prevent_access)
+			return -EINVAL;
+		if (!iopt_area_check_prot(area, flags))
+			return -EPERM;
+
+		rc = iopt_pages_rw_access(area->pages, iopt_area_start_byte(area, iter.cur_iova), buf, bytes, flags);
+		if (rc)
+			return rc;
+		buf += bytes;
+	}
+	return iopt_area_contig_done(&iter) ? 0 : -ENOENT;
+}
+
+/* ---- GET_HW_INFO ---- */
+
+int iommufd_get_hw_info(struct iommufd_ucmd *ucmd)
+{
+	const struct iommufd_revision *rev = ucmd->ictx->rev;
+	const u32 supported_flags = rev->hw_info_input_type ? IOMMU_HW_INFO_FLAG_INPUT_TYPE : 0;
+	auto *cmd = static_cast<struct iommu_hw_info *>(ucmd->cmd);
+	enum iommu_hw_info_type type = IOMMU_HW_INFO_TYPE_DEFAULT;
+	user_out<void> user_ptr(cmd->data_uptr);
+	const struct iommu_ops *ops;
+	unsigned int data_len = 0;
+	unsigned int copy_len;
+	void *data = nullptr;
+	int rc = 0;
+
+	if (cmd->flags & ~supported_flags)
+		return -EOPNOTSUPP;
+	if (cmd->__reserved[0] || cmd->__reserved[1] || cmd->__reserved[2])
+		return -EOPNOTSUPP;
+
+	/* what is there without the flag is not a question */
+	if (cmd->flags & IOMMU_HW_INFO_FLAG_INPUT_TYPE)
+		type = static_cast<enum iommu_hw_info_type>(cmd->in_data_type);
+
+	auto idev = iommufd_get_device(ucmd, cmd->dev_id);
+
+	if (!idev)
+		return idev.error();
+
+	ops = dev_iommu_ops((*idev)->dev);
+	if (ops->hw_info) {
+		auto info = ops->hw_info((*idev)->dev, &data_len, &type);
+
+		if (!info)
+			return info.error();
+		data = *info;
+		/* a driver with data has a type for it */
+		if (WARN_ON_ONCE(type == IOMMU_HW_INFO_TYPE_NONE)) {
+			kfree(data);
+			return -EOPNOTSUPP;
+		}
+	} else {
+		type = IOMMU_HW_INFO_TYPE_NONE;
+	}
+	cmd->out_data_type = type;
+
+	copy_len = min(cmd->data_len, data_len);
+	if (copy_len)
+		rc = user_ptr.copy_to_user(data, copy_len);
+	/* a newer user's fields read as zero */
+	if (!rc && copy_len < cmd->data_len)
+		rc = clear_user(user_ptr + copy_len, cmd->data_len - copy_len);
+	kfree(data);
+	if (rc)
+		return rc;
+
+	/* what the kernel has, which may be more than there was room for */
+	cmd->data_len = data_len;
+
+	cmd->out_capabilities = 0;
+	if (device_iommu_capable((*idev)->dev, IOMMU_CAP_DIRTY_TRACKING))
+		cmd->out_capabilities |= IOMMU_HW_CAP_DIRTY_TRACKING;
+	if (rev->hw_info_ats && !device_iommu_capable((*idev)->dev, IOMMU_CAP_PCI_ATS_SUPPORTED))
+		cmd->out_capabilities |= IOMMU_HW_CAP_PCI_ATS_NOT_SUPPORTED;
+
+	/* PASIDs that the driver has enabled when it probed the device */
+	cmd->out_max_pasid_log2 = 0;
+	if ((*idev)->dev->iommu->max_pasids)
+		cmd->out_max_pasid_log2 = ilog2((*idev)->dev->iommu->max_pasids);
+
+	return iommufd_ucmd_respond(ucmd, sizeof(*cmd));
+}

@@ -1,0 +1,595 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * vIOMMUs, vDEVICEs and the queues of both forms.
+ *
+ * Mirrors drivers/iommu/iommufd/viommu.c: the handlers named _v2_ and VCMDQ_ALLOC as of Linux v6.15 plus the vCMDQ series v2, the
+ * others as of Linux 7.2. The v2 handlers keep the series' order of checks and its errnos and differ where it had defects: the
+ * page array comes after every check that does not need it; pages are counted with the address's offset in its page and in a
+ * type that holds the count; the quick translation has the address space's lock; the pinned range cannot be unmapped; a vDEVICE
+ * whose device has gone keeps its id but no pointer.
+ */
+#include "core/iommufd/iommufd_private.h"
+
+#include "core/linux/device.h"
+#include "core/mm/mm.h"
+
+/* A driver must describe a type that derives from the core's. */
+static bool iommufd_struct_is(const struct iommufd_struct *st, enum iommufd_object_type type, size_t size)
+{
+	return st->type == type && st->size >= size;
+}
+
+void iommufd_viommu_destroy(struct iommufd_object *obj)
+{
+	auto *viommu = static_cast<struct iommufd_viommu *>(obj);
+
+	if (viommu->ops && viommu->ops->destroy)
+		viommu->ops->destroy(viommu);
+	viommu->hwpt.reset();
+}
+
+int iommufd_viommu_alloc_v2_ioctl(struct iommufd_ucmd *ucmd)
+{
+	auto *cmd = static_cast<struct iommu_viommu_alloc *>(ucmd->cmd);
+	const struct iommu_user_data user_data = {
+		.type = cmd->type,
+		.uptr = user_inout<void>(cmd->data_uptr),
+		.len = cmd->data_len,
+	};
+	struct iommufd_viommu *viommu;
+	const struct iommu_ops *ops;
+	int rc;
+
+	if (cmd->flags || cmd->type == IOMMU_VIOMMU_TYPE_DEFAULT)
+		return -EOPNOTSUPP;
+
+	auto idev = iommufd_get_device(ucmd, cmd->dev_id);
+
+	if (!idev)
+		return idev.error();
+
+	ops = dev_iommu_ops((*idev)->dev);
+	if (!ops->viommu_alloc)
+		return -EOPNOTSUPP;
+
+	auto hwpt_paging = iommufd_get_hwpt_paging(ucmd, cmd->hwpt_id);
+
+	if (!hwpt_paging)
+		return hwpt_paging.error();
+	if (!hwpt_paging->nest_parent)
+		return -EINVAL;
+
+	auto new_viommu = ops->viommu_alloc((*idev)->dev, hwpt_paging->domain, ucmd->ictx, cmd->type,
+					    user_data.len ? &user_data : nullptr);
+
+	if (!new_viommu)
+		return new_viommu.error();
+	viommu = *new_viommu;
+
+	viommu->type = static_cast<enum iommu_viommu_type>(cmd->type);
+	viommu->ictx = ucmd->ictx;
+	viommu->hwpt = users_ref<struct iommufd_hwpt_paging>(*hwpt_paging);
+	viommu->iommu_dev = __iommu_get_iommu_dev((*idev)->dev);
+
+	cmd->out_viommu_id = viommu->id;
+	rc = iommufd_ucmd_respond(ucmd, sizeof(*cmd));
+	if (rc)
+		iommufd_object_abort_and_destroy(ucmd->ictx, viommu);
+	else
+		iommufd_object_finalize(ucmd->ictx, viommu);
+	return rc;
+}
+
+int iommufd_viommu_alloc_ioctl(struct iommufd_ucmd *ucmd)
+{
+	auto *cmd = static_cast<struct iommu_viommu_alloc *>(ucmd->cmd);
+	const struct iommu_user_data user_data = {
+		.type = cmd->type,
+		.uptr = user_inout<void>(cmd->data_uptr),
+		.len = cmd->data_len,
+	};
+	const struct iommufd_struct *st;
+	struct iommufd_viommu *viommu;
+	const struct iommu_ops *ops;
+	int rc;
+
+	if (cmd->flags || cmd->type == IOMMU_VIOMMU_TYPE_DEFAULT)
+		return -EOPNOTSUPP;
+
+	auto idev = iommufd_get_device(ucmd, cmd->dev_id);
+
+	if (!idev)
+		return idev.error();
+
+	ops = dev_iommu_ops((*idev)->dev);
+	if (!ops->get_viommu_struct || !ops->viommu_init)
+		return -EOPNOTSUPP;
+
+	st = ops->get_viommu_struct((*idev)->dev, static_cast<enum iommu_viommu_type>(cmd->type));
+	if (!st)
+		return -EOPNOTSUPP;
+	if (WARN_ON_ONCE(!iommufd_struct_is(st, IOMMUFD_OBJ_VIOMMU, sizeof(*viommu))))
+		return -EOPNOTSUPP;
+
+	auto hwpt_paging = iommufd_get_hwpt_paging(ucmd, cmd->hwpt_id);
+
+	if (!hwpt_paging)
+		return hwpt_paging.error();
+	if (!hwpt_paging->nest_parent)
+		return -EINVAL;
+
+	auto new_viommu = iommufd_object_alloc_ucmd<struct iommufd_viommu>(ucmd, st);
+
+	if (!new_viommu)
+		return new_viommu.error();
+	viommu = *new_viommu;
+
+	viommu->type = static_cast<enum iommu_viommu_type>(cmd->type);
+	viommu->ictx = ucmd->ictx;
+	viommu->hwpt = users_ref<struct iommufd_hwpt_paging>(*hwpt_paging);
+	/* an IOMMU that can go away counts its vIOMMUs itself */
+	viommu->iommu_dev = __iommu_get_iommu_dev((*idev)->dev);
+
+	rc = ops->viommu_init(viommu, hwpt_paging->domain, user_data.len ? &user_data : nullptr);
+	if (rc)
+		return rc;
+	if (WARN_ON_ONCE(!viommu->ops))
+		return -EOPNOTSUPP;
+
+	cmd->out_viommu_id = viommu->id;
+	return iommufd_ucmd_respond(ucmd, sizeof(*cmd));
+}
+
+/* ---- vDEVICEs ---- */
+
+static bool iommufd_vdevice_follows_device(const struct iommufd_vdevice *vdev)
+{
+	return vdev->viommu->ictx->rev->vdevice_follows_device;
+}
+
+/*
+ * Everything but the device's reference. The caller holds the group's lock, or the context's vdev_lock where vDEVICEs live apart
+ * from their devices.
+ */
+void iommufd_vdevice_abort(struct iommufd_object *obj)
+{
+	auto *vdev = static_cast<struct iommufd_vdevice *>(obj);
+	struct iommufd_viommu *viommu = vdev->viommu.get();
+	struct iommufd_device *idev = vdev->idev;
+
+	if (iommufd_vdevice_follows_device(vdev)) {
+		lockdep_assert_held(&idev->igroup->lock);
+		if (vdev->destroy)
+			vdev->destroy(vdev);
+		idev->vdev = nullptr;
+	} else {
+		lockdep_assert_held(&viommu->ictx->vdev_lock);
+		if (viommu->ops && viommu->ops->vdevice_destroy)
+			viommu->ops->vdevice_destroy(vdev);
+		if (idev)
+			list_del_init(&vdev->idev_item);
+	}
+	/* nothing there when the allocation lost against another of the same id */
+	xa_cmpxchg(&viommu->vdevs, vdev->virt_id, vdev, nullptr, GFP_KERNEL);
+	vdev->viommu.reset();
+}
+
+void iommufd_vdevice_destroy(struct iommufd_object *obj)
+{
+	auto *vdev = static_cast<struct iommufd_vdevice *>(obj);
+	struct iommufd_ctx *ictx = vdev->viommu->ictx;
+	struct iommufd_device *idev;
+
+	if (iommufd_vdevice_follows_device(vdev)) {
+		idev = vdev->idev;
+		mutex_guard lock(&idev->igroup->lock);
+		iommufd_vdevice_abort(obj);
+	} else {
+		mutex_guard lock(&ictx->vdev_lock);
+		/* NULL: the device has gone before */
+		idev = vdev->idev;
+		iommufd_vdevice_abort(obj);
+	}
+	if (idev)
+		iommufd_put_object(ictx, idev);
+}
+
+int iommufd_vdevice_alloc_v2_ioctl(struct iommufd_ucmd *ucmd)
+{
+	auto *cmd = static_cast<struct iommu_vdevice_alloc *>(ucmd->cmd);
+	u64 virt_id = cmd->virt_id;
+	struct iommufd_vdevice *vdev;
+	void *curr;
+	int rc;
+
+	auto viommu = iommufd_get_viommu(ucmd, cmd->viommu_id);
+
+	if (!viommu)
+		return viommu.error();
+
+	auto idev = iommufd_get_device(ucmd, cmd->dev_id);
+
+	if (!idev)
+		return idev.error();
+
+	if (viommu->iommu_dev != __iommu_get_iommu_dev((*idev)->dev))
+		return -EINVAL;
+
+	mutex_guard lock(&idev->ictx->vdev_lock);
+
+	/* its unbind waits for this call only */
+	if (idev->vdevs_revoked)
+		return -ENOENT;
+
+	auto new_vdev = viommu->ops && viommu->ops->vdevice_alloc ?
+				viommu->ops->vdevice_alloc((*viommu).get(), (*idev)->dev, virt_id) :
+				iommufd_vdevice_alloc<struct iommufd_vdevice>((*viommu).get());
+
+	if (!new_vdev)
+		return new_vdev.error();
+	vdev = *new_vdev;
+
+	vdev->virt_id = virt_id;
+	vdev->dev = (*idev)->dev;
+	/* a short reference that lasts as long as the vDEVICE; the device's end takes it back */
+	vdev->idev = (*idev).get();
+	list_add_tail(&vdev->idev_item, &idev->vdevs);
+
+	curr = xa_cmpxchg(&viommu->vdevs, virt_id, nullptr, vdev, GFP_KERNEL);
+	if (curr) {
+		rc = xa_is_err(curr) ? xa_err(curr) : -EEXIST;
+		goto out_abort;
+	}
+
+	cmd->out_vdevice_id = vdev->id;
+	rc = iommufd_ucmd_respond(ucmd, sizeof(*cmd));
+	if (rc)
+		goto out_abort;
+	iommufd_object_finalize(ucmd->ictx, vdev);
+	(*idev).release();
+	return 0;
+
+out_abort:
+	iommufd_object_abort_and_destroy(ucmd->ictx, vdev);
+	return rc;
+}
+
+int iommufd_vdevice_alloc_ioctl(struct iommufd_ucmd *ucmd)
+{
+	auto *cmd = static_cast<struct iommu_vdevice_alloc *>(ucmd->cmd);
+	const struct iommufd_struct *st = &iommufd_struct_of<struct iommufd_vdevice>;
+	u64 virt_id = cmd->virt_id;
+	struct iommufd_vdevice *vdev;
+	int rc;
+
+	auto viommu = iommufd_get_viommu(ucmd, cmd->viommu_id);
+
+	if (!viommu)
+		return viommu.error();
+
+	auto idev_ref = iommufd_get_device(ucmd, cmd->dev_id);
+
+	if (!idev_ref)
+		return idev_ref.error();
+
+	struct iommufd_device *idev = (*idev_ref).get();
+
+	if (viommu->iommu_dev != __iommu_get_iommu_dev(idev->dev))
+		return -EINVAL;
+
+	mutex_guard lock(&idev->igroup->lock);
+
+	if (idev->destroying)
+		return -ENOENT;
+	if (idev->vdev)
+		return -EEXIST;
+
+	if (viommu->ops && viommu->ops->vdevice_struct) {
+		st = viommu->ops->vdevice_struct;
+		if (WARN_ON_ONCE(!iommufd_struct_is(st, IOMMUFD_OBJ_VDEVICE, sizeof(*vdev)) ||
+				 !viommu->ops->vdevice_init))
+			return -EOPNOTSUPP;
+	}
+
+	auto new_vdev = iommufd_object_alloc<struct iommufd_vdevice>(ucmd->ictx, st);
+
+	if (!new_vdev)
+		return new_vdev.error();
+	vdev = *new_vdev;
+
+	vdev->virt_id = virt_id;
+	vdev->viommu = users_ref<struct iommufd_viommu>(*viommu);
+	vdev->dev = idev->dev;
+	/*
+	 * The short reference lasts as long as the vDEVICE. iommufd_device_pre_destroy() takes it back by destroying the
+	 * vDEVICE, and the device waits for that.
+	 */
+	vdev->idev = idev;
+	idev->vdev = vdev;
+
+	/* reserved, which reads as nothing, until the driver has accepted it */
+	rc = xa_insert(&viommu->vdevs, virt_id, nullptr, GFP_KERNEL);
+	if (rc) {
+		if (rc == -EBUSY)
+			rc = -EEXIST;
+		goto out_abort;
+	}
+
+	if (viommu->ops && viommu->ops->vdevice_init) {
+		rc = viommu->ops->vdevice_init(vdev);
+		if (rc) {
+			xa_release(&viommu->vdevs, virt_id);
+			goto out_abort;
+		}
+	}
+
+	xa_store(&viommu->vdevs, virt_id, vdev, GFP_KERNEL);
+
+	cmd->out_vdevice_id = vdev->id;
+	rc = iommufd_ucmd_respond(ucmd, sizeof(*cmd));
+	if (rc)
+		goto out_abort;
+	iommufd_object_finalize(ucmd->ictx, vdev);
+	(*idev_ref).release();
+	return 0;
+
+out_abort:
+	iommufd_object_abort_and_destroy(ucmd->ictx, vdev);
+	return rc;
+}
+
+/* ---- queues ---- */
+
+/* The range of whole pages that [addr, addr + length) touches. False: more than the address space has. */
+static bool iommufd_queue_span(u64 addr, u64 length, u64 *aligned, size_t *span)
+{
+	u64 offset = addr - PAGE_ALIGN_DOWN(addr);
+	size_t end;
+
+	*aligned = PAGE_ALIGN_DOWN(addr);
+	if (check_add_overflow(offset, length, span))
+		return false;
+	return !check_add_overflow(*span, PAGE_SIZE - 1, &end);
+}
+
+static bool iommufd_pages_are_contiguous(struct page **pages, size_t npages)
+{
+	for (size_t i = 1; i < npages; i++)
+		if (page_to_pfn(pages[i]) != page_to_pfn(pages[i - 1]) + 1)
+			return false;
+	return true;
+}
+
+void iommufd_vcmdq_destroy(struct iommufd_object *obj)
+{
+	auto *vcmdq = static_cast<struct iommufd_vcmdq *>(obj);
+	struct iommufd_viommu *viommu = vcmdq->viommu.get();
+
+	if (viommu->ops->vcmdq_destroy)
+		viommu->ops->vcmdq_destroy(vcmdq);
+	/* only now does the hardware not read it any more */
+	if (vcmdq->pinned) {
+		u64 aligned;
+		size_t span;
+
+		(void)iommufd_queue_span(vcmdq->addr, vcmdq->length, &aligned, &span);
+		iopt_unpin_pages(&viommu->hwpt->ioas->iopt, aligned, span, true);
+	}
+	vcmdq->viommu.reset();
+}
+
+/*
+ * Pins the queue's memory where it must not be unmapped, and looks whether the hardware can read it. -ENOMEM; -EFAULT: not
+ * contiguous; what the pin says.
+ */
+static int iommufd_vcmdq_pin(struct io_pagetable *iopt, u64 aligned, size_t span)
+{
+	size_t npages = DIV_ROUND_UP(span, PAGE_SIZE);
+	struct page **pages;
+	int rc;
+
+	pages = kvcalloc_array<struct page *>(npages, GFP_KERNEL | __GFP_NOWARN);
+	if (!pages)
+		return -ENOMEM;
+
+	rc = iopt_pin_pages(iopt, aligned, span, pages, IOMMUFD_ACCESS_RW_READ, true);
+	if (!rc && !iommufd_pages_are_contiguous(pages, npages)) {
+		iopt_unpin_pages(iopt, aligned, span, true);
+		rc = -EFAULT;
+	}
+	kvfree_array(pages);
+	return rc;
+}
+
+int iommufd_vcmdq_alloc_ioctl(struct iommufd_ucmd *ucmd)
+{
+	auto *cmd = static_cast<struct iommu_vcmdq_alloc *>(ucmd->cmd);
+	struct iommufd_vcmdq *vcmdq;
+	struct io_pagetable *iopt;
+	u64 aligned, end;
+	size_t span;
+	int rc;
+
+	if (cmd->flags || cmd->type == IOMMU_VCMDQ_TYPE_DEFAULT)
+		return -EOPNOTSUPP;
+	if (!cmd->addr || !cmd->length)
+		return -EINVAL;
+	if (check_add_overflow(cmd->addr, cmd->length - 1, &end))
+		return -EOVERFLOW;
+	if (!iommufd_queue_span(cmd->addr, cmd->length, &aligned, &span))
+		return -EOVERFLOW;
+
+	auto viommu = iommufd_get_viommu(ucmd, cmd->viommu_id);
+
+	if (!viommu)
+		return viommu.error();
+	if (!viommu->ops || !viommu->ops->vcmdq_alloc)
+		return -EOPNOTSUPP;
+
+	/* is anything there at all? */
+	iopt = &viommu->hwpt->ioas->iopt;
+	{
+		rwsem_read_guard iova(&iopt->iova_rwsem);
+
+		if (!iommu_iova_to_phys(viommu->hwpt->domain, cmd->addr))
+			return -ENXIO;
+	}
+
+	rc = iommufd_vcmdq_pin(iopt, aligned, span);
+	if (rc)
+		return rc;
+
+	auto new_vcmdq = viommu->ops->vcmdq_alloc((*viommu).get(), cmd->type, cmd->index, cmd->addr, cmd->length);
+
+	if (!new_vcmdq) {
+		iopt_unpin_pages(iopt, aligned, span, true);
+		return new_vcmdq.error();
+	}
+	vcmdq = *new_vcmdq;
+
+	vcmdq->addr = cmd->addr;
+	vcmdq->length = cmd->length;
+	vcmdq->pinned = true;
+
+	cmd->out_vcmdq_id = vcmdq->id;
+	rc = iommufd_ucmd_respond(ucmd, sizeof(*cmd));
+	if (rc)
+		iommufd_object_abort_and_destroy(ucmd->ictx, vcmdq);
+	else
+		iommufd_object_finalize(ucmd->ictx, vcmdq);
+	return rc;
+}
+
+static void iommufd_hw_queue_destroy_access(struct iommufd_ctx *ictx, struct iommufd_access *access, u64 base_iova,
+					    size_t length)
+{
+	u64 aligned_iova = PAGE_ALIGN_DOWN(base_iova);
+	u64 offset = base_iova - aligned_iova;
+
+	iommufd_access_unpin_pages(access, aligned_iova, PAGE_ALIGN(length + offset));
+	iommufd_access_detach_internal(access);
+	iommufd_access_destroy_internal(ictx, access);
+}
+
+/* Also of one that failed half way: what is not there was not done. */
+void iommufd_hw_queue_destroy(struct iommufd_object *obj)
+{
+	auto *hw_queue = static_cast<struct iommufd_hw_queue *>(obj);
+
+	if (hw_queue->destroy)
+		hw_queue->destroy(hw_queue);
+	if (hw_queue->access)
+		iommufd_hw_queue_destroy_access(hw_queue->viommu->ictx, hw_queue->access, hw_queue->base_addr,
+						hw_queue->length);
+	hw_queue->viommu.reset();
+}
+
+/*
+ * An internal access that keeps the queue's memory pinned and mapped: the hardware reads it at its physical address, whatever the
+ * IOAS says. -ERANGE: more pages than there can be; -ENOMEM; -EFAULT: not contiguous; what the pin says.
+ */
+static result<struct iommufd_access *> iommufd_hw_queue_alloc_phys(struct iommu_hw_queue_alloc *cmd,
+								   struct iommufd_viommu *viommu, phys_addr_t *base_pa)
+{
+	struct iommufd_access *access;
+	struct page **pages;
+	size_t max_npages;
+	size_t length;
+	u64 aligned_iova;
+	int rc;
+
+	if (!iommufd_queue_span(cmd->nesting_parent_iova, cmd->length, &aligned_iova, &length))
+		return -ERANGE;
+	max_npages = DIV_ROUND_UP(length, PAGE_SIZE);
+	length = max_npages * PAGE_SIZE;
+
+	pages = kvcalloc_array<struct page *>(max_npages, GFP_KERNEL | __GFP_NOWARN);
+	if (!pages)
+		return -ENOMEM;
+
+	auto new_access = iommufd_access_create_internal(viommu->ictx);
+
+	if (!new_access) {
+		kvfree_array(pages);
+		return new_access;
+	}
+	access = *new_access;
+
+	rc = iommufd_access_attach_internal(access, viommu->hwpt->ioas.get());
+	if (rc)
+		goto out_destroy;
+	rc = iommufd_access_pin_pages(access, aligned_iova, length, pages, 0);
+	if (rc)
+		goto out_detach;
+	if (!iommufd_pages_are_contiguous(pages, max_npages)) {
+		rc = -EFAULT;
+		goto out_unpin;
+	}
+
+	*base_pa = page_to_phys(pages[0]) + (cmd->nesting_parent_iova - aligned_iova);
+	kvfree_array(pages);
+	return access;
+
+out_unpin:
+	iommufd_access_unpin_pages(access, aligned_iova, length);
+out_detach:
+	iommufd_access_detach_internal(access);
+out_destroy:
+	iommufd_access_destroy_internal(viommu->ictx, access);
+	kvfree_array(pages);
+	return rc;
+}
+
+int iommufd_hw_queue_alloc_ioctl(struct iommufd_ucmd *ucmd)
+{
+	auto *cmd = static_cast<struct iommu_hw_queue_alloc *>(ucmd->cmd);
+	const struct iommufd_struct *st;
+	struct iommufd_hw_queue *hw_queue;
+	phys_addr_t base_pa;
+	u64 last;
+	int rc;
+
+	if (cmd->flags || cmd->type == IOMMU_HW_QUEUE_TYPE_DEFAULT)
+		return -EOPNOTSUPP;
+	if (!cmd->length)
+		return -EINVAL;
+	if (check_add_overflow(cmd->nesting_parent_iova, cmd->length - 1, &last))
+		return -EOVERFLOW;
+
+	auto viommu = iommufd_get_viommu(ucmd, cmd->viommu_id);
+
+	if (!viommu)
+		return viommu.error();
+	if (!viommu->ops || !viommu->ops->get_hw_queue_struct || !viommu->ops->hw_queue_init_phys)
+		return -EOPNOTSUPP;
+
+	st = viommu->ops->get_hw_queue_struct((*viommu).get(), static_cast<enum iommu_hw_queue_type>(cmd->type));
+	if (!st)
+		return -EOPNOTSUPP;
+	if (WARN_ON_ONCE(!iommufd_struct_is(st, IOMMUFD_OBJ_HW_QUEUE, sizeof(*hw_queue))))
+		return -EOPNOTSUPP;
+
+	auto new_queue = iommufd_object_alloc_ucmd<struct iommufd_hw_queue>(ucmd, st);
+
+	if (!new_queue)
+		return new_queue.error();
+	hw_queue = *new_queue;
+
+	auto access = iommufd_hw_queue_alloc_phys(cmd, (*viommu).get(), &base_pa);
+
+	if (!access)
+		return access.error();
+
+	hw_queue->viommu = users_ref<struct iommufd_viommu>(*viommu);
+	hw_queue->access = *access;
+	hw_queue->type = static_cast<enum iommu_hw_queue_type>(cmd->type);
+	hw_queue->length = cmd->length;
+	hw_queue->base_addr = cmd->nesting_parent_iova;
+
+	rc = viommu->ops->hw_queue_init_phys(hw_queue, cmd->index, base_pa);
+	if (rc)
+		return rc;
+
+	cmd->out_hw_queue_id = hw_queue->id;
+	return iommufd_ucmd_respond(ucmd, sizeof(*cmd));
+}
