@@ -556,6 +556,15 @@ class Runner {
   }
 
   CallResult Execute(size_t index, Scratch* scratch) {
+    CallResult result = ExecuteOnce(index, scratch, true);
+    if (options_.retry_injected && result.injected == 0 && result.error != 0) {
+      result = ExecuteOnce(index, scratch, false);
+      result.injected = 0;
+    }
+    return result;
+  }
+
+  CallResult ExecuteOnce(size_t index, Scratch* scratch, bool inject) {
     CallResult result;
     Frame frame;
     frame.bound = &bound_.calls[index];
@@ -570,6 +579,7 @@ class Runner {
       }
     }
     frame.fail_nth = static_cast<unsigned>(std::min<uint64_t>(fail_nth, 1u << 30));
+    if (!inject) frame.fail_nth = 0;
     if (!Dispatch(&frame)) {
       result.state = CallResult::State::kSkipped;
       if (result.why.empty()) result.why = "an argument has no value";

@@ -116,6 +116,9 @@ struct RunOptions {
   // Sets fail_nth on this call, unless it has one of its own.
   size_t fail_call = static_cast<size_t>(-1);
   unsigned fail_nth = 0;
+  // When a failure was injected and the call failed, makes it once more: all
+  // that follows must then be as if nothing had happened.
+  bool retry_injected = false;
   // Closes and unmaps everything at the end and looks for residue.
   bool cleanup = true;
   // After each call, in the order of the text. `results` has all so far.

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Every program of examples/ and tests/prog/, each a test case: all results are
+// as the program says, nothing is left behind, the kernel does not warn. Each
+// also under the other revision, where results may differ and nothing else, and
+// each with every allocation failed in turn.
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "tools/lab_kernel.h"
+#include "tools/sweep.h"
+#include "uapi/prog/parse.h"
+#include "uapi/prog/print.h"
+#include "uapi/prog/run.h"
+
+namespace {
+
+std::vector<std::string> ProgramFiles() {
+  std::vector<std::string> files;
+  for (const char* folder : {"examples", "tests/prog"}) {
+    std::error_code error;
+    for (const auto& entry :
+         std::filesystem::directory_iterator(folder, error)) {
+      if (entry.path().extension() == ".prog") {
+        files.push_back(entry.path().string());
+      }
+    }
+  }
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+std::string CaseName(const testing::TestParamInfo<std::string>& info) {
+  std::string name = info.param.substr(0, info.param.size() - 5);
+  for (char& c : name) {
+    if (!isalnum(static_cast<unsigned char>(c))) c = '_';
+  }
+  return name;
+}
+
+class ProgramTest : public testing::TestWithParam<std::string> {
+ protected:
+  void SetUp() override {
+    std::ifstream in(GetParam(), std::ios::binary);
+    source_.assign(std::istreambuf_iterator<char>(in), {});
+    prog::Error error;
+    prog::BindOptions options;
+    options.machine_keys = &tools::MachineKeys();
+    ASSERT_TRUE(prog::Parse(source_, &program_, &error) &&
+                prog::Bind(program_, options, &bound_, &error))
+        << prog::FormatError(GetParam(), source_, error);
+    lab_ = tools::LabKernel::Create(bound_.machine, tools::LabOptions(),
+                                    &error);
+    ASSERT_NE(lab_, nullptr)
+        << prog::FormatError(GetParam(), source_, error);
+  }
+
+  std::string source_;
+  prog::Program program_;
+  prog::BoundProgram bound_;
+  std::unique_ptr<tools::LabKernel> lab_;
+};
+
+TEST_P(ProgramTest, Runs) {
+  const prog::RunResult run =
+      prog::Run(bound_, lab_->sys(), prog::RunOptions());
+  for (size_t i = 0; i < bound_.calls.size(); i++) {
+    const prog::BoundCall& call = bound_.calls[i];
+    if (call.builtin == prog::Builtin::kMachine) continue;
+    EXPECT_TRUE(run.results[i].expected)
+        << GetParam() << ':' << call.call->pos.line << ": "
+        << prog::PrintCall(*call.call) << ": expected " << run.results[i].why
+        << ", got " << prog::FormatResult(call, run.results[i]);
+  }
+  EXPECT_EQ(run.calls, run.as_expected);
+  EXPECT_EQ(run.residue, "");
+  EXPECT_EQ(lab_->warnings(), 0u) << lab_->sys()->take_log();
+}
+
+TEST_P(ProgramTest, UnderTheOtherRevision) {
+  for (const std::string& revision : prog::RevisionNames()) {
+    prog::Error error;
+    lab_ = tools::LabKernel::Create(bound_.machine, tools::LabOptions(),
+                                    &error);
+    ASSERT_NE(lab_, nullptr);
+    prog::RunOptions options;
+    options.revision = revision;
+    EXPECT_EQ(prog::Run(bound_, lab_->sys(), options).residue, "");
+    EXPECT_EQ(lab_->warnings(), 0u) << lab_->sys()->take_log();
+  }
+}
+
+TEST_P(ProgramTest, EachAllocationFails) {
+  const tools::SweepOutcome outcome = tools::SweepFailNth(
+      bound_, [](const std::string& problem) { ADD_FAILURE() << problem; });
+  EXPECT_TRUE(outcome.good);
+}
+
+TEST_P(ProgramTest, FormattingIsStable) {
+  const std::string text = prog::Print(program_);
+  prog::Program again;
+  prog::Error error;
+  ASSERT_TRUE(prog::Parse(text, &again, &error))
+      << prog::FormatError(GetParam(), text, error);
+  EXPECT_EQ(prog::Print(again), text);
+}
+
+INSTANTIATE_TEST_SUITE_P(Programs, ProgramTest,
+                         testing::ValuesIn(ProgramFiles()), CaseName);
+
+}  // namespace

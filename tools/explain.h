@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// What a kernel's objects look like to a person: as a picture, and as the
+// reason of an EBUSY. Names come from the program that made the objects.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "core/sim_syscalls.h"
+#include "tools/graph.h"
+#include "uapi/prog/run.h"
+
+namespace tools {
+
+// The objects of all contexts after the call `last`.
+Graph Snapshot(sim_syscalls* sys, const std::string& file,
+               const prog::BoundProgram& bound,
+               const std::vector<prog::CallResult>& results, size_t last);
+
+// Lines that say what holds the object that call `index` got EBUSY for. Empty
+// when there is nothing to say.
+std::string ExplainBusy(sim_syscalls* sys, const prog::BoundProgram& bound,
+                        const std::vector<prog::CallResult>& results,
+                        size_t index);
+
+}  // namespace tools

@@ -1,0 +1,680 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// iommulab: the command line. Runs programs on the in-process kernel, compares
+// revisions, sweeps injected failures, draws the objects, formats, minimises.
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <cstring>
+#include <fstream>
+#include <functional>
+#include <iostream>
+#include <iterator>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/flags/flag.h"
+#include "absl/flags/parse.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "tools/explain.h"
+#include "tools/graph.h"
+#include "tools/lab_kernel.h"
+#include "tools/sweep.h"
+#include "uapi/iommufd_desc.h"
+#include "uapi/prog/minimize.h"
+#include "uapi/prog/parse.h"
+#include "uapi/prog/print.h"
+#include "uapi/prog/run.h"
+
+ABSL_FLAG(std::string, uapi, "",
+          "run: the revision to compare with; list: whose calls");
+ABSL_FLAG(std::string, graph, "", "run: write the objects as an SVG");
+ABSL_FLAG(int, at, 0, "run: draw after this line instead of at the end");
+ABSL_FLAG(bool, fail_nth_sweep, false, "run: fail each allocation in turn");
+ABSL_FLAG(bool, quiet, false, "run: only what is unexpected, and the totals");
+ABSL_FLAG(std::string, keep, "", "minimize: CALL:RESULT that must stay");
+ABSL_FLAG(bool, in_place, false, "fmt: write the files instead of printing");
+
+namespace tools {
+namespace {
+
+constexpr int kExitGood = 0;
+constexpr int kExitFailure = 1;
+constexpr int kExitMistake = 2;
+
+constexpr char kUsage[] =
+    R"(iommulab: the Linux kernel's iommufd object core in this process
+
+  iommulab run [--uapi=REV] [--graph=FILE.svg] [--at=LINE] [--fail_nth_sweep]
+               [--quiet] FILE.prog...
+      Runs programs, a line for each call, and compares with what they expect.
+      --uapi=REV         also under that revision; shows the lines that differ
+      --graph=FILE.svg   draws the objects, their users and what holds what, at
+                         the end or, with --at=LINE, after that line
+      --fail_nth_sweep   runs the program again for each allocation of each
+                         call with that allocation failed: the call made once
+                         more and all that follow must then be as expected,
+                         and nothing may be left behind
+      --quiet            only what is unexpected, and the totals
+  iommulab minimize [--keep=CALL:RESULT] FILE.prog
+      The smallest program that goes wrong in the same way, on stdout. With
+      --keep: in which that call has that result, say --keep=VCMDQ_ALLOC:EIO.
+  iommulab fmt [--in_place] FILE.prog...
+      The program as the formatter writes it.
+  iommulab list [--uapi=REV] [NAME...]
+      The calls with their fields, and the machine's options.
+  iommulab help
+
+FILE may be - for stdin. Revisions: vcmdq-v2 (the series as posted, default) and
+hw-queue (the merged form). docs/programs.md is the language.
+
+Exit status: 0 all as expected, 1 a result differs, 2 a mistake in a program or
+in the arguments.
+)";
+
+struct Source {
+  std::string file;
+  std::string text;
+  prog::Program program;
+  prog::BoundProgram bound;
+  std::string revision;  // that the program is written for
+};
+
+absl::StatusOr<std::string> ReadFile(const std::string& name) {
+  if (name == "-") {
+    return std::string(std::istreambuf_iterator<char>(std::cin), {});
+  }
+  std::ifstream in(name, std::ios::binary);
+  if (!in) {
+    return absl::NotFoundError(absl::StrCat(name, ": ", strerror(errno)));
+  }
+  std::string text(std::istreambuf_iterator<char>(in), {});
+  if (in.bad()) return absl::DataLossError(name + ": cannot be read");
+  return text;
+}
+
+absl::Status WriteFile(const std::string& name, const std::string& text) {
+  std::ofstream out(name, std::ios::binary | std::ios::trunc);
+  out << text;
+  out.close();
+  if (!out) {
+    return absl::PermissionDeniedError(
+        absl::StrCat(name, ": ", strerror(errno)));
+  }
+  return absl::OkStatus();
+}
+
+int Mistake(std::string_view message) {
+  std::cerr << message;
+  if (!absl::EndsWith(message, "\n")) std::cerr << '\n';
+  return kExitMistake;
+}
+
+// Reads, parses and binds. A mistake is the status' message, ready to print.
+absl::StatusOr<std::unique_ptr<Source>> Load(const std::string& file) {
+  absl::StatusOr<std::string> text = ReadFile(file);
+  if (!text.ok()) return text.status();
+  auto source = std::make_unique<Source>();
+  source->file = file == "-" ? "stdin" : file;
+  source->text = *std::move(text);
+  prog::Error error;
+  prog::BindOptions options;
+  options.machine_keys = &MachineKeys();
+  if (!prog::Parse(source->text, &source->program, &error) ||
+      !prog::Bind(source->program, options, &source->bound, &error)) {
+    return absl::InvalidArgumentError(
+        prog::FormatError(source->file, source->text, error));
+  }
+  source->revision = "vcmdq-v2";
+  for (const prog::BoundCall& call : source->bound.calls) {
+    if (call.builtin != prog::Builtin::kOpen) continue;
+    for (const prog::Field& arg : call.call->args) {
+      if (arg.name == "uapi" && prog::RevisionByName(arg.value.text) != 0) {
+        source->revision = arg.value.text;
+      }
+    }
+    break;
+  }
+  return source;
+}
+
+absl::StatusOr<std::unique_ptr<LabKernel>> Boot(const Source& source) {
+  prog::Error error;
+  std::unique_ptr<LabKernel> lab =
+      LabKernel::Create(source.bound.machine, LabOptions(), &error);
+  if (lab == nullptr) {
+    return absl::InvalidArgumentError(
+        prog::FormatError(source.file, source.text, error));
+  }
+  return lab;
+}
+
+std::string ResultText(const prog::BoundCall& call,
+                       const prog::CallResult& result) {
+  std::string text = prog::FormatResult(call, result);
+  if (result.state == prog::CallResult::State::kSkipped) {
+    absl::StrAppend(&text, ": ", result.why);
+  }
+  return text;
+}
+
+struct Outcome {
+  size_t calls = 0;
+  size_t as_expected = 0;
+  bool good = true;  // and nothing left behind, and no WARN
+};
+
+// Calls of one file with their results, in two columns.
+class Listing {
+ public:
+  Listing(const Source& source, bool quiet) : source_(source), quiet_(quiet) {
+    constexpr size_t kMostColumns = 96;
+    for (const prog::BoundCall& call : source.bound.calls) {
+      const size_t width = prog::PrintCall(*call.call).size();
+      if (width <= kMostColumns) columns_ = std::max(columns_, width);
+    }
+  }
+
+  void Print(const prog::BoundCall& call, const prog::CallResult& result) {
+    if (call.builtin == prog::Builtin::kMachine) return;
+    if (quiet_ && result.expected) return;
+    std::string text = prog::PrintCall(*call.call);
+    if (text.size() < columns_) text.append(columns_ - text.size(), ' ');
+    printf("%c%4d  %s  %s\n", result.expected ? ' ' : '!', call.call->pos.line,
+           text.c_str(), ResultText(call, result).c_str());
+    if (!result.expected &&
+        result.state == prog::CallResult::State::kDone) {
+      printf("       %s:%d: %s: expected %s, got %s\n", source_.file.c_str(),
+             call.call->pos.line, call.call->name.c_str(), result.why.c_str(),
+             prog::FormatResult(call, result).c_str());
+    }
+  }
+
+ private:
+  const Source& source_;
+  bool quiet_;
+  size_t columns_ = 0;
+};
+
+// Problems that no call's result shows. Prints and clears *good.
+void CheckAftermath(LabKernel* lab, const std::string& residue,
+                    const std::string& where, bool* good) {
+  if (!residue.empty()) {
+    *good = false;
+    printf("! left behind%s:\n", where.c_str());
+    for (std::string_view line : absl::StrSplit(residue, '\n')) {
+      if (!line.empty()) printf("       %s\n", std::string(line).c_str());
+    }
+  }
+  if (lab->warnings() != 0) {
+    *good = false;
+    printf("! the kernel warned%s:\n", where.c_str());
+    for (std::string_view line :
+         absl::StrSplit(lab->sys()->take_log(), '\n')) {
+      if (!line.empty()) printf("       %s\n", std::string(line).c_str());
+    }
+  }
+}
+
+absl::StatusOr<Outcome> RunPlain(const Source& source) {
+  absl::StatusOr<std::unique_ptr<LabKernel>> lab = Boot(source);
+  if (!lab.ok()) return lab.status();
+  Listing listing(source, absl::GetFlag(FLAGS_quiet));
+  const std::string svg = absl::GetFlag(FLAGS_graph);
+  const int at = absl::GetFlag(FLAGS_at);
+  absl::Status drawn = absl::OkStatus();
+  bool done = svg.empty();
+  auto draw = [&](size_t last, const std::vector<prog::CallResult>& results) {
+    if (done) return;
+    done = true;
+    drawn = WriteFile(
+        svg, DrawSvg(Snapshot((*lab)->sys(), source.file, source.bound, results,
+                              last)));
+  };
+  prog::RunOptions options;
+  options.on_result = [&](size_t i,
+                          const std::vector<prog::CallResult>& results) {
+    const prog::BoundCall& call = source.bound.calls[i];
+    // The last call that is not behind the line.
+    const bool next_is_behind =
+        i + 1 < source.bound.calls.size() &&
+        source.bound.calls[i + 1].call->pos.line > at;
+    listing.Print(call, results[i]);
+    if (!results[i].expected && results[i].error == EBUSY) {
+      const std::string why =
+          ExplainBusy((*lab)->sys(), source.bound, results, i);
+      for (std::string_view line : absl::StrSplit(why, '\n')) {
+        if (!line.empty()) printf("       %s\n", std::string(line).c_str());
+      }
+    }
+    if (at != 0 && next_is_behind) draw(i, results);
+  };
+  options.at_end = [&](const std::vector<prog::CallResult>& results) {
+    draw(source.bound.calls.size() - 1, results);
+  };
+  const prog::RunResult run =
+      prog::Run(source.bound, (*lab)->sys(), options);
+  if (!drawn.ok()) return drawn;
+  Outcome outcome = {run.calls, run.as_expected, run.calls == run.as_expected};
+  CheckAftermath(lab->get(), run.residue, "", &outcome.good);
+  return outcome;
+}
+
+// Runs under two revisions and shows where the results differ.
+absl::StatusOr<Outcome> RunCompared(const Source& source,
+                                    const std::string& other) {
+  std::vector<prog::CallResult> results[2];
+  const std::string names[2] = {source.revision, other};
+  Outcome outcome;
+  for (int i = 0; i < 2; i++) {
+    absl::StatusOr<std::unique_ptr<LabKernel>> lab = Boot(source);
+    if (!lab.ok()) return lab.status();
+    prog::RunOptions options;
+    options.revision = names[i];
+    prog::RunResult run = prog::Run(source.bound, (*lab)->sys(), options);
+    results[i] = std::move(run.results);
+    outcome.calls = run.calls;
+    CheckAftermath(lab->get(), run.residue, " under " + names[i],
+                   &outcome.good);
+  }
+  size_t differ = 0;
+  for (size_t i = 0; i < source.bound.calls.size(); i++) {
+    const prog::BoundCall& call = source.bound.calls[i];
+    const std::string a = ResultText(call, results[0][i]);
+    const std::string b = ResultText(call, results[1][i]);
+    if (a == b) continue;
+    differ++;
+    printf("%5d  %s\n", call.call->pos.line,
+           prog::PrintCall(*call.call).c_str());
+    printf("         %-10s %s\n", names[0].c_str(), a.c_str());
+    printf("         %-10s %s\n", names[1].c_str(), b.c_str());
+  }
+  outcome.as_expected = outcome.calls - differ;
+  return outcome;
+}
+
+int RunCommand(const std::vector<std::string>& files) {
+  if (files.empty()) return Mistake("run needs a FILE.prog");
+  const std::string other = absl::GetFlag(FLAGS_uapi);
+  if (!other.empty() && prog::RevisionByName(other) == 0) {
+    return Mistake(absl::StrCat("there is no revision '", other,
+                                "'; expected one of: ",
+                                absl::StrJoin(prog::RevisionNames(), ", ")));
+  }
+  if (!absl::GetFlag(FLAGS_graph).empty() && files.size() != 1) {
+    return Mistake("--graph draws one program");
+  }
+  Outcome total;
+  SweepOutcome swept;
+  bool compared = false;
+  for (const std::string& file : files) {
+    absl::StatusOr<std::unique_ptr<Source>> source = Load(file);
+    if (!source.ok()) return Mistake(source.status().message());
+    const bool compare = !other.empty() && other != (*source)->revision;
+    if (files.size() > 1) printf("%s\n", file.c_str());
+    if (compare) {
+      printf("%s: under %s and %s\n", (*source)->file.c_str(),
+             (*source)->revision.c_str(), other.c_str());
+    }
+    compared = compared || compare;
+    absl::StatusOr<Outcome> outcome =
+        compare ? RunCompared(**source, other) : RunPlain(**source);
+    if (!outcome.ok()) return Mistake(outcome.status().message());
+    total.calls += outcome->calls;
+    total.as_expected += outcome->as_expected;
+    total.good = total.good && outcome->good;
+    fflush(stdout);
+    if (absl::GetFlag(FLAGS_fail_nth_sweep)) {
+      const SweepOutcome sweep =
+          SweepFailNth((*source)->bound, [&](const std::string& problem) {
+            printf("! %s: %s\n", (*source)->file.c_str(), problem.c_str());
+          });
+      swept.runs += sweep.runs;
+      swept.failures += sweep.failures;
+      swept.good = swept.good && sweep.good;
+    }
+  }
+  if (absl::GetFlag(FLAGS_fail_nth_sweep)) {
+    printf("%zu runs, %zu allocations failed, %s\n", swept.runs,
+           swept.failures,
+           swept.good ? "nothing left behind" : "not all as it should be");
+  }
+  if (compared) {
+    printf("%zu calls, %zu the same\n", total.calls, total.as_expected);
+  } else {
+    printf("%zu calls, %zu as expected\n", total.calls, total.as_expected);
+  }
+  return total.good && swept.good ? kExitGood : kExitFailure;
+}
+
+// ---- minimize ----
+
+// What a run shows, as a line of text; empty when all is as expected. Runs in a
+// child: the kernel may crash, and then that is the property.
+std::string Signature(const prog::Program& program, const std::string& keep) {
+  int pipe_fds[2];
+  if (pipe(pipe_fds) != 0) return {};
+  fflush(stdout);
+  const pid_t pid = fork();
+  if (pid < 0) return {};
+  if (pid == 0) {
+    close(pipe_fds[0]);
+    // A crash says enough by its signal.
+    if (freopen("/dev/null", "w", stderr) == nullptr) _exit(0);
+    alarm(20);
+    std::string text;
+    prog::BoundProgram bound;
+    prog::Error error;
+    prog::BindOptions options;
+    options.machine_keys = &MachineKeys();
+    std::unique_ptr<LabKernel> lab;
+    if (prog::Bind(program, options, &bound, &error)) {
+      lab = LabKernel::Create(bound.machine, LabOptions(), &error);
+    }
+    if (lab != nullptr) {
+      const prog::RunResult run =
+          prog::Run(bound, lab->sys(), prog::RunOptions());
+      for (size_t i = 0; i < bound.calls.size() && text.empty(); i++) {
+        const prog::CallResult& result = run.results[i];
+        if (result.state != prog::CallResult::State::kDone) continue;
+        const std::string line = absl::StrCat(
+            bound.calls[i].call->name, ":",
+            prog::FormatResult(bound.calls[i], result));
+        if (keep.empty()) {
+          if (!result.expected) {
+            text = absl::StrCat(bound.calls[i].call->name, " got ",
+                                result.error != 0
+                                    ? prog::ErrnoName(result.error)
+                                    : "success",
+                                ", expected ", result.why);
+          }
+        } else if (absl::StartsWith(line, keep)) {
+          text = keep;
+        }
+      }
+      if (keep.empty() && text.empty() && lab->warnings() != 0) {
+        text = "the kernel warns";
+      }
+      if (keep.empty() && text.empty() && !run.residue.empty()) {
+        text = "left behind: " + run.residue.substr(0, run.residue.find('\n'));
+      }
+    }
+    ssize_t ignored = write(pipe_fds[1], text.data(),
+                            std::min<size_t>(text.size(), 4000));
+    (void)ignored;
+    _exit(0);
+  }
+  close(pipe_fds[1]);
+  std::string text;
+  char buf[4096];
+  ssize_t n;
+  while ((n = read(pipe_fds[0], buf, sizeof(buf))) > 0) text.append(buf, n);
+  close(pipe_fds[0]);
+  int status = 0;
+  waitpid(pid, &status, 0);
+  if (WIFSIGNALED(status)) {
+    return absl::StrCat("signal ", WTERMSIG(status), " (",
+                        strsignal(WTERMSIG(status)), ")");
+  }
+  if (WEXITSTATUS(status) != 0) return "the process exits by itself";
+  return text;
+}
+
+int MinimizeCommand(const std::vector<std::string>& files) {
+  if (files.size() != 1) return Mistake("minimize needs one FILE.prog");
+  absl::StatusOr<std::unique_ptr<Source>> source = Load(files[0]);
+  if (!source.ok()) return Mistake(source.status().message());
+  const std::string keep = absl::GetFlag(FLAGS_keep);
+  const std::string wanted = Signature((*source)->program, keep);
+  if (wanted.empty()) {
+    return Mistake(keep.empty()
+                       ? "the program runs as expected; --keep=CALL:RESULT "
+                         "says what should stay"
+                       : absl::StrCat("no call has the result ", keep));
+  }
+  size_t tests = 0;
+  const prog::Program small =
+      prog::Minimize((*source)->program, [&](const prog::Program& p) {
+        tests++;
+        return Signature(p, keep) == wanted;
+      });
+  printf("# %s\n%s", wanted.c_str(), prog::Print(small).c_str());
+  fprintf(stderr, "%zu of %zu calls, after %zu runs\n", small.num_calls(),
+          (*source)->program.num_calls(), tests);
+  return kExitGood;
+}
+
+// ---- fmt ----
+
+int FmtCommand(const std::vector<std::string>& files) {
+  if (files.empty()) return Mistake("fmt needs a FILE.prog");
+  for (const std::string& file : files) {
+    absl::StatusOr<std::string> text = ReadFile(file);
+    if (!text.ok()) return Mistake(text.status().message());
+    prog::Program program;
+    prog::Error error;
+    if (!prog::Parse(*text, &program, &error)) {
+      return Mistake(prog::FormatError(file, *text, error));
+    }
+    const std::string out = prog::Print(program);
+    if (!absl::GetFlag(FLAGS_in_place)) {
+      printf("%s", out.c_str());
+    } else if (out != *text) {
+      const absl::Status written = WriteFile(file, out);
+      if (!written.ok()) return Mistake(written.message());
+    }
+  }
+  return kExitGood;
+}
+
+// ---- list ----
+
+const char* ObjectName(desc_object object) {
+  switch (object) {
+    case desc_object::NONE:
+      return "";
+    case desc_object::ANY:
+      return "any object";
+    case desc_object::DEVICE:
+      return "DEVICE";
+    case desc_object::HWPT:
+      return "HWPT";
+    case desc_object::HWPT_NESTED:
+      return "HWPT_NESTED";
+    case desc_object::IOAS:
+      return "IOAS";
+    case desc_object::PT:
+      return "IOAS or HWPT";
+    case desc_object::ACCESS:
+      return "ACCESS";
+    case desc_object::FAULT:
+      return "FAULT";
+    case desc_object::VIOMMU:
+      return "VIOMMU";
+    case desc_object::VDEVICE:
+      return "VDEVICE";
+    case desc_object::VEVENTQ:
+      return "VEVENTQ";
+    case desc_object::VCMDQ:
+      return "VCMDQ";
+    case desc_object::HW_QUEUE:
+      return "HW_QUEUE";
+    case desc_object::STDEV:
+      return "selftest device";
+    default:
+      return "object";
+  }
+}
+
+std::string FieldHelp(const desc_field& f) {
+  std::string names;
+  for (const desc_name& name : f.names) {
+    absl::StrAppend(&names, names.empty() ? "" : "|", name.name);
+  }
+  const std::string object = ObjectName(f.object);
+  switch (f.kind) {
+    case desc_kind::SIZE:
+      return "size of the struct";
+    case desc_kind::FLAGS:
+      return names.empty() ? "flags, none is known" : "flags: " + names;
+    case desc_kind::ENUM:
+      return "one of: " + names;
+    case desc_kind::ID_IN:
+      return "id: " + object;
+    case desc_kind::ID_OUT:
+      return "-> id: " + object;
+    case desc_kind::ID_INOUT:
+      return "id, also returned: " + object;
+    case desc_kind::FD_IN:
+      return "a descriptor";
+    case desc_kind::FD_OUT:
+      return "-> a descriptor";
+    case desc_kind::USER_VA:
+      return "an address of memory";
+    case desc_kind::PTR_IN:
+    case desc_kind::PTR_OUT:
+    case desc_kind::PTR_INOUT: {
+      std::string what = f.pointee != nullptr
+                             ? absl::StrCat("struct ", f.pointee->name)
+                             : "bytes";
+      if (!f.variants.empty()) {
+        what = absl::StrCat("data as ", f.selector_field, " says");
+      }
+      return absl::StrCat(
+          f.kind == desc_kind::PTR_IN    ? ""
+          : f.kind == desc_kind::PTR_OUT ? "-> "
+                                         : "<-> ",
+          what,
+          f.len_field != nullptr ? absl::StrCat(", length in ", f.len_field)
+                                 : "");
+    }
+    case desc_kind::LEN:
+      return absl::StrCat("bytes", f.returned ? ", also returned" : "");
+    case desc_kind::COUNT:
+      return absl::StrCat("elements", f.returned ? ", also returned" : "");
+    case desc_kind::ENTRY_LEN:
+      return "bytes of an element";
+    case desc_kind::IOVA:
+      return "an IO address";
+    case desc_kind::IOVA_LEN:
+      return absl::StrCat("bytes", f.returned ? ", also returned" : "");
+    case desc_kind::IOVA_INOUT:
+      return "an IO address, also returned";
+    case desc_kind::NUMBER:
+      return names.empty() ? "a number" : "a number: " + names;
+    case desc_kind::NUMBER_OUT:
+      return names.empty() ? "-> a number" : "-> a number: " + names;
+    case desc_kind::NUMBER_INOUT:
+      return names.empty() ? "a number, also returned"
+                           : "a number, also returned: " + names;
+    case desc_kind::RESERVED:
+      return "must be 0";
+    default:
+      return "";
+  }
+}
+
+void ListStruct(const desc_struct& s, int indent) {
+  for (const desc_field& f : s.fields) {
+    if (f.kind == desc_kind::PADDING || f.kind == desc_kind::OP ||
+        f.kind == desc_kind::SIZE) {
+      continue;
+    }
+    printf("%*s%-22s %s\n", indent, "", f.name, FieldHelp(f).c_str());
+    for (const desc_variant& variant : f.variants) {
+      printf("%*s  struct %s:\n", indent, "", variant.pointee->name);
+      ListStruct(*variant.pointee, indent + 4);
+    }
+    if (f.pointee != nullptr) ListStruct(*f.pointee, indent + 4);
+  }
+}
+
+int ListCommand(const std::vector<std::string>& names) {
+  uint8_t revisions = DESC_BOTH;
+  const std::string uapi = absl::GetFlag(FLAGS_uapi);
+  if (!uapi.empty()) {
+    revisions = prog::RevisionByName(uapi);
+    if (revisions == 0) {
+      return Mistake(absl::StrCat("there is no revision '", uapi, "'"));
+    }
+  }
+  auto wanted = [&names](std::string_view name) {
+    return names.empty() ||
+           std::find(names.begin(), names.end(), name) != names.end();
+  };
+  bool any = false;
+  for (const prog::BuiltinInfo& builtin : prog::Builtins()) {
+    if (!wanted(builtin.name)) continue;
+    any = true;
+    printf("%s\n    %s\n", builtin.synopsis, builtin.summary);
+    if (builtin.builtin == prog::Builtin::kMachine) {
+      printf("%s", MachineHelp().c_str());
+    }
+  }
+  for (const desc_ioctl& d : iommufd_desc_all()) {
+    if ((d.revisions & revisions) == 0 || !wanted(d.name)) continue;
+    any = true;
+    printf("%s(f, ...)%s\n", d.name,
+           d.revisions == DESC_BOTH
+               ? ""
+               : absl::StrCat("   only ", prog::RevisionName(d.revisions))
+                     .c_str());
+    ListStruct(*d.arg, 4);
+  }
+  if (any) return kExitGood;
+  return Mistake(absl::StrCat("there is no call '", names[0], "'"));
+}
+
+int Main(const std::vector<std::string>& args) {
+  if (args.empty() || args[0] == "help") {
+    printf("%s", kUsage);
+    return args.empty() ? kExitMistake : kExitGood;
+  }
+  const std::vector<std::string> rest(args.begin() + 1, args.end());
+  if (args[0] == "run") return RunCommand(rest);
+  if (args[0] == "minimize") return MinimizeCommand(rest);
+  if (args[0] == "fmt") return FmtCommand(rest);
+  if (args[0] == "list") return ListCommand(rest);
+  const std::string best =
+      prog::DidYouMean(args[0], {"run", "minimize", "fmt", "list", "help"});
+  return Mistake(absl::StrCat(
+      "there is no command '", args[0], "'",
+      best.empty() ? "" : absl::StrCat("; did you mean '", best, "'?"),
+      "\nexpected run, minimize, fmt, list or help"));
+}
+
+}  // namespace
+}  // namespace tools
+
+int main(int argc, char** argv) {
+  for (int i = 1; i < argc; i++) {
+    const std::string_view arg = argv[i];
+    if (arg == "--") break;
+    if (arg == "--help" || arg == "-h" || arg == "-help") {
+      printf("%s", tools::kUsage);
+      return 0;
+    }
+  }
+  std::vector<char*> positional;
+  std::vector<absl::UnrecognizedFlag> unknown;
+  absl::ParseAbseilFlagsOnly(argc, argv, positional, unknown);
+  if (!unknown.empty()) {
+    std::cerr << "there is no option --" << unknown[0].flag_name
+              << "; iommulab help lists them\n";
+    return 2;
+  }
+  return tools::Main(
+      std::vector<std::string>(positional.begin() + 1, positional.end()));
+}

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "tools/lab_kernel.h"
+
+#include <cstdio>
+#include <cstdlib>
+#include <utility>
+
+#include "drivers/platform.h"
+#include "drivers/selftest/mock_options.h"
+
+namespace tools {
+namespace {
+
+// Options of the process and its kernel, beside those of the mock.
+struct ProcessOption {
+  const char* key;
+  const char* value;
+  const char* help;
+};
+
+constexpr ProcessOption kProcessOptions[] = {
+    {"memlock", "BYTES", "RLIMIT_MEMLOCK of the process (8388608)"},
+    {"uid", "N", "the user; locked memory is counted for each (0)"},
+    {"privileged", "0|1", "the process has all capabilities (1)"},
+};
+
+int InitMock(struct kernel* kernel, const void* options) {
+  return platform_init_mock(
+      kernel, static_cast<const struct mock_machine_options*>(options));
+}
+
+constexpr struct machine_ops kMockMachine = {
+    .init = InitMock,
+    .exit = platform_exit,
+};
+
+bool Number(const std::string& text, uint64_t* out) {
+  char* end = nullptr;
+  *out = strtoull(text.c_str(), &end, 0);
+  return !text.empty() && *end == '\0';
+}
+
+// 1: taken, 0: not a key of ours, -1: not a value for it.
+int SetProcessOption(const prog::MachineOption& option,
+                     struct sim_options* sim) {
+  uint64_t n = 0;
+  const bool number = Number(option.value, &n);
+  if (option.key == "memlock") {
+    sim->kernel.rlimit_memlock = n;
+  } else if (option.key == "uid") {
+    sim->uid = static_cast<u32>(n);
+  } else if (option.key == "privileged") {
+    if (n > 1) return -1;
+    sim->caps = n != 0 ? ~0ULL : 0;
+  } else {
+    return 0;
+  }
+  return number ? 1 : -1;
+}
+
+}  // namespace
+
+const std::vector<std::string>& MachineKeys() {
+  static const auto* keys = [] {
+    auto* all = new std::vector<std::string>;
+    for (const auto* h = mock_option_list; h->key != nullptr; h++) {
+      all->emplace_back(h->key);
+    }
+    for (const ProcessOption& o : kProcessOptions) all->emplace_back(o.key);
+    return all;
+  }();
+  return *keys;
+}
+
+std::string MachineHelp() {
+  std::string out;
+  auto add = [&out](const char* key, const char* value, const char* help) {
+    char line[256];
+    snprintf(line, sizeof(line), "  %-14s %-16s %s\n", key, value, help);
+    out += line;
+  };
+  for (const auto* h = mock_option_list; h->key != nullptr; h++) {
+    add(h->key, h->value, h->help);
+  }
+  for (const ProcessOption& o : kProcessOptions) add(o.key, o.value, o.help);
+  return out;
+}
+
+std::unique_ptr<LabKernel> LabKernel::Create(
+    const std::vector<prog::MachineOption>& machine, const LabOptions& options,
+    prog::Error* error) {
+  struct mock_machine_options mock;
+  struct sim_options sim;
+  sim.revision = options.revision;
+  sim.kernel.panic_on_warn = options.panic_on_warn;
+  sim.machine = &kMockMachine;
+  sim.machine_options = &mock;
+  for (const prog::MachineOption& option : machine) {
+    const int taken = SetProcessOption(option, &sim);
+    if (taken > 0) continue;
+    if (taken < 0 || mock_options_parse(option.key.c_str(),
+                                        option.value.c_str(), &mock) != 0) {
+      std::string expected;
+      for (const auto* h = mock_option_list; h->key != nullptr; h++) {
+        if (option.key == h->key) {
+          expected = std::string(h->value) + ": " + h->help;
+        }
+      }
+      for (const ProcessOption& o : kProcessOptions) {
+        if (option.key == o.key) {
+          expected = std::string(o.value) + ": " + o.help;
+        }
+      }
+      *error = {option.pos,
+                "'" + option.value + "' is no value for " + option.key,
+                expected};
+      return nullptr;
+    }
+  }
+  auto lab = std::unique_ptr<LabKernel>(new LabKernel);
+  result<std::unique_ptr<sim_syscalls>> sys = sim_syscalls::create(sim);
+  if (!sys) {
+    const char* name = prog::ErrnoName(-sys.error());
+    *error = {machine.empty() ? prog::Pos{1, 1} : machine[0].pos,
+              std::string("this machine cannot be built: ") +
+                  (name != nullptr ? name : "an error"),
+              ""};
+    return nullptr;
+  }
+  lab->sys_ = std::move(*sys);
+  return lab;
+}
+
+LabKernel::~LabKernel() = default;
+
+uint64_t LabKernel::warnings() { return kernel_warn_count(sys_->kernel()); }
+
+}  // namespace tools

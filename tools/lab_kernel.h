@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// The kernel that programs run on: the in-process core with the mock machine
+// that the program's machine(...) line describes.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/sim_syscalls.h"
+#include "uapi/prog/run.h"
+
+namespace tools {
+
+struct LabOptions {
+  std::string revision;       // of open() without uapi=; empty: the default
+  bool panic_on_warn = false;  // else WARNs are counted
+};
+
+class LabKernel {
+ public:
+  // nullptr and *error when the machine's options are not right.
+  static std::unique_ptr<LabKernel> Create(
+      const std::vector<prog::MachineOption>& machine,
+      const LabOptions& options, prog::Error* error);
+  ~LabKernel();
+
+  sim_syscalls* sys() { return sys_.get(); }
+  uint64_t warnings();
+
+ private:
+  LabKernel() = default;
+
+  std::unique_ptr<sim_syscalls> sys_;
+};
+
+// The keys of machine(...), and each with its help for a list.
+const std::vector<std::string>& MachineKeys();
+std::string MachineHelp();
+
+}  // namespace tools

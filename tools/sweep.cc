@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "tools/sweep.h"
+
+#include <algorithm>
+#include <memory>
+
+#include "absl/strings/str_cat.h"
+#include "tools/lab_kernel.h"
+
+namespace tools {
+namespace {
+
+// A call with more allocations than this has no end.
+constexpr unsigned kMostAllocations = 10000;
+
+// Calls whose allocations can be made to fail.
+bool Sweepable(const prog::BoundCall& call) {
+  switch (call.builtin) {
+    case prog::Builtin::kMachine:
+    case prog::Builtin::kJoin:
+    case prog::Builtin::kLoad:
+    case prog::Builtin::kStore:
+      return false;
+    default:
+      break;
+  }
+  return std::none_of(
+      call.call->args.begin(), call.call->args.end(),
+      [](const prog::Field& arg) { return arg.name == "fail_nth"; });
+}
+
+}  // namespace
+
+SweepOutcome SweepFailNth(
+    const prog::BoundProgram& bound,
+    const std::function<void(const std::string&)>& problem) {
+  SweepOutcome outcome;
+  auto bad = [&](const std::string& text) {
+    outcome.good = false;
+    problem(text);
+  };
+  for (size_t i = 0; i < bound.calls.size(); i++) {
+    const prog::BoundCall& swept = bound.calls[i];
+    if (!Sweepable(swept)) continue;
+    for (unsigned n = 1;; n++) {
+      prog::Error error;
+      std::unique_ptr<LabKernel> lab =
+          LabKernel::Create(bound.machine, LabOptions(), &error);
+      if (lab == nullptr) {
+        bad(error.message);
+        return outcome;
+      }
+      prog::RunOptions options;
+      options.fail_call = i;
+      options.fail_nth = n;
+      options.retry_injected = true;
+      const prog::RunResult run = prog::Run(bound, lab->sys(), options);
+      outcome.runs++;
+      const bool injected = run.results[i].injected == 0;
+      outcome.failures += injected;
+      const std::string where = absl::StrCat(
+          "allocation ", n, " of ", swept.call->name, " in line ",
+          swept.call->pos.line, " failed: ");
+      for (size_t k = 0; k < bound.calls.size(); k++) {
+        const prog::CallResult& result = run.results[k];
+        const prog::BoundCall& call = bound.calls[k];
+        if (result.expected || call.builtin == prog::Builtin::kMachine) {
+          continue;
+        }
+        bad(absl::StrCat(where, "then line ", call.call->pos.line, " ",
+                         call.call->name, " expected ", result.why, ", got ",
+                         prog::FormatResult(call, result)));
+      }
+      if (!run.residue.empty()) {
+        bad(absl::StrCat(where, "left behind: ", run.residue));
+      }
+      if (lab->warnings() != 0) {
+        bad(absl::StrCat(where, "the kernel warned: ",
+                         lab->sys()->take_log()));
+      }
+      if (!injected) break;
+      if (n == kMostAllocations) {
+        bad(where + "and there is no end of allocations");
+        break;
+      }
+    }
+  }
+  return outcome;
+}
+
+}  // namespace tools

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Runs a program once for each allocation of each of its calls, with that
+// allocation failed. The call is made once more then: it and all that follow
+// must be as expected, and at the end nothing may be left behind.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <string>
+
+#include "uapi/prog/run.h"
+
+namespace tools {
+
+struct SweepOutcome {
+  size_t runs = 0;
+  size_t failures = 0;  // allocations that were made to fail
+  bool good = true;
+};
+
+// `problem` gets a text for each thing that is not as it should be.
+SweepOutcome SweepFailNth(
+    const prog::BoundProgram& bound,
+    const std::function<void(const std::string&)>& problem);
+
+}  // namespace tools
