@@ -153,7 +153,7 @@ TEST_F(MemfdTest, AllOrNoneOnFailure) {
     fail_nth_write(task_.get(), 0);
     if (!fired) {
       EXPECT_EQ(4, n);
-      EXPECT_EQ(4, failures);
+      EXPECT_EQ(5, failures);
       unpin_user_pages(pages_, 4);
       break;
     }
