@@ -57,6 +57,8 @@ struct iommufd_ctx {
 	const struct iommufd_revision *rev = nullptr;
 	/* id -> object; a reserved entry is an object in the making, or a tombstone */
 	struct xarray objects{LOCK_CLASS(iommufd_ctx, objects), XA_FLAGS_ALLOC1};
+	/* no id has been larger; for introspection */
+	std::atomic<u32> max_id{0};
 	/* iommu_group id -> iommufd_group */
 	struct xarray groups{LOCK_CLASS(iommufd_ctx, groups)};
 	wait_queue_head_t destroy_wait;

@@ -145,6 +145,9 @@ result<struct iommufd_object *> _iommufd_object_alloc(struct iommufd_ctx *ictx, 
 		iommufd_object_free(obj);
 		return rc;
 	}
+	for (u32 max_id = ictx->max_id.load(std::memory_order_relaxed); unlikely(obj->id > max_id);)
+		if (ictx->max_id.compare_exchange_weak(max_id, obj->id, std::memory_order_relaxed))
+			break;
 	return obj;
 }
 
