@@ -214,6 +214,18 @@ class IoptTest : public ::testing::Test {
     return static_cast<unsigned long>(addr);
   }
 
+  // The same in runs of consecutive pages with a step between two runs.
+  unsigned long NewRunsBuffer(unsigned long npages, unsigned long run) {
+    const unsigned long addr = NewBuffer(npages * kPage);
+    // Pages come from the lowest free frame, when they are touched.
+    for (unsigned long end = npages; end > 0;) {
+      const unsigned long start = end > run ? end - run : 0;
+      for (unsigned long i = start; i < end; i++) PageOf(addr + i * kPage);
+      end = start;
+    }
+    return addr;
+  }
+
   // The page behind a user address.
   struct page* PageOf(unsigned long addr) {
     struct page* page = nullptr;

@@ -101,8 +101,10 @@ class IoptModelTest : public IoptTest,
     rng_.seed(static_cast<unsigned>(GetParam()) * 7919 + 1);
     const mapping_shape shapes[] = {
         {}, {.fragmented = true}, {.huge = true}};
-    for (const auto& shape : shapes) {
-      const unsigned long buf = NewBuffer(kBufferPages * kPage, shape);
+    for (size_t n = 0; n <= std::size(shapes); n++) {
+      const unsigned long buf =
+          n < std::size(shapes) ? NewBuffer(kBufferPages * kPage, shapes[n])
+                                : NewRunsBuffer(kBufferPages, 5);
       buffers_.push_back(buf);
       for (unsigned long i = 0; i < kBufferPages; i++)
         pages_[buf + i * kPage] = PageOf(buf + i * kPage);

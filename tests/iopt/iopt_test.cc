@@ -341,24 +341,27 @@ TEST_F(IoptTest, SubPageAreasInAFineDomain) {
   Destroy(ioas.get());
 }
 
-// An area may end at the last IOVA there is, in several runs.
+// An area may end at the last IOVA there is, in several runs and inside a page.
 TEST_F(IoptTest, AreaAtTheTopOfTheSpace) {
-  auto ioas = NewIoas();
-  FakeDomain domain(k4kOnly), second(k4kOnly);
-  ASSERT_EQ(iopt_table_add_domain(&ioas->iopt, &domain), 0);
-  const unsigned long buf = NewBuffer(8 * kPage, {.fragmented = true});
-  const unsigned long iova = ~0UL - 8 * kPage + 1;
-  ASSERT_EQ(MapFixed(ioas.get(), iova, buf, 8 * kPage), 0);
-  ASSERT_EQ(iopt_table_add_domain(&ioas->iopt, &second), 0);
-  for (unsigned long off = 0; off < 8 * kPage; off += kPage) {
-    EXPECT_EQ(domain.Translate(iova + off), PhysOf(buf + off));
-    EXPECT_EQ(second.Translate(iova + off), PhysOf(buf + off));
+  for (unsigned long length : {8 * kPage, 8 * kPage - 0x800}) {
+    auto ioas = NewIoas();
+    FakeDomain domain(k2kAndUp), second(k2kAndUp);
+    ASSERT_EQ(iopt_table_add_domain(&ioas->iopt, &domain), 0);
+    const unsigned long buf = NewRunsBuffer(8, 3);
+    const unsigned long iova = ~0UL - length + 1;
+    ASSERT_EQ(MapFixed(ioas.get(), iova, buf, length), 0);
+    ASSERT_EQ(iopt_table_add_domain(&ioas->iopt, &second), 0);
+    EXPECT_EQ(domain.mapped_bytes(), length);
+    for (unsigned long off = 0; off < length; off += 0x800) {
+      EXPECT_EQ(domain.Translate(iova + off), PhysOf(buf + off));
+      EXPECT_EQ(second.Translate(iova + off), PhysOf(buf + off));
+    }
+    iopt_table_remove_domain(&ioas->iopt, &domain);
+    EXPECT_EQ(Unmap(ioas.get(), iova, length), 0);
+    EXPECT_EQ(second.mapped_bytes(), 0u);
+    iopt_table_remove_domain(&ioas->iopt, &second);
+    Destroy(ioas.get());
   }
-  iopt_table_remove_domain(&ioas->iopt, &domain);
-  EXPECT_EQ(Unmap(ioas.get(), iova, 8 * kPage), 0);
-  EXPECT_EQ(second.mapped_bytes(), 0u);
-  iopt_table_remove_domain(&ioas->iopt, &second);
-  Destroy(ioas.get());
 }
 
 TEST_F(IoptTest, DirtyTrackingStartsClean) {
@@ -750,14 +753,13 @@ TEST_F(IoptTest, LockedAndUnlockedPinsOfOneRange) {
 // access in the middle of an area much larger than a batch, then the domain goes.
 TEST_F(IoptTest, BatchCarry) {
   for (size_t limit : {12ul, 24ul, 36ul, 120ul, 65536ul}) {
-    for (bool fragmented : {false, true}) {
+    for (unsigned long run : {1ul, 4ul, 7ul, 100ul}) {
       hooks_.memory_limit = limit;
       auto ioas = NewIoas();
       FakeAccess access(ictx_.get(), ioas.get());
       FakeDomain domain(k4kAndUp);
       const unsigned long npages = 100;
-      const unsigned long buf =
-          NewBuffer(npages * kPage, {.fragmented = fragmented});
+      const unsigned long buf = NewRunsBuffer(npages, run);
       ASSERT_EQ(access.Add(), 0);
       ASSERT_EQ(iopt_table_add_domain(&ioas->iopt, &domain), 0);
       ASSERT_EQ(MapFixed(ioas.get(), kIova, buf, npages * kPage), 0);
