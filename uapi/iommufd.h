@@ -30,6 +30,16 @@
 
 #define IOMMUFD_TYPE (';')
 
+/*
+ * Of an enum that a command's u32 is turned into: in C++ it needs a u32 underneath, or a caller's unknown value is undefined
+ * behaviour instead of EOPNOTSUPP.
+ */
+#ifdef __cplusplus
+#define __IOMMUFD_ENUM_U32 : __u32
+#else
+#define __IOMMUFD_ENUM_U32
+#endif
+
 enum {
 	IOMMUFD_CMD_BASE = 0x80,
 	IOMMUFD_CMD_DESTROY = IOMMUFD_CMD_BASE,
@@ -222,7 +232,7 @@ struct iommu_hwpt_amd_guest {
 	__aligned_u64 dte[4];
 };
 
-enum iommu_hwpt_data_type {
+enum iommu_hwpt_data_type __IOMMUFD_ENUM_U32 {
 	IOMMU_HWPT_DATA_NONE = 0,
 	IOMMU_HWPT_DATA_VTD_S1 = 1,
 	IOMMU_HWPT_DATA_ARM_SMMUV3 = 2,
@@ -291,7 +301,7 @@ struct iommu_hw_info_amd {
 	__aligned_u64 efr2;
 };
 
-enum iommu_hw_info_type {
+enum iommu_hw_info_type __IOMMUFD_ENUM_U32 {
 	IOMMU_HW_INFO_TYPE_NONE = 0,
 	IOMMU_HW_INFO_TYPE_DEFAULT = 0,		/* [merged] as an input: what the driver has first */
 	IOMMU_HW_INFO_TYPE_INTEL_VTD = 1,
@@ -361,7 +371,7 @@ struct iommu_hwpt_get_dirty_bitmap {
 };
 #define IOMMU_HWPT_GET_DIRTY_BITMAP _IO(IOMMUFD_TYPE, IOMMUFD_CMD_HWPT_GET_DIRTY_BITMAP)
 
-enum iommu_hwpt_invalidate_data_type {
+enum iommu_hwpt_invalidate_data_type __IOMMUFD_ENUM_U32 {
 	IOMMU_HWPT_INVALIDATE_DATA_VTD_S1 = 0,
 	IOMMU_VIOMMU_INVALIDATE_DATA_ARM_SMMUV3 = 1,
 };
@@ -441,7 +451,7 @@ struct iommu_fault_alloc {
 };
 #define IOMMU_FAULT_QUEUE_ALLOC _IO(IOMMUFD_TYPE, IOMMUFD_CMD_FAULT_QUEUE_ALLOC)
 
-enum iommu_viommu_type {
+enum iommu_viommu_type __IOMMUFD_ENUM_U32 {
 	IOMMU_VIOMMU_TYPE_DEFAULT = 0,		/* never supported */
 	IOMMU_VIOMMU_TYPE_ARM_SMMUV3 = 1,
 	IOMMU_VIOMMU_TYPE_TEGRA241_CMDQV = 2,	/* a VINTF; its guest sees HYP_OWN as 0 */
@@ -500,7 +510,7 @@ struct iommufd_vevent_header {
 	__u32 sequence;
 };
 
-enum iommu_veventq_type {
+enum iommu_veventq_type __IOMMUFD_ENUM_U32 {
 	IOMMU_VEVENTQ_TYPE_DEFAULT = 0,		/* never supported */
 	IOMMU_VEVENTQ_TYPE_ARM_SMMUV3 = 1,
 	IOMMU_VEVENTQ_TYPE_TEGRA241_CMDQV = 2,
@@ -532,7 +542,7 @@ struct iommu_veventq_alloc {
  * [v2] TEGRA241_CMDQV: indices are allocated upwards from 0 and destroyed downwards; length is a power of two from 32 bytes to
  * 16 << idr[1].CMDQS, and addr a multiple of it.
  */
-enum iommu_vcmdq_type {
+enum iommu_vcmdq_type __IOMMUFD_ENUM_U32 {
 	IOMMU_VCMDQ_TYPE_DEFAULT = 0,		/* never supported */
 	IOMMU_VCMDQ_TYPE_TEGRA241_CMDQV = 1,
 };
@@ -551,7 +561,7 @@ struct iommu_vcmdq_alloc {
 #define IOMMU_VCMDQ_ALLOC _IO(IOMMUFD_TYPE, IOMMUFD_CMD_VCMDQ_ALLOC)
 
 /* [merged] The same rules for TEGRA241_CMDQV. */
-enum iommu_hw_queue_type {
+enum iommu_hw_queue_type __IOMMUFD_ENUM_U32 {
 	IOMMU_HW_QUEUE_TYPE_DEFAULT = 0,	/* never supported */
 	IOMMU_HW_QUEUE_TYPE_TEGRA241_CMDQV = 1,
 };
