@@ -472,7 +472,7 @@ static bool mock_domain_set_dirty(struct mock_iommu_domain *mock, unsigned long 
 static result<struct mock_iommu_domain *> mock_domain_alloc_pgtable(struct mock_dev *mdev, u32 pagetable_type, u32 flags)
 {
 	const struct mock_machine_options *opts = &mdev->st->opts;
-	const unsigned long io_page = opts->io_page_size ? opts->io_page_size : MOCK_PAGE_SIZE;
+	const unsigned long io_page = opts->io_page_size ? opts->io_page_size : (unsigned long)MOCK_PAGE_SIZE;
 	struct mock_iommu_domain *mock;
 
 	if (pagetable_type != MOCK_IOMMUPT_DEFAULT && pagetable_type != MOCK_IOMMUPT_HUGE)

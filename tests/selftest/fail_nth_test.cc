@@ -154,7 +154,7 @@ TEST_P(FailNthTest, AccessPinAndRw) {
     if (!rc)
       rc = m.AccessPages(fd, MOCK_APERTURE_START, 2 * kPage, buf, 0, &item);
     if (!rc) rc = m.AccessReplace(fd, ioas2);
-    EXPECT_EQ(m.sys().close(fd), 0);
+    EXPECT_EQ(m.CloseAccess(fd), 0);
     return rc;
   });
   EXPECT_GT(failures, 10);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "tests/selftest/mock_machine.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <utility>
@@ -53,6 +54,10 @@ void MockMachine::CloseAll() {
     EXPECT_EQ(sys_->close(fd_), 0);
   }
   fd_ = -1;
+  for (int fd : access_fds_) {
+    EXPECT_EQ(sys_->close(fd), 0);
+  }
+  access_fds_.clear();
   for (const auto& [addr, size] : anon_) {
     EXPECT_EQ(sys_->munmap(addr, size), 0);
   }
@@ -341,9 +346,17 @@ int MockMachine::CreateAccess(uint32_t ioas, uint32_t flags, int* access_fd) {
   cmd.id = ioas;
   cmd.create_access.flags = flags;
   int rc = Test(&cmd);
-  if (access_fd)
-    *access_fd = rc ? -1 : static_cast<int>(cmd.create_access.out_access_fd);
+  const int fd = rc ? -1 : static_cast<int>(cmd.create_access.out_access_fd);
+  if (!rc) access_fds_.push_back(fd);
+  if (access_fd) *access_fd = fd;
   return rc;
+}
+
+int MockMachine::CloseAccess(int access_fd) {
+  access_fds_.erase(
+      std::remove(access_fds_.begin(), access_fds_.end(), access_fd),
+      access_fds_.end());
+  return sys_->close(access_fd);
 }
 
 int MockMachine::AccessPages(int access_fd, uint64_t iova, uint64_t length,

@@ -52,7 +52,8 @@ class MockMachine {
   // WARNs so far.
   uint64_t Warnings() const;
 
-  // Closes /dev/iommu and all memory of Anon(); Open() starts anew.
+  // Closes /dev/iommu, the accesses that are still open and all memory of
+  // Anon(); Open() starts anew.
   void CloseAll();
   int Open();
 
@@ -126,6 +127,7 @@ class MockMachine {
   int AccessRw(int access_fd, uint64_t iova, uint64_t length, uint64_t va,
                uint32_t flags);
   int AccessReplace(int access_fd, uint32_t ioas);
+  int CloseAccess(int access_fd);
   int SetMemoryLimit(uint32_t limit);
 
  private:
@@ -139,6 +141,7 @@ class MockMachine {
   int fd_ = -1;
   uint64_t scratch_ = 0;
   std::vector<std::pair<uint64_t, uint64_t>> anon_;
+  std::vector<int> access_fds_;
 };
 
 }  // namespace iommulab
