@@ -7,9 +7,10 @@
 #include <string>
 #include <vector>
 
-#include "core/sim_syscalls.h"
 #include "tools/graph.h"
 #include "uapi/prog/run.h"
+
+class sim_syscalls;  // core/sim_syscalls.h
 
 namespace tools {
 

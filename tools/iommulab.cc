@@ -43,6 +43,7 @@ ABSL_FLAG(std::string, uapi, "",
 ABSL_FLAG(std::string, graph, "", "run: write the objects as an SVG");
 ABSL_FLAG(int, at, 0, "run: draw after this line instead of at the end");
 ABSL_FLAG(bool, fail_nth_sweep, false, "run: fail each allocation in turn");
+ABSL_FLAG(bool, explain, false, "run: explain expected EBUSYs as well");
 ABSL_FLAG(bool, quiet, false, "run: only what is unexpected, and the totals");
 ABSL_FLAG(std::string, keep, "", "minimize: CALL:RESULT that must stay");
 ABSL_FLAG(bool, in_place, false, "fmt: write the files instead of printing");
@@ -58,8 +59,10 @@ constexpr char kUsage[] =
     R"(iommulab: the Linux kernel's iommufd object core in this process
 
   iommulab run [--uapi=REV] [--graph=FILE.svg] [--at=LINE] [--fail_nth_sweep]
-               [--quiet] FILE.prog...
+               [--explain] [--quiet] FILE.prog...
       Runs programs, a line for each call, and compares with what they expect.
+      An EBUSY that was not expected is explained: what holds the object.
+      --explain          explains those that were expected too
       --uapi=REV         also under that revision; shows the lines that differ
       --graph=FILE.svg   draws the objects, their users and what holds what, at
                          the end or, with --at=LINE, after that line
@@ -240,7 +243,7 @@ absl::StatusOr<Outcome> RunPlain(const Source& source) {
     if (done) return;
     done = true;
     drawn = WriteFile(
-        svg, DrawSvg(Snapshot((*lab)->sys(), source.file, source.bound, results,
+        svg, DrawSvg(Snapshot((*lab)->sim(), source.file, source.bound, results,
                               last)));
   };
   prog::RunOptions options;
@@ -252,9 +255,10 @@ absl::StatusOr<Outcome> RunPlain(const Source& source) {
         i + 1 < source.bound.calls.size() &&
         source.bound.calls[i + 1].call->pos.line > at;
     listing.Print(call, results[i]);
-    if (!results[i].expected && results[i].error == EBUSY) {
+    if (results[i].error == EBUSY &&
+        (!results[i].expected || absl::GetFlag(FLAGS_explain))) {
       const std::string why =
-          ExplainBusy((*lab)->sys(), source.bound, results, i);
+          ExplainBusy((*lab)->sim(), source.bound, results, i);
       for (std::string_view line : absl::StrSplit(why, '\n')) {
         if (!line.empty()) printf("       %s\n", std::string(line).c_str());
       }

@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <utility>
 
+#include "core/sim_syscalls.h"
 #include "drivers/platform.h"
 #include "drivers/selftest/mock_options.h"
 
@@ -127,12 +128,15 @@ std::unique_ptr<LabKernel> LabKernel::Create(
               ""};
     return nullptr;
   }
-  lab->sys_ = std::move(*sys);
+  lab->sim_ = std::move(*sys);
   return lab;
 }
 
+LabKernel::LabKernel() = default;
 LabKernel::~LabKernel() = default;
 
-uint64_t LabKernel::warnings() { return kernel_warn_count(sys_->kernel()); }
+syscalls* LabKernel::sys() { return sim_.get(); }
+
+uint64_t LabKernel::warnings() { return kernel_warn_count(sim_->kernel()); }
 
 }  // namespace tools

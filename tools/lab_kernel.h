@@ -9,8 +9,12 @@
 #include <string>
 #include <vector>
 
-#include "core/sim_syscalls.h"
 #include "uapi/prog/run.h"
+#include "uapi/syscalls.h"
+
+// Of core/sim_syscalls.h. Kernel headers define words like `noinline` and
+// `current` as macros, so they stay out of this one.
+class sim_syscalls;
 
 namespace tools {
 
@@ -27,13 +31,14 @@ class LabKernel {
       const LabOptions& options, prog::Error* error);
   ~LabKernel();
 
-  sim_syscalls* sys() { return sys_.get(); }
+  syscalls* sys();
+  sim_syscalls* sim() { return sim_.get(); }
   uint64_t warnings();
 
  private:
-  LabKernel() = default;
+  LabKernel();
 
-  std::unique_ptr<sim_syscalls> sys_;
+  std::unique_ptr<sim_syscalls> sim_;
 };
 
 // The keys of machine(...), and each with its help for a list.

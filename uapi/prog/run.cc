@@ -917,6 +917,7 @@ class Runner {
     const long ret = sys_->ioctl(static_cast<int>(fd), desc.cmd, addr);
     Disarm(f);
     f->result->fd = static_cast<int>(fd);
+    f->result->sent = sent;
     if (ret < 0) f->result->error = static_cast<int>(-ret);
     if (ret >= 0 && desc.returns_fd) {
       SetResult(f, ret);

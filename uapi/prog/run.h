@@ -102,6 +102,7 @@ struct CallResult {
   std::vector<Output> outputs;
   std::string bytes;      // load(): what was there
   int fd = -1;            // an ioctl's descriptor
+  std::string sent;       // an ioctl's struct as it was when the call was made
   int64_t injected = -1;  // fail_nth: 0 injected, else what was left of it
 };
 
