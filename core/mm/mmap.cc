@@ -430,7 +430,7 @@ static long do_mmap(struct mm_context *ctx, struct file *file, unsigned long add
 		if (memfd_shape(file)->huge && !IS_ALIGNED(pgoff << PAGE_SHIFT, HUGE_PAGE_SIZE))
 			return -EINVAL;
 	}
-	if (!is_power_of_2(align))
+	if (shape.align && !is_power_of_2(shape.align))
 		return -EINVAL;
 	len = ALIGN(len, max(PAGE_SIZE, huge && !file ? HUGE_PAGE_SIZE : PAGE_SIZE));
 	if (!len)
