@@ -111,7 +111,7 @@ sim_syscalls::~sim_syscalls()
 	files_.reset();
 }
 
-inline struct task_struct *sim_syscalls::task()
+struct task_struct *sim_syscalls::task()
 {
 	if (likely(pthread_self() == leader_thread_))
 		return leader_.get();
