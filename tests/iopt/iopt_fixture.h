@@ -11,6 +11,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -34,7 +35,8 @@ inline constexpr unsigned long k4kAndUp = ~(SZ_4K - 1);
 inline constexpr unsigned long k2kAndUp = ~(2 * SZ_1K - 1);
 
 // A domain whose map is a std::map. An unmap must cut where a map call cut: it
-// refuses to break a page.
+// refuses to break a page. As with a driver's, its ops may be called for different
+// IOVA at once.
 struct FakeDomain : iommu_domain {
   struct Pte {
     phys_addr_t phys;
@@ -42,6 +44,7 @@ struct FakeDomain : iommu_domain {
     int prot;
   };
 
+  FakeDomain(const FakeDomain&) = delete;
   explicit FakeDomain(unsigned long pgsizes, unsigned long first = 0,
                       unsigned long last = ~0UL) {
     type = IOMMU_DOMAIN_UNMANAGED;
@@ -93,6 +96,7 @@ struct FakeDomain : iommu_domain {
                       phys_addr_t paddr, size_t pgsize, size_t pgcount,
                       int prot, gfp_t gfp, size_t* mapped) {
     FakeDomain* d = Self(domain);
+    std::lock_guard<std::mutex> guard(d->mutex_);
     d->map_calls++;
     if (d->fail_map_in && --d->fail_map_in == 0) return d->fail_errno;
     // A page table page that may not be had.
@@ -119,6 +123,7 @@ struct FakeDomain : iommu_domain {
     const size_t size = pgsize * pgcount;
     size_t done = 0;
     if (d->on_unmap) d->on_unmap();
+    std::lock_guard<std::mutex> guard(d->mutex_);
     while (done < size) {
       auto it = d->ptes.find(iova + done);
       // Nothing there, the middle of a page, or a page that reaches further.
@@ -130,6 +135,7 @@ struct FakeDomain : iommu_domain {
   }
 
   static phys_addr_t IovaToPhys(iommu_domain* domain, dma_addr_t iova) {
+    std::lock_guard<std::mutex> guard(Self(domain)->mutex_);
     return Self(domain)->Translate(iova);
   }
 
@@ -144,6 +150,8 @@ struct FakeDomain : iommu_domain {
     Self(domain)->cleared.emplace_back(iova, size);
     return 0;
   }
+
+  std::mutex mutex_;
 
   static constexpr iommu_domain_ops kOps = {
       .map_pages = MapPages,
