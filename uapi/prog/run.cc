@@ -692,7 +692,10 @@ class Runner {
     }
     const uint64_t addr = sys_->anon(opts);
     Disarm(f);
-    SetAddress(f, addr, opts.size);
+    // Huge pages come whole, and are unmapped so.
+    constexpr uint64_t kHuge = 2 << 20;
+    SetAddress(f, addr,
+               opts.huge ? (opts.size + kHuge - 1) & ~(kHuge - 1) : opts.size);
     return true;
   }
 
@@ -1018,7 +1021,13 @@ class Runner {
           output.names.push_back(pointer + '.' + name);
           output.names.push_back(std::string(d.name) + '.' + name);
         }
-        output.name = single ? sub.name : output.names[0];
+        // Where the two forms have different names, the merged one's is second.
+        const char* shown = sub.name;
+        if (f->bound->revision == DESC_HW_QUEUE && sub.alias != nullptr &&
+            sub.alias[0] != '_') {
+          shown = sub.alias;
+        }
+        output.name = single ? shown : pointer + index + '.' + shown;
         const bool changed =
             output.value != desc_load(sub, buffer.sent.data() + i * width);
         output.show = changed ||
