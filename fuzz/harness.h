@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Runs one program on a kernel of its own and says what is wrong with the
+// kernel afterwards. A WARN, a lock order problem and whatever a sanitizer sees
+// end the process; the rest comes back as text.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "uapi/prog/prog.h"
+
+namespace fuzz {
+
+// Sums over all programs of the process. In memory that a parent can share.
+struct Counters {
+  std::atomic<uint64_t> programs{0};
+  std::atomic<uint64_t> ioctls{0};
+  std::atomic<uint64_t> ioctls_ok{0};
+  std::atomic<uint64_t> calls{0};
+};
+
+struct Outcome {
+  // False: the text is no program, or the machine cannot be built. Not a
+  // finding.
+  bool ran = false;
+  // Empty: nothing is wrong.
+  std::string finding;
+};
+
+// `counters` may be nullptr.
+Outcome RunText(std::string_view text, Counters* counters);
+Outcome RunProgram(const prog::Program& program, Counters* counters);
+
+// The program that runs now, for what prints it when the process dies.
+std::string_view CurrentText();
+
+// Prints the running program to stderr when a sanitizer or abort() ends the
+// process.
+void PrintProgramOnDeath();
+
+}  // namespace fuzz
