@@ -66,8 +66,8 @@ constexpr char kUsage[] =
       --uapi=REV         also under that revision; shows the lines that differ
       --graph=FILE.svg   draws the objects, their users and what holds what, at
                          the end or, with --at=LINE, after that line
-      --fail_nth_sweep   runs the program again for each allocation of each
-                         call with that allocation failed: the call made once
+      --fail_nth_sweep   runs the program again for each failure that can be
+                         injected into a call (fail_nth): the call made once
                          more and all that follow must then be as expected,
                          and nothing may be left behind
       --quiet            only what is unexpected, and the totals
@@ -183,7 +183,7 @@ struct Outcome {
 class Listing {
  public:
   Listing(const Source& source, bool quiet) : source_(source), quiet_(quiet) {
-    constexpr size_t kMostColumns = 96;
+    constexpr size_t kMostColumns = 110;
     for (const prog::BoundCall& call : source.bound.calls) {
       const size_t width = prog::PrintCall(*call.call).size();
       if (width <= kMostColumns) columns_ = std::max(columns_, width);
@@ -351,7 +351,7 @@ int RunCommand(const std::vector<std::string>& files) {
     }
   }
   if (absl::GetFlag(FLAGS_fail_nth_sweep)) {
-    printf("%zu runs, %zu allocations failed, %s\n", swept.runs,
+    printf("%zu runs, %zu failures injected, %s\n", swept.runs,
            swept.failures,
            swept.good ? "nothing left behind" : "not all as it should be");
   }

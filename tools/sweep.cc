@@ -2,6 +2,7 @@
 #include "tools/sweep.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <memory>
 
 #include "absl/strings/str_cat.h"
@@ -10,8 +11,8 @@
 namespace tools {
 namespace {
 
-// A call with more allocations than this has no end.
-constexpr unsigned kMostAllocations = 10000;
+// A call with more failures than this has no end.
+constexpr unsigned kMostFailures = 10000;
 
 // Calls whose allocations can be made to fail.
 bool Sweepable(const prog::BoundCall& call) {
@@ -59,9 +60,16 @@ SweepOutcome SweepFailNth(
       const bool injected = run.results[i].injected == 0;
       outcome.failures += injected;
       const std::string where = absl::StrCat(
-          "allocation ", n, " of ", swept.call->name, " in line ",
-          swept.call->pos.line, " failed: ");
-      for (size_t k = 0; k < bound.calls.size(); k++) {
+          "failure ", n, " of ", swept.call->name, " in line ",
+          swept.call->pos.line, ": ");
+      // Where only the copy of the results to the user fails, what makes no
+      // object has been done and stays done, as in the kernel: made once more
+      // it says EEXIST or ENOENT.
+      const bool stays = run.results[i].injected_error == EFAULT &&
+                         (swept.desc == nullptr ||
+                          swept.desc->creates == desc_object::NONE);
+      const size_t judged = stays ? i : bound.calls.size();
+      for (size_t k = 0; k < judged; k++) {
         const prog::CallResult& result = run.results[k];
         const prog::BoundCall& call = bound.calls[k];
         if (result.expected || call.builtin == prog::Builtin::kMachine) {
@@ -79,8 +87,8 @@ SweepOutcome SweepFailNth(
                          lab->sys()->take_log()));
       }
       if (!injected) break;
-      if (n == kMostAllocations) {
-        bad(where + "and there is no end of allocations");
+      if (n == kMostFailures) {
+        bad(where + "there is no end of them");
         break;
       }
     }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// Runs a program once for each allocation of each of its calls, with that
-// allocation failed. The call is made once more then: it and all that follow
-// must be as expected, and at the end nothing may be left behind.
+// Runs a program once for each failure that can be injected into each of its
+// calls (an allocation, a lookup, a copy from or to the user). The call is made
+// once more then: it and all that follow must be as expected, and at the end
+// nothing may be left behind.
 #pragma once
 
 #include <cstddef>
@@ -15,7 +16,7 @@ namespace tools {
 
 struct SweepOutcome {
   size_t runs = 0;
-  size_t failures = 0;  // allocations that were made to fail
+  size_t failures = 0;  // that were injected
   bool good = true;
 };
 

@@ -272,6 +272,7 @@ class Binder {
         revision = it->second.revision;
       }
     }
+    bound->revision = revision;
     bound->desc = iommufd_desc_find(call.name, revision);
     if (bound->desc == nullptr) bound->desc = iommufd_desc_find(call.name);
     if (bound->desc == nullptr) {

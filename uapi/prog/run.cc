@@ -558,8 +558,10 @@ class Runner {
   CallResult Execute(size_t index, Scratch* scratch) {
     CallResult result = ExecuteOnce(index, scratch, true);
     if (options_.retry_injected && result.injected == 0 && result.error != 0) {
+      const int error = result.error;
       result = ExecuteOnce(index, scratch, false);
       result.injected = 0;
+      result.injected_error = error;
     }
     return result;
   }

@@ -51,6 +51,7 @@ struct BoundCall {
   const Call* call = nullptr;
   Builtin builtin = Builtin::kIoctl;
   const desc_ioctl* desc = nullptr;  // kIoctl
+  uint8_t revision = 0;              // kIoctl: that its descriptor has
   // The names that the call uses, each with the index of the defining call.
   std::vector<std::pair<std::string_view, size_t>> refs;
 };
@@ -104,6 +105,7 @@ struct CallResult {
   int fd = -1;            // an ioctl's descriptor
   std::string sent;       // an ioctl's struct as it was when the call was made
   int64_t injected = -1;  // fail_nth: 0 injected, else what was left of it
+  int injected_error = 0;  // what the call said then, before it was made again
 };
 
 // "= 3", "ENOENT", "stdev=2 hwpt=3", "ok".
