@@ -40,7 +40,7 @@ struct mmio_region *mmio_find(struct kernel *k, phys_addr_t phys)
 static void unknown_access(struct kernel *k, const char *what, const char *name, u64 off,
 			   unsigned int size)
 {
-	if (printk_ratelimit())
+	if (kernel_printk_ratelimit(k))
 		kernel_printk(k, LOGLEVEL_WARNING,
 			      "mmio: %s: no register: %s of %u bytes at 0x%llx", name, what, size,
 			      (unsigned long long)off);

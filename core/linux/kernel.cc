@@ -103,6 +103,11 @@ static u64 count_place(struct kernel *k, const src_loc &where)
 	return 0;
 }
 
+bool kernel_printk_ratelimit(struct kernel *k, const src_loc &where)
+{
+	return count_place(k, where) < 10;
+}
+
 bool printk_ratelimit(const src_loc &where)
 {
 	return count_place(current->kernel, where) < 10;

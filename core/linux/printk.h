@@ -25,6 +25,7 @@ enum log_level : u8 {
 void printk(enum log_level level, const char *fmt, ...) __printf(2, 3) __cold;
 // False when this place has printed its share.
 bool printk_ratelimit(const src_loc &where = src_loc::current()) __cold;
+bool kernel_printk_ratelimit(struct kernel *k, const src_loc &where = src_loc::current()) __cold;
 // As printk(), from where no task is current.
 void kernel_printk(struct kernel *k, enum log_level level, const char *fmt, ...)
 	__printf(3, 4) __cold;

@@ -40,7 +40,7 @@ int check_zeroed_user(user_in<void> from, size_t n, const src_loc &where)
 {
 	u8 buf[256];
 
-	// One site for the whole check, as in the kernel: pieces are read without.
+	// One fault site for the whole check, however many pieces it is read in.
 	if (unlikely(current->instrument) && pre_copy(where))
 		return -EFAULT;
 	while (n) {

@@ -188,16 +188,25 @@ TEST_F(FileTest, LookupsRaceWithClose) {
       }
     });
   }
+  Opened other;
   for (int i = 0; i < 2000; ++i) {
     Call([&] {
       EXPECT_EQ(Open(), 3);
       opens++;
-      EXPECT_EQ(close_fd(3), 0);
     });
+    Call([&] { EXPECT_EQ(close_fd(3), 0); });
+    // The same memory, under another descriptor.
+    Call([&] {
+      EXPECT_EQ(get_unused_fd_flags(0), 3);
+      EXPECT_EQ(anon_inode_getfd("[other]", &kOps, &other, 0), 4);
+      put_unused_fd(3);
+    });
+    Call([&] { EXPECT_EQ(close_fd(4), 0); });
   }
   stop = true;
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(opened_.released, opens);
+  EXPECT_EQ(other.released, 2000);
 }
 
 }  // namespace

@@ -238,6 +238,15 @@ TEST_F(MapleTreeTest, RangesFindTheLowestPlace) {
   EXPECT_TRUE(mtree_empty(&mt_));
 }
 
+TEST_F(MapleTreeTest, TheLastPlaceFitsExactly) {
+  unsigned long at = 0;
+  ASSERT_EQ(mtree_alloc_range(&mt_, &at, &a_, 6, 0, 9, GFP_KERNEL), 0);
+  EXPECT_EQ(mtree_alloc_range(&mt_, &at, &b_, 5, 0, 9, GFP_KERNEL), -EBUSY);
+  ASSERT_EQ(mtree_alloc_range(&mt_, &at, &b_, 4, 0, 9, GFP_KERNEL), 0);
+  EXPECT_EQ(at, 6u);
+  mtree_destroy(&mt_);
+}
+
 TEST_F(MapleTreeTest, Errors) {
   unsigned long at = 0;
   EXPECT_EQ(mtree_alloc_range(&mt_, &at, &a_, 0, 0, 9, GFP_KERNEL), -EINVAL);
