@@ -32,13 +32,21 @@ MockMachine::MockMachine(const Options& options)
   Open();
 }
 
+MockMachine::MockMachine(MockMachine* shared)
+    : options_(shared->options_), sys_(shared->sys_), fd_(shared->fd_) {
+  scratch_ = Anon(kPage);
+}
+
 MockMachine::~MockMachine() {
+  if (!impl_) fd_ = -1;
   CloseAll();
-  EXPECT_EQ(sys_->residue(), "");
+  if (impl_) {
+    EXPECT_EQ(sys_->residue(), "");
+  }
 }
 
 uint64_t MockMachine::Warnings() const {
-  return kernel_warn_count(impl_->sim->kernel());
+  return kernel_warn_count(static_cast<sim_syscalls*>(sys_)->kernel());
 }
 
 int MockMachine::Open() {

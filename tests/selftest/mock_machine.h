@@ -41,7 +41,10 @@ class MockMachine {
 
   MockMachine() : MockMachine(Options()) {}
   explicit MockMachine(const Options& options);
-  // Closes everything and expects that nothing is left.
+  // The same kernel and the same file, for another thread.
+  explicit MockMachine(MockMachine* shared);
+  // Closes everything and expects that nothing is left. What shares another's
+  // kernel only gives back its own memory and accesses.
   ~MockMachine();
   MockMachine(const MockMachine&) = delete;
   MockMachine& operator=(const MockMachine&) = delete;
