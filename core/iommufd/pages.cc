@@ -35,8 +35,9 @@
 static size_t temp_memory_limit(void)
 {
 	const struct iommufd_test_ops *hooks = iommufd_test_hooks();
+	const size_t limit = hooks ? READ_ONCE(hooks->memory_limit) : 0;
 
-	return hooks && hooks->memory_limit ? hooks->memory_limit : 65536;
+	return limit ? limit : 65536;
 }
 
 /*
@@ -458,21 +459,24 @@ static int pages_to_xarray(struct xarray *xa, unsigned long start_index, unsigne
 	void *old;
 	int rc;
 
-	for (index = start_index; index <= last_index; index++) {
-		if (index == half_index && iommufd_should_fail()) {
-			rc = -EINVAL;
-			goto err_clear;
+	{
+		xa_guard guard(xa);
+
+		for (index = start_index; index <= last_index; index++) {
+			if (index == half_index && iommufd_should_fail()) {
+				rc = -EINVAL;
+				break;
+			}
+
+			old = __xa_store(xa, index, xa_mk_value(page_to_pfn(*pages++)), GFP_KERNEL_ACCOUNT);
+			rc = xa_err(old);
+			if (rc)
+				break;
+			WARN_ON(old);
 		}
-
-		old = xa_store(xa, index, xa_mk_value(page_to_pfn(*pages++)), GFP_KERNEL_ACCOUNT);
-		rc = xa_err(old);
-		if (rc)
-			goto err_clear;
-		WARN_ON(old);
 	}
-	return 0;
-
-err_clear:
+	if (index > last_index)
+		return 0;
 	if (index != start_index)
 		clear_xarray(xa, start_index, index - 1);
 	return rc;

@@ -20,7 +20,7 @@ struct list_head {
 
 static inline void INIT_LIST_HEAD(struct list_head *list)
 {
-	list->next = list;
+	WRITE_ONCE(list->next, list);
 	list->prev = list;
 }
 
@@ -30,7 +30,7 @@ static inline void __list_insert(struct list_head *entry, struct list_head *prev
 	next->prev = entry;
 	entry->next = next;
 	entry->prev = prev;
-	prev->next = entry;
+	WRITE_ONCE(prev->next, entry);
 }
 
 static inline void list_add(struct list_head *entry, struct list_head *head)
@@ -46,7 +46,7 @@ static inline void list_add_tail(struct list_head *entry, struct list_head *head
 static inline void __list_del_entry(struct list_head *entry)
 {
 	entry->next->prev = entry->prev;
-	entry->prev->next = entry->next;
+	WRITE_ONCE(entry->prev->next, entry->next);
 }
 
 static inline void list_del(struct list_head *entry)
@@ -74,9 +74,10 @@ static inline void list_move_tail(struct list_head *entry, struct list_head *hea
 	list_add_tail(entry, head);
 }
 
+// Without the list's lock, as in the kernel, it may ask whether an entry of the caller's own is on a list.
 static inline bool list_empty(const struct list_head *head)
 {
-	return head->next == head;
+	return READ_ONCE(head->next) == head;
 }
 
 static inline bool list_is_singular(const struct list_head *head)
