@@ -77,6 +77,7 @@ int sim_syscalls::init()
 		machine_up_ = true;
 	}
 	run_deferred(kernel_.get());
+	multi_ = !host_has_membarrier();
 	base_slab_ = kernel_slab_live(kernel_.get());
 	base_mm_ = mm_get_residue(kernel_.get());
 	return 0;
@@ -133,6 +134,8 @@ struct task_struct *sim_syscalls::task_slow()
 	t->task.mm = mm_;
 	t->task.cred = &cred_;
 	mm_add_task(mm_);
+	if (!multi_.exchange(true))
+		host_membarrier();	/* from here on the first task is seen in light_file_, or counts */
 	do
 		t->next = head;
 	while (!threads_.compare_exchange_weak(head, t, std::memory_order_release, std::memory_order_acquire));
@@ -175,12 +178,72 @@ int sim_syscalls::open(std::string_view path, std::string_view revision)
 	return fd;
 }
 
+/* The file in the slot of @fd, which only the caller could close; NULL: take a reference. Called by the first task. */
+inline struct file *sim_syscalls::light_get(unsigned int fd)
+{
+	std::atomic<struct file *> *chunk;
+	struct file *file;
+
+	if (multi_.load(std::memory_order_relaxed) || fd >= files_struct::NR_CHUNKS * files_struct::CHUNK ||
+	    light_file_.load(std::memory_order_relaxed))
+		return nullptr;
+	chunk = files_->chunks[fd / files_struct::CHUNK].load(std::memory_order_acquire);
+	if (!chunk)
+		return nullptr;
+	file = chunk[fd % files_struct::CHUNK].load(std::memory_order_acquire);
+	light_file_.store(file, std::memory_order_relaxed);
+	std::atomic_signal_fence(std::memory_order_seq_cst);	/* the other half is in task_slow() */
+	if (likely(!multi_.load(std::memory_order_acquire)))
+		return file;
+	light_put();
+	return nullptr;
+}
+
+inline void sim_syscalls::light_put()
+{
+	light_file_.store(nullptr, std::memory_order_release);
+	std::atomic_signal_fence(std::memory_order_seq_cst);
+	if (unlikely(multi_.load(std::memory_order_acquire)))
+		light_settle();
+}
+
+void sim_syscalls::light_settle()
+{
+	struct file *file;
+	{
+		raw_guard g(&light_lock_);
+
+		file = light_owed_;
+		light_owed_ = nullptr;
+	}
+	if (file)
+		fput(file);
+}
+
+/* Before @fd is closed: the call that uses its file without a reference gets one. */
+void sim_syscalls::light_close(unsigned int fd)
+{
+	struct file *file = fget(fd);
+
+	if (!file)
+		return;
+	{
+		raw_guard g(&light_lock_);
+
+		if (light_file_.load(std::memory_order_acquire) == file && !light_owed_)
+			light_owed_ = get_file(file);
+	}
+	fput(file);
+}
+
 int sim_syscalls::close(int fd)
 {
 	int rc;
 	{
 		task_scope ts(task());
 
+		if (multi_.load(std::memory_order_relaxed))
+			light_close((unsigned int)fd);
 		rc = close_fd((unsigned int)fd);
 	}
 	leave();
@@ -191,17 +254,25 @@ long sim_syscalls::ioctl(int fd, unsigned long cmd, uint64_t arg)
 {
 	long rc;
 	{
-		task_scope ts(task());
-		fd_guard file((unsigned int)fd);
+		struct task_struct *t = task();
+		task_scope ts(t);
+		struct file *file = t == leader_.get() ? light_get((unsigned int)fd) : nullptr;
+		const bool light = file;
 
+		if (unlikely(!light))
+			file = fget((unsigned int)fd);
 		if (unlikely(!file))
 			rc = -EBADF;
 		else if (unlikely(!file->f_op->unlocked_ioctl))
 			rc = -ENOTTY;
 		else
-			rc = file->f_op->unlocked_ioctl(file.get(), (unsigned int)cmd, arg);
+			rc = file->f_op->unlocked_ioctl(file, (unsigned int)cmd, arg);
 		if (unlikely(rc == -ENOIOCTLCMD))
 			rc = -ENOTTY;
+		if (likely(light))
+			light_put();
+		else if (file)
+			fput(file);
 	}
 	leave();
 	return rc;

@@ -106,6 +106,19 @@ private:
 	const pthread_t leader_thread_;
 	/* The other threads' tasks, newest first. Only ever added to. */
 	std::atomic<struct thread_task *> threads_{nullptr};
+	/*
+	 * While the process has one task its ioctls use the file without a reference of their own, and say so in light_file_: a
+	 * second task that comes meanwhile and closes that file takes the reference for them first. Compare fdget().
+	 */
+	struct file *light_get(unsigned int fd);
+	void light_put();
+	void light_settle();
+	void light_close(unsigned int fd);
+	std::atomic<bool> multi_{true};
+	std::atomic<struct file *> light_file_{nullptr};
+	raw_mutex light_lock_;
+	/* The reference taken for it. */
+	struct file *light_owed_ __guarded_by(light_lock_) = nullptr;
 	bool machine_up_ = false;
 	u64 log_taken_ = 0;
 	/* What the machine itself holds. */

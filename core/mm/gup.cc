@@ -121,8 +121,6 @@ static long gup_range(struct mm_context *ctx, unsigned long start, unsigned long
 	}
 	if (unlock)
 		mmap_read_unlock(ctx->mm);
-	if (ref == GUP_PIN_COUNTING_BIAS)
-		ctx->state->nr_pins.fetch_add((long)n, std::memory_order_relaxed);
 	if (n || !rc)
 		return (long)n;
 	if (rc == -EHWPOISON && !(gup_flags & FOLL_HWPOISON))
@@ -170,26 +168,17 @@ int get_user_pages_fast(unsigned long start, int nr_pages, unsigned int gup_flag
 
 void unpin_user_page(struct page *page)
 {
-	struct mm_state *state = page->state;
-
 	page_ref_sub(page, GUP_PIN_COUNTING_BIAS);
-	state->nr_pins.fetch_sub(1, std::memory_order_relaxed);
 }
 
 void unpin_user_pages_dirty_lock(struct page **pages, unsigned long npages, bool make_dirty)
 {
-	struct mm_state *state;
-
-	if (!npages)
-		return;
 	sched_point(SCHED_AT_REF, pages);
-	state = pages[0]->state;
 	for (unsigned long i = 0; i != npages; i++) {
 		if (make_dirty)
 			set_page_dirty(pages[i]);
 		page_ref_sub(pages[i], GUP_PIN_COUNTING_BIAS);
 	}
-	state->nr_pins.fetch_sub((long)npages, std::memory_order_relaxed);
 }
 
 void unpin_user_pages(struct page **pages, unsigned long npages)
@@ -217,14 +206,12 @@ void unpin_user_page_range_dirty_lock(struct page *page, unsigned long npages, b
 			set_page_dirty(p);
 		page_ref_sub(p, GUP_PIN_COUNTING_BIAS);
 	}
-	state->nr_pins.fetch_sub((long)npages, std::memory_order_relaxed);
 }
 
 int page_add_pin(struct page *page)
 {
 	if (!page_ref_add_unless_free(page, GUP_PIN_COUNTING_BIAS))
 		return -ENOMEM;
-	page->state->nr_pins.fetch_add(1, std::memory_order_relaxed);
 	return 0;
 }
 

@@ -144,7 +144,7 @@ void host_page_ref_sub(struct page *page, int n)
 	while (*p != page)
 		p = &(*p)->next;
 	*p = page->next;
-	state->nr_pages.fetch_sub(1, std::memory_order_relaxed);
+	state->nr_pages--;
 	delete page;
 }
 
@@ -212,7 +212,7 @@ result<struct page *> host_get_page(struct mm_context *ctx, unsigned long addr, 
 	page->state = state;
 	page->next = *bucket;
 	*bucket = page;
-	state->nr_pages.fetch_add(1, std::memory_order_relaxed);
+	state->nr_pages++;
 	return page;
 }
 

@@ -36,13 +36,12 @@ struct mm_state {
 	u64 *full __guarded_by(lock) = nullptr;		// a bit per word of @used that has no free frame
 	size_t low_word __guarded_by(lock) = 0;		// no frame below this word is free
 	size_t high_frame __guarded_by(lock) = 0;	// frames from here on were never used: their memory is zero
+	long nr_pages __guarded_by(lock) = 0;		// not free, of RAM and of the host process
 	struct page **host_hash __guarded_by(lock) = nullptr;	// pages of the host process by address, HOST_HASH_SIZE buckets
 	struct mm_context *contexts __guarded_by(lock) = nullptr;
 	struct user_struct *users __guarded_by(lock) = nullptr;
 
 	struct user_struct root_user;
-	std::atomic<long> nr_pages{0};
-	std::atomic<long> nr_pins{0};
 	std::atomic<long> nr_vmas{0};
 	std::atomic<long> nr_mms{0};
 };

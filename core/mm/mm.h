@@ -197,6 +197,12 @@ struct kthread_mm_scope {
 	struct mm_struct *old_mm;
 };
 
+// The slow half of a pair whose fast half is a compiler barrier: after it every other thread of this process has made visible what it
+// stored before, and sees what was stored here. Compare membarrier(2).
+void host_membarrier();
+// False: the host has no membarrier(), both halves must be real barriers.
+bool host_has_membarrier();
+
 // ---- get_user_pages ----
 
 #define FOLL_WRITE 0x1u		// the caller will write the pages

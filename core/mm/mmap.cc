@@ -314,7 +314,8 @@ static void remove_vma(struct vm_area_struct *vma)
 	kfree_obj(vma);
 }
 
-// Compare do_vmi_align_munmap(). The mmap lock is held for writing. !@host_too: the host has something else there already.
+// Compare do_vmi_align_munmap(). The mmap lock is held for writing. !@host_too: the host's
+// side is not ours to undo here.
 static int unmap_range(struct mm_context *ctx, unsigned long start, unsigned long end, bool host_too = true)
 {
 	struct vm_area_struct *vma = find_vma(ctx, start);
@@ -357,11 +358,11 @@ int vm_munmap(unsigned long start, size_t len)
 	if (end == start)
 		return -EINVAL;
 	mmap_write_lock(mm);
-	rc = unmap_range(mm->context, start, end);
-	mmap_write_unlock(mm);
-	// What the process mapped without us.
+	rc = unmap_range(mm->context, start, end, false);
+	// In one piece, with what the process mapped without us, and before anybody can map there again.
 	if (!rc && mm->context->host && ::munmap((void *)start, end - start))
 		rc = -errno;
+	mmap_write_unlock(mm);
 	return rc;
 }
 
@@ -647,6 +648,18 @@ int vm_poison(unsigned long start, size_t len)
 
 // ---- address spaces ----
 
+bool host_has_membarrier()
+{
+	return syscall(SYS_membarrier, MEMBARRIER_CMD_QUERY, 0, 0) > 0;
+}
+
+void host_membarrier()
+{
+	if (syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) ||
+	    syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0))
+		syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
+}
+
 static struct mm_struct *mm_alloc(struct kernel *kernel, bool host)
 {
 	struct mm_state *state = mm_state_of(kernel);
@@ -665,7 +678,7 @@ static struct mm_struct *mm_alloc(struct kernel *kernel, bool host)
 	ctx->state = state;
 	ctx->host = host;
 	// Without the barrier mm_add_task() could not tell that a copy is over.
-	ctx->multi = syscall(SYS_membarrier, MEMBARRIER_CMD_QUERY, 0, 0) <= 0;
+	ctx->multi = !host_has_membarrier();
 	state->nr_mms.fetch_add(1, std::memory_order_relaxed);
 	raw_guard g(&state->lock);
 	ctx->next = state->contexts;
@@ -690,9 +703,7 @@ void mm_add_task(struct mm_struct *mm)
 	if (ctx->multi.exchange(true))
 		return;
 	// After it the first task sees @multi before its next copy, or we see that it is inside one.
-	if (syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) ||
-	    syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0))
-		syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
+	host_membarrier();
 	while (ctx->in_copy.load(std::memory_order_acquire))
 		;
 }

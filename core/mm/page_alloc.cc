@@ -166,6 +166,7 @@ struct page *mm_alloc_frames(struct mm_state *mm, unsigned int order, bool scatt
 		take_frames(mm, frame, n);
 		dirty_below = mm->high_frame;
 		mm->high_frame = max(mm->high_frame, frame + n);
+		mm->nr_pages += (long)n;
 	}
 	for (size_t i = frame; i != frame + n; i++) {
 		struct page *page = &mm->vmem_map[i];
@@ -176,7 +177,6 @@ struct page *mm_alloc_frames(struct mm_state *mm, unsigned int order, bool scatt
 		page->flags.store(0, std::memory_order_relaxed);
 		page->_refcount.store(1, std::memory_order_release);
 	}
-	mm->nr_pages.fetch_add((long)n, std::memory_order_relaxed);
 	return &mm->vmem_map[frame];
 }
 
@@ -187,8 +187,8 @@ static void free_frame(struct page *page)
 	size_t i = page - mm->vmem_map;
 
 	mark_free(page->vaddr, PAGE_SIZE);
-	mm->nr_pages.fetch_sub(1, std::memory_order_relaxed);
 	raw_guard g(&mm->lock);
+	mm->nr_pages--;
 	mm->used[i / 64] &= ~(1ULL << (i % 64));
 	mm->full[i / 64 / 64] &= ~(1ULL << (i / 64 % 64));
 	mm->low_word = min(mm->low_word, i / 64);
@@ -407,8 +407,7 @@ void mm_exit(struct kernel *kernel) LOCK_ANALYSIS_ESCAPE("nobody else has it any
 
 	if (!mm)
 		return;
-	WARN_ON(mm->nr_pages.load());
-	WARN_ON(mm->nr_pins.load());
+	WARN_ON(mm->nr_pages);
 	WARN_ON(mm->nr_mms.load());
 	mark_used(mm->ram, mm->high_frame * PAGE_SIZE);
 	host_pages_exit(mm);
@@ -432,11 +431,16 @@ struct mm_residue mm_get_residue(const struct kernel *kernel)
 
 	if (!mm)
 		return r;
-	r.pages = (unsigned long)mm->nr_pages.load();
-	r.pins = (unsigned long)mm->nr_pins.load();
 	r.vmas = (unsigned long)mm->nr_vmas.load();
 	r.mms = (unsigned long)mm->nr_mms.load();
 	raw_guard g(&mm->lock);
+	r.pages = (unsigned long)mm->nr_pages;
+	// Counted when asked for: a pin costs one atomic operation.
+	for (size_t i = 0; i != mm->high_frame; i++)
+		r.pins += (unsigned long)page_pin_count(&mm->vmem_map[i]);
+	for (size_t i = 0; mm->host_hash && i != HOST_HASH_SIZE; i++)
+		for (const struct page *page = mm->host_hash[i]; page; page = page->next)
+			r.pins += (unsigned long)page_pin_count(page);
 	for (struct mm_context *ctx = mm->contexts; ctx; ctx = ctx->next) {
 		r.locked_vm += (long)ctx->mm->locked_vm;
 		r.pinned_vm += ctx->mm->pinned_vm.load();

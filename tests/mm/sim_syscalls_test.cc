@@ -350,6 +350,53 @@ TEST(Kernels, DefaultRevision) {
   EXPECT_EQ(-EINVAL, sim.error());
 }
 
+// A call that waits inside while another thread comes and closes its file.
+struct Waiter {
+  std::atomic<int> inside{0};
+  std::atomic<bool> go{false}, released{false};
+};
+constexpr file_operations kWaiterFops = {
+    .release =
+        [](file* f) {
+          static_cast<Waiter*>(f->private_data)->released = true;
+          return 0;
+        },
+    .unlocked_ioctl = [](file* f, unsigned int, unsigned long) -> long {
+      auto* w = static_cast<Waiter*>(f->private_data);
+      w->inside++;
+      while (!w->go) std::this_thread::yield();
+      EXPECT_FALSE(w->released);
+      EXPECT_EQ(w, f->private_data);
+      return 42;
+    },
+    .name = "waiter"};
+
+TEST(Kernels, FileLivesWhileACallIsInIt) {
+  for (bool first_waits : {true, false}) {
+    auto sim = Create();
+    Waiter w;
+    int fd;
+    {
+      task_scope ts(sim->task());
+      fd = anon_inode_getfd("waiter", &kWaiterFops, &w, 0);
+    }
+    ASSERT_EQ(3, fd);
+    const auto wait = [&] { EXPECT_EQ(42, sim->ioctl(fd, 1, 0)); };
+    const auto close = [&] {
+      while (!w.inside) std::this_thread::yield();
+      EXPECT_EQ(0, sim->close(fd));
+      EXPECT_EQ(-EBADF, sim->ioctl(fd, 1, 0));
+      EXPECT_FALSE(w.released);
+      w.go = true;
+    };
+    std::thread t([&] { first_waits ? close() : wait(); });
+    first_waits ? wait() : close();
+    t.join();
+    EXPECT_TRUE(w.released);
+    EXPECT_EQ("", sim->residue());
+  }
+}
+
 struct Machine {
   int rc = 0;
   int up = 0, down = 0;
