@@ -2,6 +2,9 @@
 //
 // What the locks do off their fast path: wait for the host, report to lockdep, ask the scheduler
 // that explores interleavings. Stands in for kernel/locking/{mutex,rwsem,spinlock}.c, Linux v7.2.
+#include <chrono>
+#include <thread>
+
 #include "core/linux/kernel.h"
 #include "core/linux/mutex.h"
 #include "core/linux/rwsem.h"
@@ -13,6 +16,20 @@ void raw_mutex::lock_slow()
 	// Who had to wait leaves the word at 2: it cannot know whether it was the only one.
 	while (v_.exchange(2, std::memory_order_acquire))
 		v_.wait(2, std::memory_order_relaxed);
+}
+
+void raw_spinlock::lock_slow() LOCK_ANALYSIS_ESCAPE("is the lock")
+{
+	// The holder needs a processor to go on: give ours away soon, and for longer when that does
+	// not help.
+	for (unsigned int turn = 0; !try_lock(); turn++) {
+		if (turn < 32)
+			continue;
+		if (turn < 256)
+			std::this_thread::yield();
+		else
+			std::this_thread::sleep_for(std::chrono::microseconds(50));
+	}
 }
 
 void raw_rwlock::read_slow()
@@ -90,14 +107,16 @@ static void lock_slowly(const void *lock, Try &&try_lock, Lock &&wait_lock)
 	}
 }
 
-static void lock_raw(raw_mutex *raw, const void *lock) LOCK_ANALYSIS_ESCAPE("is the lock")
+template <class Raw>
+static void lock_raw(Raw *raw, const void *lock) LOCK_ANALYSIS_ESCAPE("is the lock")
 {
 	lock_slowly(
 		lock, [raw]() LOCK_ANALYSIS_ESCAPE("is the lock") { return raw->try_lock(); },
 		[raw]() LOCK_ANALYSIS_ESCAPE("is the lock") { raw->lock(); });
 }
 
-static bool trylock_raw(raw_mutex *raw, const struct lockdep_map *dep, lock_kind kind,
+template <class Raw>
+static bool trylock_raw(Raw *raw, const struct lockdep_map *dep, lock_kind kind,
 			const src_loc &where) LOCK_ANALYSIS_ESCAPE("is the lock")
 {
 	sched_point(SCHED_AT_LOCK, dep);
@@ -108,7 +127,8 @@ static bool trylock_raw(raw_mutex *raw, const struct lockdep_map *dep, lock_kind
 	return true;
 }
 
-static void unlock_raw(raw_mutex *raw, const struct lockdep_map *dep, const src_loc &where)
+template <class Raw>
+static void unlock_raw(Raw *raw, const struct lockdep_map *dep, const src_loc &where)
 	LOCK_ANALYSIS_ESCAPE("is the lock")
 {
 	if (current->instrument & TASK_LOCKDEP)

@@ -24,7 +24,7 @@ struct context_lock_struct("maple_tree") maple_tree {
 	maple_tree &operator=(const maple_tree &) = delete;
 
 	struct lockdep_map dep;
-	raw_mutex raw;
+	raw_spinlock raw;
 	std::atomic<struct task_struct *> holder{nullptr};
 	struct rb_root_cached ranges;
 };

@@ -37,6 +37,30 @@ private:
 	std::atomic<u32> v_{0}; // 0 free, 1 held, 2 held and somebody may wait
 };
 
+// For a few instructions at a time: giving it back is one store, and who waits polls.
+class context_lock_struct("raw_spinlock") raw_spinlock {
+public:
+	bool try_lock() TSA(try_acquire_capability(true)) LOCK_ANALYSIS_ESCAPE("is the lock")
+	{
+		return !v_.load(std::memory_order_relaxed) &&
+		       !v_.exchange(true, std::memory_order_acquire);
+	}
+	void lock() __acquires() LOCK_ANALYSIS_ESCAPE("is the lock")
+	{
+		if (unlikely(v_.exchange(true, std::memory_order_acquire)))
+			lock_slow();
+	}
+	void unlock() __releases() LOCK_ANALYSIS_ESCAPE("is the lock")
+	{
+		v_.store(false, std::memory_order_release);
+	}
+
+private:
+	void lock_slow();
+
+	std::atomic<bool> v_{false};
+};
+
 // Not seen by lockdep: for the innards of core/linux and for the host's side of models, never
 // around a call of kernel code.
 class scoped_lock_struct raw_guard {

@@ -2,7 +2,7 @@
 //
 // Mirrors include/linux/spinlock.h, Linux v7.2. CUSTOMISED: there are no interrupts and no
 // preemption to turn off, so the _irq, _irqsave and _bh forms are the same lock; a contended lock
-// sleeps in the host. Lockdep knows that the kernel's does not sleep.
+// polls and gives its processor away. Lockdep knows that the kernel's does not sleep.
 #pragma once
 
 #include "core/linux/lockdep.h"
@@ -14,7 +14,7 @@ struct context_lock_struct("spinlock") spinlock {
 	spinlock &operator=(const spinlock &) = delete;
 
 	struct lockdep_map dep;
-	raw_mutex raw;
+	raw_spinlock raw;
 };
 using spinlock_t = struct spinlock;
 

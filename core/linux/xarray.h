@@ -33,7 +33,7 @@ struct context_lock_struct("xarray") xarray {
 	xarray &operator=(const xarray &) = delete;
 
 	struct lockdep_map dep;
-	raw_mutex raw;
+	raw_spinlock raw;
 	const unsigned int flags;
 	std::atomic<struct task_struct *> holder{nullptr};
 	struct xa_node *head = nullptr;
