@@ -939,9 +939,11 @@ static result<struct iopt_pages *> iopt_alloc_pages(unsigned long start_byte, un
 {
 	struct iopt_pages *pages;
 
-	/* The sum below has to fit, and a domain's length is a size_t */
 	if (length > SIZE_MAX - PAGE_SIZE || length == 0)
 		return -EINVAL;
+	/* The round up below has to fit. Upstream's does not, and an assertion finds it when the area is made. */
+	if (length > SIZE_MAX - (PAGE_SIZE - 1) - start_byte)
+		return -EOVERFLOW;
 
 	pages = kzalloc_obj<struct iopt_pages>();
 	if (!pages)

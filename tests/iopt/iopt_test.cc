@@ -41,6 +41,8 @@ TEST_F(IoptTest, MapErrorsInOrder) {
   EXPECT_EQ(MapFixed(ioas.get(), 1, ~0UL - 10, 100), -EOVERFLOW);
   EXPECT_EQ(MapFixed(ioas.get(), 1, buf, ~0UL), -EOVERFLOW);
   EXPECT_EQ(MapFixed(ioas.get(), 1, 0, ~0UL - 100), -EINVAL);
+  // The pages of the longest range are countable; upstream they were none.
+  EXPECT_EQ(MapFixed(ioas.get(), 0, 0xfff, ~0UL - kPage), -EOVERFLOW);
   EXPECT_EQ(MapFixed(ioas.get(), kIova, buf, 0), -EINVAL);
   // Length before iova before what is there.
   EXPECT_EQ(MapFixed(ioas.get(), kIova, buf, kPage + 1), -EINVAL);
