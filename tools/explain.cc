@@ -104,6 +104,21 @@ class Names {
     return Kind(id);
   }
 
+  // The selftest's object of the call that also bound this device: the driver
+  // that holds it. 0: the program says nothing about it.
+  uint32_t Driver(uint32_t device) const {
+    const auto it = origins_.find(device);
+    if (it == origins_.end()) return 0;
+    for (const iommufd_snapshot_object& o : snapshot_.objects) {
+      const auto other = origins_.find(o.id);
+      if (o.type == IOMMUFD_OBJ_SELFTEST && other != origins_.end() &&
+          other->second.call == it->second.call) {
+        return o.id;
+      }
+    }
+    return 0;
+  }
+
   // "line 44: q1 = VCMDQ_ALLOC(...)", or empty.
   std::string MadeBy(uint32_t id) const {
     const auto it = origins_.find(id);
@@ -209,7 +224,8 @@ void AddContext(const iommufd_snapshot& snapshot, const Names& names,
                                         o.wait_cnt - 1));
       std::string outside;
       for (const iommufd_snapshot_edge& e : snapshot.edges) {
-        if (e.to != o.id || e.from != 0 || e.kind == IOMMUFD_EDGE_MMAP) {
+        if (e.to != o.id || e.from != 0 || e.kind == IOMMUFD_EDGE_MMAP ||
+            names.Driver(o.id) != 0) {
           continue;
         }
         const char* what = e.kind == IOMMUFD_EDGE_BOUND      ? "bound"
@@ -262,6 +278,17 @@ void AddContext(const iommufd_snapshot& snapshot, const Names& names,
       node.lines.push_back("offset " + Hex(e.value));
       edge.from = graph->nodes.size();
       graph->nodes.push_back(std::move(node));
+    } else if (node_of.count(names.Driver(e.to)) != 0) {
+      edge.from = node_of[names.Driver(e.to)];
+      edge.label = e.kind == IOMMUFD_EDGE_BOUND ? "bound" : "attached";
+      // Both at once is one arrow.
+      bool merged = false;
+      for (GraphEdge& other : graph->edges) {
+        if (other.from != edge.from || other.to != edge.to) continue;
+        absl::StrAppend(&other.label, ", ", edge.label);
+        merged = true;
+      }
+      if (merged) continue;
     } else {
       continue;
     }

@@ -281,7 +281,8 @@ class Drawing {
         Pull(layers_[down ? layers_.size() - 1 - step : step], down);
       }
     }
-    double left = 0, right = 0;
+    double left = vertices_.empty() ? 0 : vertices_[0].x;
+    double right = left;
     for (const Vertex& v : vertices_) {
       left = std::min(left, v.x - v.width / 2);
       right = std::max(right, v.x + v.width / 2);
@@ -313,7 +314,14 @@ class Drawing {
       if (others.empty()) others = down ? v.below : v.above;
       double wish = v.x;
       double weight = 0.1;
-      if (!others.empty()) {
+      if (others.empty()) {
+        // Nothing pulls it: it stays beside its neighbour.
+        if (i > 0) {
+          wish = vertices_[layer[i - 1]].x + Gap(layer[i - 1], layer[i]);
+        } else if (layer.size() > 1) {
+          wish = vertices_[layer[1]].x - Gap(layer[0], layer[1]);
+        }
+      } else {
         wish = 0;
         for (const size_t o : others) wish += vertices_[o].x;
         wish /= static_cast<double>(others.size());
