@@ -2,6 +2,7 @@
 #include "core/linux/refcount.h"
 
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "core/linux/kref.h"
@@ -111,6 +112,29 @@ TEST_F(RefcountTest, OneThreadSeesTheEnd) {
   }
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(ends, 1);
+}
+
+TEST(RefcountSchedTest, EachChangePassesTheHook) {
+  struct Hook : sched_hook {
+    std::vector<std::pair<sched_event, const void*>> points;
+  } hook;
+  hook.point = [](sched_hook* self, task_struct*, sched_event event,
+                  const void* object) {
+    static_cast<Hook*>(self)->points.emplace_back(event, object);
+  };
+  kernel k;
+  k.sched = &hook;
+  task_struct task(&k);
+  task_scope scope(&task);
+  refcount_t r(1);
+  refcount_inc(&r);
+  EXPECT_FALSE(refcount_dec_and_test(&r));
+  EXPECT_TRUE(refcount_inc_not_zero(&r));
+  refcount_dec(&r);
+  EXPECT_TRUE(refcount_dec_if_one(&r));
+  EXPECT_THAT(hook.points,
+              testing::AllOf(testing::SizeIs(5),
+                             testing::Each(testing::Pair(SCHED_AT_REF, &r))));
 }
 
 TEST_F(RefcountTest, Kref) {

@@ -127,6 +127,29 @@ TEST_F(WaitTest, Completion) {
   finisher.join();
 }
 
+// A scheduler says when a timeout has passed: no real time goes by.
+struct ExpiringHook : sched_hook {
+  ExpiringHook() {
+    point = [](sched_hook*, task_struct*, sched_event, const void*) {};
+    block = [](sched_hook* self, task_struct*, const void*, long timeout) {
+      static_cast<ExpiringHook*>(self)->timeouts.push_back(timeout);
+      return timeout < 0;
+    };
+  }
+  std::vector<long> timeouts;
+};
+
+TEST(WaitSchedTest, TheSchedulerDecidesAboutTimeouts) {
+  ExpiringHook hook;
+  kernel k;
+  k.sched = &hook;
+  task_struct task(&k);
+  task_scope scope(&task);
+  wait_queue_head_t queue;
+  EXPECT_EQ(wait_event_timeout(queue, false, msecs_to_jiffies(60000)), 0);
+  EXPECT_THAT(hook.timeouts, testing::ElementsAre(60000));
+}
+
 TEST(WaitCapTest, TheKernelsLimitEndsALongWait) {
   kernel_options options;
   options.max_wait = 10;
