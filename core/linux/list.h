@@ -74,7 +74,8 @@ static inline void list_move_tail(struct list_head *entry, struct list_head *hea
 	list_add_tail(entry, head);
 }
 
-// Without the list's lock, as in the kernel, it may ask whether an entry of the caller's own is on a list.
+// Without the list's lock, as in the kernel, it may ask whether an entry of the caller's own is on
+// a list.
 static inline bool list_empty(const struct list_head *head)
 {
 	return READ_ONCE(head->next) == head;
