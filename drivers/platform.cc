@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Machines. See platform.h.
+ * Machines: see platform.h. No kernel counterpart.
  */
 #include "drivers/platform.h"
 
@@ -22,8 +22,9 @@ static int mock_machine_init(struct kernel *kernel, const void *options)
 {
 	static const struct mock_machine_options defaults;
 
-	return platform_init_mock(kernel,
-				  options ? static_cast<const struct mock_machine_options *>(options) : &defaults);
+	return platform_init_mock(
+		kernel,
+		options ? static_cast<const struct mock_machine_options *>(options) : &defaults);
 }
 
 const struct machine_ops mock_machine = {

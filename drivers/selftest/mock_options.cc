@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Options of a mock machine as text. See mock_options.h.
+ * Options of a mock machine as text: see mock_options.h. No kernel counterpart.
  */
 #include "drivers/selftest/mock_options.h"
 
@@ -8,32 +8,32 @@
 #include <cstring>
 
 const struct mock_option_help mock_option_list[] = {
-	{ "without", "OP[+OP...]",
-	  "build the driver without these ops: hw_info paging_flags nested nested_invalidate viommu "
-	  "viommu_init viommu_domain viommu_invalidate queue queue_init vdevice_init dirty" },
-	{ "small", "viommu|vdevice|queue[+...]",
-	  "the driver reports a structure that is smaller than the core's" },
-	{ "io_page", "BYTES", "smallest IO page of a paging domain, a power of two (2K)" },
-	{ "aperture", "START-LAST", "what a paging domain can translate (16M-0x7fffffff)" },
-	{ "iommus", "1..4", "IOMMU instances; device n sits behind instance n modulo this (1)" },
-	{ "second_driver", "0|1", "odd instances belong to another driver (0)" },
-	{ "stream_ids", "0..64", "stream ids per device; a vDEVICE wants exactly one (1)" },
-	{ "group", "1..64", "devices per IOMMU group (1)" },
-	{ "coherent", "0|1", "DMA is cache coherent (1)" },
-	{ "reserved", "START-LAST", "a reserved region of every device; may be given 4 times" },
-	{ "sw_msi", "START-LAST", "a software MSI window of every device; counts as a reserved one" },
-	{ nullptr, nullptr, nullptr },
+	{"without", "OP[+OP...]",
+	 "build the driver without these ops: hw_info paging_flags nested nested_invalidate viommu "
+	 "viommu_init viommu_domain viommu_invalidate queue queue_init vdevice_init dirty"},
+	{"small", "viommu|vdevice|queue[+...]",
+	 "the driver reports a structure that is smaller than the core's"},
+	{"io_page", "BYTES", "smallest IO page of a paging domain, a power of two (2K)"},
+	{"aperture", "START-LAST", "what a paging domain can translate (16M-0x7fffffff)"},
+	{"iommus", "1..4", "IOMMU instances; device n sits behind instance n modulo this (1)"},
+	{"second_driver", "0|1", "odd instances belong to another driver (0)"},
+	{"stream_ids", "0..64", "stream ids per device; a vDEVICE wants exactly one (1)"},
+	{"group", "1..64", "devices per IOMMU group (1)"},
+	{"coherent", "0|1", "DMA is cache coherent (1)"},
+	{"reserved", "START-LAST", "a reserved region of every device; may be given 4 times"},
+	{"sw_msi", "START-LAST", "a software MSI window of every device; counts as a reserved one"},
+	{nullptr, nullptr, nullptr},
 };
 
 /* In the order of enum mock_absent_op. */
 const char *const mock_absent_op_names[] = {
-	"hw_info",	 "paging_flags",  "nested",	       "nested_invalidate",
-	"viommu",	 "viommu_init",	  "viommu_domain",     "viommu_invalidate",
-	"queue",	 "queue_init",	  "vdevice_init",      "dirty",
+	"hw_info", "paging_flags", "nested",	    "nested_invalidate",
+	"viommu",  "viommu_init",  "viommu_domain", "viommu_invalidate",
+	"queue",   "queue_init",   "vdevice_init",  "dirty",
 	nullptr,
 };
 
-static const char *const mock_small_struct_names[] = { "viommu", "vdevice", "queue", nullptr };
+static const char *const mock_small_struct_names[] = {"viommu", "vdevice", "queue", nullptr};
 
 /* Decimal, 0x hexadecimal; K, M and G suffixes. Advances *@s past the number. */
 static bool scan_u64(const char **s, uint64_t *out)

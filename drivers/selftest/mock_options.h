@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The shapes that the mock IOMMU can take. It has no kernel counterpart: the
- * kernel's mock has one shape. Every bug that needs a driver of another form
+ * The shapes that the mock IOMMU can take. No kernel counterpart: the kernel's
+ * mock has one shape. Every bug that needs a driver of another form
  * (an op that is missing, a coarser page, a second instance) is reached by an
  * option here and not by another driver.
  *
@@ -15,18 +15,18 @@
 
 /* Ops that a machine can be built without; the names are in mock_option_list. */
 enum mock_absent_op : uint32_t {
-	MOCK_ABSENT_HW_INFO = 1u << 0, /* iommu_ops.hw_info */
-	MOCK_ABSENT_PAGING_FLAGS = 1u << 1, /* iommu_ops.domain_alloc_paging_flags */
-	MOCK_ABSENT_NESTED = 1u << 2, /* iommu_ops.domain_alloc_nested */
+	MOCK_ABSENT_HW_INFO = 1u << 0,		 /* iommu_ops.hw_info */
+	MOCK_ABSENT_PAGING_FLAGS = 1u << 1,	 /* iommu_ops.domain_alloc_paging_flags */
+	MOCK_ABSENT_NESTED = 1u << 2,		 /* iommu_ops.domain_alloc_nested */
 	MOCK_ABSENT_NESTED_INVALIDATE = 1u << 3, /* cache_invalidate_user of a nested domain */
-	MOCK_ABSENT_VIOMMU = 1u << 4, /* get_viommu_struct, viommu_init, viommu_alloc */
-	MOCK_ABSENT_VIOMMU_INIT = 1u << 5, /* viommu_init alone: half of a pair */
-	MOCK_ABSENT_VIOMMU_DOMAIN = 1u << 6, /* viommu ops: alloc_domain_nested */
+	MOCK_ABSENT_VIOMMU = 1u << 4,		 /* get_viommu_struct, viommu_init, viommu_alloc */
+	MOCK_ABSENT_VIOMMU_INIT = 1u << 5,	 /* viommu_init alone: half of a pair */
+	MOCK_ABSENT_VIOMMU_DOMAIN = 1u << 6,	 /* viommu ops: alloc_domain_nested */
 	MOCK_ABSENT_VIOMMU_INVALIDATE = 1u << 7, /* viommu ops: cache_invalidate */
-	MOCK_ABSENT_QUEUE = 1u << 8, /* queue ops of both revisions */
-	MOCK_ABSENT_QUEUE_INIT = 1u << 9, /* hw_queue_init_phys alone: half of a pair */
-	MOCK_ABSENT_VDEVICE_INIT = 1u << 10, /* a vdevice_struct without vdevice_init */
-	MOCK_ABSENT_DIRTY = 1u << 11, /* no device can track dirty pages */
+	MOCK_ABSENT_QUEUE = 1u << 8,		 /* queue ops of both revisions */
+	MOCK_ABSENT_QUEUE_INIT = 1u << 9,	 /* hw_queue_init_phys alone: half of a pair */
+	MOCK_ABSENT_VDEVICE_INIT = 1u << 10,	 /* a vdevice_struct without vdevice_init */
+	MOCK_ABSENT_DIRTY = 1u << 11,		 /* no device can track dirty pages */
 };
 
 /* Structures that the driver reports smaller than the core's. */
@@ -49,7 +49,7 @@ struct mock_reserved_region {
 };
 
 struct mock_machine_options {
-	uint32_t absent_ops = 0; /* enum mock_absent_op */
+	uint32_t absent_ops = 0;    /* enum mock_absent_op */
 	uint32_t small_structs = 0; /* enum mock_small_struct */
 
 	/* The smallest IO page in bytes, a power of two; 0 means MOCK_PAGE_SIZE. */
@@ -78,7 +78,7 @@ struct mock_machine_options {
 struct mock_option_help {
 	const char *key;
 	const char *value; /* how a value is written */
-	const char *help; /* one line */
+	const char *help;  /* one line */
 };
 
 /* All keys, in the order in which they should be listed; ends with a NULL key. */
@@ -91,5 +91,4 @@ extern const char *const mock_absent_op_names[];
  * Set one option from its text. -EINVAL on a key that is not known, on a value
  * that is malformed, and on a value out of range; @opts is unchanged then.
  */
-int mock_options_parse(const char *key, const char *value,
-		       struct mock_machine_options *opts);
+int mock_options_parse(const char *key, const char *value, struct mock_machine_options *opts);

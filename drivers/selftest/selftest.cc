@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Mirrors drivers/iommu/iommufd/selftest.c of Linux v7.2, with the page table and the device flags of v6.15 and the ops of the
- * vCMDQ series v2 beside the merged ones. Differs:
+ * Mirrors drivers/iommu/iommufd/selftest.c of Linux v7.2, with the page table and the device flags
+ * of v6.15 and the ops of the vCMDQ series v2 beside the merged ones. Differs:
  *
- * - What is global there belongs to a struct iommufd_selftest, one for each kernel.
- * - The machine has a shape (mock_options.h): ops tables are copied per machine and lose what the shape leaves out.
- * - A page table is one entry in an xarray for each IO page, as in v6.15. What user space can see of it is the same as with
- *   the radix table of v7.2: page sizes, iova_to_phys() and dirty bits.
- * - No caller's input reaches a WARN_ON.
- * - The queue's index is kept, and one mutex covers allocation and destruction of queues, in both forms.
+ * What is global there belongs to a struct iommufd_selftest, one for each kernel.
+ *
+ * The machine has a shape (mock_options.h): tables of ops are copied and lose what it leaves out.
+ *
+ * A page table is one xarray entry for each IO page, as in v6.15. What user space can see of it is
+ * the same as with the radix table of v7.2: page sizes, iova_to_phys() and dirty bits.
+ *
+ * No caller's input reaches a WARN_ON. A queue's index is kept, and one mutex covers allocation and
+ * destruction of queues, in both forms.
  */
 #include "drivers/selftest/selftest.h"
 
@@ -45,18 +48,19 @@ struct mock_driver;
 struct iommufd_selftest;
 static bool mock_dev_is(struct device *dev);
 
-/* mock_iommu_domain.flags */
+/* mock_iommu_domain::mock_flags */
 enum {
 	MOCK_DIRTY_TRACK = 1,
 };
 
 /*
- * An entry of a mock page table: the physical address in IO pages, and above it what the mock notes about the entry. Both ends
- * of a map_pages() call carry the edge bit, so that an unmap that does not begin and end where maps did is seen.
+ * An entry of a mock page table: the physical address in IO pages, and above it what the mock notes
+ * about the entry. Both ends of a map_pages() call carry the edge bit, so that an unmap that does
+ * not begin and end where maps did is seen.
  */
-#define MOCK_PFN_MASK	GENMASK(57, 0)
-#define MOCK_PFN_EDGE	BIT(58)
-#define MOCK_PFN_DIRTY	BIT(59)
+#define MOCK_PFN_MASK  GENMASK(57, 0)
+#define MOCK_PFN_EDGE  BIT(58)
+#define MOCK_PFN_DIRTY BIT(59)
 
 struct mock_group {
 	struct iommu_group *group = nullptr;
@@ -112,7 +116,7 @@ static inline struct iommufd_selftest *kernel_selftest(const struct kernel *kern
 
 /* A domain that iommu_map() works on. */
 struct mock_iommu_domain : iommu_domain {
-	unsigned long mock_flags = 0;
+	std::atomic<unsigned long> mock_flags{0};
 	/* Bytes that one entry of pfns covers */
 	unsigned long io_page_size = 0;
 	bool huge = false;
@@ -128,7 +132,8 @@ struct mock_viommu;
 
 struct mock_iommu_domain_nested : iommu_domain {
 	struct mock_viommu *mock_viommu = nullptr;
-	u32 iotlb[MOCK_NESTED_DOMAIN_IOTLB_NUM] = {};
+	/* Stands for what the hardware caches of the guest's tables */
+	std::atomic<u32> iotlb[MOCK_NESTED_DOMAIN_IOTLB_NUM] = {};
 };
 
 static inline struct mock_iommu_domain_nested *to_mock_nested(struct iommu_domain *domain)
@@ -142,7 +147,8 @@ struct mock_vcmdq;
 struct mock_viommu : iommufd_viommu {
 	struct iommu_domain *s2_parent = nullptr;
 
-	/* From before a queue's slot is looked at until it is filled, and the same for emptying it */
+	/* From before a queue's slot is looked at until it is filled, and the same for emptying it
+	 */
 	struct mutex queue_mutex{LOCK_CLASS(mock_viommu, queue_mutex)};
 	/* Only one of the two is in use: a context has one revision. */
 	struct mock_vcmdq *mock_vcmdq[IOMMU_TEST_VCMDQ_MAX] __guarded_by(queue_mutex) = {};
@@ -160,8 +166,7 @@ static inline struct mock_viommu *to_mock_viommu(struct iommufd_viommu *viommu)
 	return static_cast<struct mock_viommu *>(viommu);
 }
 
-struct mock_vdevice : iommufd_vdevice {
-};
+struct mock_vdevice : iommufd_vdevice {};
 
 struct mock_vcmdq : iommufd_vcmdq {
 	struct mock_viommu *mock_viommu = nullptr;
@@ -190,7 +195,10 @@ enum selftest_obj_type {
 };
 
 struct mock_dev {
-	explicit mock_dev(struct iommufd_selftest *st) : dev(st->iommu_dev.kernel, "iommufd_mock"), st(st) {}
+	explicit mock_dev(struct iommufd_selftest *st)
+		: dev(st->iommu_dev.kernel, "iommufd_mock"), st(st)
+	{
+	}
 
 	struct device dev;
 	struct iommufd_selftest *const st;
@@ -229,8 +237,8 @@ struct selftest_obj : iommufd_object {
 };
 
 /*
- * A fuzzer cannot guess the IOVA that a map chose. With MOCK_FLAGS_ACCESS_SYZ an IOVA is two small numbers instead: which area
- * in order of IOVA, and the offset into it.
+ * A fuzzer cannot guess the IOVA that a map chose. With MOCK_FLAGS_ACCESS_SYZ an IOVA is two small
+ * numbers instead: which area in order of IOVA, and the offset into it.
  */
 static unsigned long __iommufd_test_syz_conv_iova(struct io_pagetable *iopt, u64 iova)
 {
@@ -257,7 +265,8 @@ static unsigned long iommufd_test_syz_conv_iova(struct iommufd_access *access, u
 	return __iommufd_test_syz_conv_iova(&access->ioas->iopt, iova);
 }
 
-static void selftest_syz_conv_iova_id(struct iommufd_ucmd *ucmd, unsigned int ioas_id, u64 *iova, u32 *flags)
+static void selftest_syz_conv_iova_id(struct iommufd_ucmd *ucmd, unsigned int ioas_id, u64 *iova,
+				      u32 *flags)
 {
 	if (!(*flags & MOCK_FLAGS_ACCESS_SYZ))
 		return;
@@ -269,7 +278,8 @@ static void selftest_syz_conv_iova_id(struct iommufd_ucmd *ucmd, unsigned int io
 	*iova = __iommufd_test_syz_conv_iova(&(*ioas)->iopt, *iova);
 }
 
-static int mock_domain_nop_attach(struct iommu_domain *domain, struct device *dev, struct iommu_domain *)
+static int mock_domain_nop_attach(struct iommu_domain *domain, struct device *dev,
+				  struct iommu_domain *)
 {
 	struct mock_dev *mdev = to_mock_dev(dev);
 	struct mock_viommu *new_viommu = nullptr;
@@ -297,7 +307,8 @@ static int mock_domain_nop_attach(struct iommu_domain *domain, struct device *de
 	return 0;
 }
 
-static result<void *> mock_domain_hw_info(struct device *, u32 *length, enum iommu_hw_info_type *type)
+static result<void *> mock_domain_hw_info(struct device *, u32 *length,
+					  enum iommu_hw_info_type *type)
 {
 	struct iommu_test_hw_info *info;
 
@@ -353,13 +364,14 @@ __mock_domain_alloc_nested(struct mock_driver *driver, const struct iommu_user_d
 		return -ENOMEM;
 	mock_nested->ops = &driver->nested_ops;
 	mock_nested->type = IOMMU_DOMAIN_NESTED;
-	for (u32 &entry : mock_nested->iotlb)
+	for (auto &entry : mock_nested->iotlb)
 		entry = user_cfg.iotlb;
 	return mock_nested;
 }
 
-static result<struct iommu_domain *> mock_domain_alloc_nested(struct device *dev, struct iommu_domain *parent, u32 flags,
-							      const struct iommu_user_data *user_data)
+static result<struct iommu_domain *>
+mock_domain_alloc_nested(struct device *dev, struct iommu_domain *parent, u32 flags,
+			 const struct iommu_user_data *user_data)
 {
 	if (flags & ~(u32)IOMMU_HWPT_ALLOC_PASID)
 		return -EOPNOTSUPP;
@@ -378,8 +390,8 @@ static void mock_domain_free(struct iommu_domain *domain)
 	kfree_obj(mock);
 }
 
-static int mock_domain_map_pages(struct iommu_domain *domain, unsigned long iova, phys_addr_t paddr, size_t pgsize,
-				 size_t pgcount, int, gfp_t gfp, size_t *mapped)
+static int mock_domain_map_pages(struct iommu_domain *domain, unsigned long iova, phys_addr_t paddr,
+				 size_t pgsize, size_t pgcount, int, gfp_t gfp, size_t *mapped)
 {
 	struct mock_iommu_domain *mock = to_mock_domain(domain);
 	const unsigned long io_page = mock->io_page_size;
@@ -414,15 +426,15 @@ static int mock_domain_map_pages(struct iommu_domain *domain, unsigned long iova
 	return 0;
 }
 
-static size_t mock_domain_unmap_pages(struct iommu_domain *domain, unsigned long iova, size_t pgsize, size_t pgcount,
-				      struct iommu_iotlb_gather *)
+static size_t mock_domain_unmap_pages(struct iommu_domain *domain, unsigned long iova,
+				      size_t pgsize, size_t pgcount, struct iommu_iotlb_gather *)
 {
 	struct mock_iommu_domain *mock = to_mock_domain(domain);
 	const unsigned long io_page = mock->io_page_size;
 	const size_t size = pgsize * pgcount;
 	/*
-	 * The core unmaps what it mapped, or several such ranges at once: never a part. With two page sizes its calls break
-	 * where the size changes, and nothing can be said.
+	 * The core unmaps what it mapped, or several such ranges at once: never a part. With two
+	 * page sizes its calls break where the size changes, and nothing can be said.
 	 */
 	const bool check_edges = !mock->huge;
 
@@ -443,7 +455,8 @@ static phys_addr_t mock_domain_iova_to_phys(struct iommu_domain *domain, dma_add
 
 	if (!entry)
 		return 0;
-	return (xa_to_value(entry) & MOCK_PFN_MASK) * mock->io_page_size + iova % mock->io_page_size;
+	return (xa_to_value(entry) & MOCK_PFN_MASK) * mock->io_page_size +
+	       iova % mock->io_page_size;
 }
 
 /* False when nothing is mapped there. */
@@ -457,8 +470,8 @@ static bool mock_domain_set_dirty(struct mock_iommu_domain *mock, unsigned long 
 
 		if (xa_to_value(entry) & MOCK_PFN_DIRTY)
 			return true;
-		old = xa_cmpxchg(&mock->pfns, index, entry, xa_mk_value(xa_to_value(entry) | MOCK_PFN_DIRTY),
-				 GFP_KERNEL);
+		old = xa_cmpxchg(&mock->pfns, index, entry,
+				 xa_mk_value(xa_to_value(entry) | MOCK_PFN_DIRTY), GFP_KERNEL);
 		if (old == entry)
 			return true;
 		if (xa_is_err(old))
@@ -469,10 +482,12 @@ static bool mock_domain_set_dirty(struct mock_iommu_domain *mock, unsigned long 
 	return false;
 }
 
-static result<struct mock_iommu_domain *> mock_domain_alloc_pgtable(struct mock_dev *mdev, u32 pagetable_type, u32 flags)
+static result<struct mock_iommu_domain *> mock_domain_alloc_pgtable(struct mock_dev *mdev,
+								    u32 pagetable_type, u32 flags)
 {
 	const struct mock_machine_options *opts = &mdev->st->opts;
-	const unsigned long io_page = opts->io_page_size ? opts->io_page_size : (unsigned long)MOCK_PAGE_SIZE;
+	const unsigned long io_page = opts->io_page_size ? opts->io_page_size
+							 : (unsigned long)MOCK_PAGE_SIZE;
 	struct mock_iommu_domain *mock;
 
 	if (pagetable_type != MOCK_IOMMUPT_DEFAULT && pagetable_type != MOCK_IOMMUPT_HUGE)
@@ -487,7 +502,8 @@ static result<struct mock_iommu_domain *> mock_domain_alloc_pgtable(struct mock_
 	mock->geometry.force_aperture = true;
 
 	if (pagetable_type == MOCK_IOMMUPT_HUGE) {
-		/* PAGE_SIZE is there because iommufd wants it; a user of this type maps huge pages only */
+		/* PAGE_SIZE is there because iommufd wants it; a user of this type maps huge pages
+		 * only */
 		mock->huge = true;
 		mock->pgsize_bitmap = 512 * io_page | max(io_page, PAGE_SIZE);
 		mock->geometry.aperture_start = 0;
@@ -510,8 +526,9 @@ static result<struct mock_iommu_domain *> mock_domain_alloc_pgtable(struct mock_
 	return mock;
 }
 
-static result<struct iommu_domain *> mock_domain_alloc_paging_flags(struct device *dev, u32 flags,
-								    const struct iommu_user_data *user_data)
+static result<struct iommu_domain *>
+mock_domain_alloc_paging_flags(struct device *dev, u32 flags,
+			       const struct iommu_user_data *user_data)
 {
 	const u32 paging_flags = IOMMU_HWPT_ALLOC_DIRTY_TRACKING | IOMMU_HWPT_ALLOC_NEST_PARENT |
 				 IOMMU_HWPT_ALLOC_PASID;
@@ -524,11 +541,13 @@ static result<struct iommu_domain *> mock_domain_alloc_paging_flags(struct devic
 	if ((flags & ~paging_flags) || (has_dirty_flag && no_dirty_ops))
 		return -EOPNOTSUPP;
 
-	if (user_data && user_data->type != IOMMU_HWPT_DATA_SELFTEST && user_data->type != IOMMU_HWPT_DATA_NONE)
+	if (user_data && user_data->type != IOMMU_HWPT_DATA_SELFTEST &&
+	    user_data->type != IOMMU_HWPT_DATA_NONE)
 		return -EOPNOTSUPP;
 
 	if (user_data) {
-		rc = iommu_copy_struct_from_user(&user_cfg, user_data, IOMMU_HWPT_DATA_SELFTEST, iotlb);
+		rc = iommu_copy_struct_from_user(&user_cfg, user_data, IOMMU_HWPT_DATA_SELFTEST,
+						 iotlb);
 		if (rc)
 			return rc;
 	}
@@ -628,9 +647,9 @@ static void mock_get_resv_regions(struct device *dev, struct list_head *list)
 		const struct mock_reserved_region *resv = &opts->reserved[i];
 		struct iommu_resv_region *region;
 
-		region = iommu_alloc_resv_region(resv->start, resv->last - resv->start + 1, 0,
-						 resv->sw_msi ? IOMMU_RESV_SW_MSI : IOMMU_RESV_RESERVED,
-						 GFP_KERNEL);
+		region = iommu_alloc_resv_region(
+			resv->start, resv->last - resv->start + 1, 0,
+			resv->sw_msi ? IOMMU_RESV_SW_MSI : IOMMU_RESV_RESERVED, GFP_KERNEL);
 		if (!region)
 			return;
 		list_add_tail(&region->list, list);
@@ -649,17 +668,20 @@ static void mock_viommu_free_page(struct mock_viommu *mock_viommu)
 
 static void mock_viommu_destroy(struct iommufd_viommu *viommu)
 {
-	struct mock_iommu_device *mock_iommu = static_cast<struct mock_iommu_device *>(viommu->iommu_dev);
+	struct mock_iommu_device *mock_iommu =
+		static_cast<struct mock_iommu_device *>(viommu->iommu_dev);
 
 	mock_viommu_free_page(to_mock_viommu(viommu));
 	/* The machine holds one more than all vIOMMUs */
 	WARN_ON(refcount_dec_and_test(&mock_iommu->users));
 }
 
-static result<struct iommu_domain *> mock_viommu_alloc_domain_nested(struct iommufd_viommu *viommu, u32 flags,
-								     const struct iommu_user_data *user_data)
+static result<struct iommu_domain *>
+mock_viommu_alloc_domain_nested(struct iommufd_viommu *viommu, u32 flags,
+				const struct iommu_user_data *user_data)
 {
-	struct mock_iommu_device *mock_iommu = static_cast<struct mock_iommu_device *>(viommu->iommu_dev);
+	struct mock_iommu_device *mock_iommu =
+		static_cast<struct mock_iommu_device *>(viommu->iommu_dev);
 
 	if (flags & ~(u32)IOMMU_HWPT_ALLOC_PASID)
 		return -EOPNOTSUPP;
@@ -670,7 +692,8 @@ static result<struct iommu_domain *> mock_viommu_alloc_domain_nested(struct iomm
 	return mock_nested;
 }
 
-static int mock_viommu_cache_invalidate(struct iommufd_viommu *viommu, struct iommu_user_data_array *array)
+static int mock_viommu_cache_invalidate(struct iommufd_viommu *viommu,
+					struct iommu_user_data_array *array)
 {
 	struct iommu_viommu_invalidate_selftest *cmds;
 	const u32 num = array->entry_num;
@@ -729,8 +752,8 @@ out:
 }
 
 /*
- * The vIOMMU can take one stream id of a device. The machine's shape decides whether there are these ops at all: the kernel's
- * mock has none.
+ * The vIOMMU can take one stream id of a device. The machine's shape decides whether there are
+ * these ops at all: the kernel's mock has none.
  */
 static int mock_vdevice_check(struct device *dev)
 {
@@ -739,7 +762,8 @@ static int mock_vdevice_check(struct device *dev)
 	return 0;
 }
 
-static result<struct iommufd_vdevice *> mock_vdevice_alloc(struct iommufd_viommu *viommu, struct device *dev, u64)
+static result<struct iommufd_vdevice *> mock_vdevice_alloc(struct iommufd_viommu *viommu,
+							   struct device *dev, u64)
 {
 	int rc = mock_vdevice_check(dev);
 
@@ -758,8 +782,8 @@ static int mock_vdevice_init(struct iommufd_vdevice *vdev)
 }
 
 /* The vCMDQ series' form. Queue 1 needs queue 0: for iommufd_vcmdq_depend(). */
-static result<struct iommufd_vcmdq *> mock_vcmdq_alloc(struct iommufd_viommu *viommu, unsigned int type, u32 index,
-						       dma_addr_t, size_t)
+static result<struct iommufd_vcmdq *>
+mock_vcmdq_alloc(struct iommufd_viommu *viommu, unsigned int type, u32 index, dma_addr_t, size_t)
 {
 	struct mock_viommu *mock_viommu = to_mock_viommu(viommu);
 	struct mock_vcmdq *prev = nullptr;
@@ -809,16 +833,19 @@ static void mock_vcmdq_destroy(struct iommufd_vcmdq *vcmdq)
 		iommufd_vcmdq_undepend(mock_vcmdq, mock_vcmdq->prev);
 }
 
-/* What a driver reports that has forgotten the core's part: smaller than any object. Never constructed. */
-static const struct iommufd_struct mock_small_viommu = { 1, nullptr, nullptr, IOMMUFD_OBJ_VIOMMU };
-static const struct iommufd_struct mock_small_vdevice = { 1, nullptr, nullptr, IOMMUFD_OBJ_VDEVICE };
-static const struct iommufd_struct mock_small_hw_queue = { 1, nullptr, nullptr, IOMMUFD_OBJ_HW_QUEUE };
+/* What a driver reports that has forgotten the core's part: smaller than any object. Never
+ * constructed. */
+static const struct iommufd_struct mock_small_viommu = {1, nullptr, nullptr, IOMMUFD_OBJ_VIOMMU};
+static const struct iommufd_struct mock_small_vdevice = {1, nullptr, nullptr, IOMMUFD_OBJ_VDEVICE};
+static const struct iommufd_struct mock_small_hw_queue = {1, nullptr, nullptr,
+							  IOMMUFD_OBJ_HW_QUEUE};
 
 /* The merged form. */
-static const struct iommufd_struct *mock_viommu_get_hw_queue_struct(struct iommufd_viommu *viommu,
-								    enum iommu_hw_queue_type queue_type)
+static const struct iommufd_struct *
+mock_viommu_get_hw_queue_struct(struct iommufd_viommu *viommu, enum iommu_hw_queue_type queue_type)
 {
-	struct mock_iommu_device *mock_iommu = static_cast<struct mock_iommu_device *>(viommu->iommu_dev);
+	struct mock_iommu_device *mock_iommu =
+		static_cast<struct mock_iommu_device *>(viommu->iommu_dev);
 
 	if ((u32)queue_type != IOMMU_HW_QUEUE_TYPE_SELFTEST)
 		return nullptr;
@@ -838,7 +865,8 @@ static void mock_hw_queue_destroy(struct iommufd_hw_queue *hw_queue)
 		iommufd_hw_queue_undepend(mock_hw_queue, mock_hw_queue->prev);
 }
 
-static int mock_hw_queue_init_phys(struct iommufd_hw_queue *hw_queue, u32 index, phys_addr_t base_addr_pa)
+static int mock_hw_queue_init_phys(struct iommufd_hw_queue *hw_queue, u32 index,
+				   phys_addr_t base_addr_pa)
 {
 	struct mock_viommu *mock_viommu = to_mock_viommu(hw_queue->viommu.get());
 	struct mock_hw_queue *mock_hw_queue = to_mock_hw_queue(hw_queue);
@@ -875,7 +903,8 @@ static int mock_hw_queue_init_phys(struct iommufd_hw_queue *hw_queue, u32 index,
 	return 0;
 }
 
-static const struct iommufd_struct *mock_get_viommu_struct(struct device *dev, enum iommu_viommu_type viommu_type)
+static const struct iommufd_struct *mock_get_viommu_struct(struct device *dev,
+							   enum iommu_viommu_type viommu_type)
 {
 	if ((u32)viommu_type != IOMMU_VIOMMU_TYPE_SELFTEST)
 		return nullptr;
@@ -885,21 +914,23 @@ static const struct iommufd_struct *mock_get_viommu_struct(struct device *dev, e
 }
 
 /*
- * The loopback: in_data goes to out_data and into the first word of 2^order pages for mmap. On failure everything is as it
- * was; the out fields may have been written.
+ * The loopback: in_data goes to out_data and into the first word of 2^order pages for mmap. On
+ * failure everything is as it was; the out fields may have been written.
  */
-static int mock_viommu_user_data(struct mock_viommu *mock_viommu, const struct iommu_user_data *user_data,
+static int mock_viommu_user_data(struct mock_viommu *mock_viommu,
+				 const struct iommu_user_data *user_data,
 				 struct iommu_viommu_selftest *data, unsigned int order)
 {
 	int rc;
 
 	mock_viommu->page_order = order;
-	mock_viommu->page = reinterpret_cast<u32 *>(__get_free_pages(GFP_KERNEL | __GFP_ZERO, order));
+	mock_viommu->page =
+		reinterpret_cast<u32 *>(__get_free_pages(GFP_KERNEL | __GFP_ZERO, order));
 	if (!mock_viommu->page)
 		return -ENOMEM;
 
-	rc = iommufd_viommu_alloc_mmap(mock_viommu, virt_to_phys(mock_viommu->page), PAGE_SIZE << order,
-				       &mock_viommu->mmap_offset);
+	rc = iommufd_viommu_alloc_mmap(mock_viommu, virt_to_phys(mock_viommu->page),
+				       PAGE_SIZE << order, &mock_viommu->mmap_offset);
 	if (rc)
 		goto err_free_page;
 
@@ -917,8 +948,10 @@ err_free_page:
 	return rc;
 }
 
-/* The parent is iommufd's choice by its id: it may be of another driver, whose domains are not ours to read. */
-static bool mock_viommu_parent_ok(struct mock_iommu_device *mock_iommu, struct iommu_domain *parent_domain)
+/* The parent is iommufd's choice by its id: it may be of another driver, whose domains are not ours
+ * to read. */
+static bool mock_viommu_parent_ok(struct mock_iommu_device *mock_iommu,
+				  struct iommu_domain *parent_domain)
 {
 	return parent_domain->owner == &mock_iommu->driver->ops;
 }
@@ -926,7 +959,8 @@ static bool mock_viommu_parent_ok(struct mock_iommu_device *mock_iommu, struct i
 static int mock_viommu_init(struct iommufd_viommu *viommu, struct iommu_domain *parent_domain,
 			    const struct iommu_user_data *user_data)
 {
-	struct mock_iommu_device *mock_iommu = static_cast<struct mock_iommu_device *>(viommu->iommu_dev);
+	struct mock_iommu_device *mock_iommu =
+		static_cast<struct mock_iommu_device *>(viommu->iommu_dev);
 	struct mock_viommu *mock_viommu = to_mock_viommu(viommu);
 	struct iommu_viommu_selftest data;
 	int rc;
@@ -935,7 +969,8 @@ static int mock_viommu_init(struct iommufd_viommu *viommu, struct iommu_domain *
 		return -EINVAL;
 
 	if (user_data) {
-		rc = iommu_copy_struct_from_user(&data, user_data, IOMMU_VIOMMU_TYPE_SELFTEST, out_data);
+		rc = iommu_copy_struct_from_user(&data, user_data, IOMMU_VIOMMU_TYPE_SELFTEST,
+						 out_data);
 		if (rc)
 			return rc;
 		rc = mock_viommu_user_data(mock_viommu, user_data, &data, 1);
@@ -949,9 +984,9 @@ static int mock_viommu_init(struct iommufd_viommu *viommu, struct iommu_domain *
 	return 0;
 }
 
-static result<struct iommufd_viommu *> mock_viommu_alloc(struct device *dev, struct iommu_domain *parent_domain,
-							 struct iommufd_ctx *ictx, unsigned int viommu_type,
-							 const struct iommu_user_data *user_data)
+static result<struct iommufd_viommu *>
+mock_viommu_alloc(struct device *dev, struct iommu_domain *parent_domain, struct iommufd_ctx *ictx,
+		  unsigned int viommu_type, const struct iommu_user_data *user_data)
 {
 	struct mock_iommu_device *mock_iommu = iommu_get_iommu_dev<struct mock_iommu_device>(dev);
 	struct iommu_viommu_selftest data;
@@ -963,12 +998,14 @@ static result<struct iommufd_viommu *> mock_viommu_alloc(struct device *dev, str
 		return -EINVAL;
 
 	if (user_data) {
-		rc = iommu_copy_struct_from_user(&data, user_data, IOMMU_VIOMMU_TYPE_SELFTEST, out_data);
+		rc = iommu_copy_struct_from_user(&data, user_data, IOMMU_VIOMMU_TYPE_SELFTEST,
+						 out_data);
 		if (rc)
 			return rc;
 	}
 
-	auto mock_viommu = iommufd_viommu_alloc<struct mock_viommu>(ictx, &mock_iommu->driver->viommu_ops);
+	auto mock_viommu =
+		iommufd_viommu_alloc<struct mock_viommu>(ictx, &mock_iommu->driver->viommu_ops);
 	if (!mock_viommu)
 		return mock_viommu.error();
 
@@ -990,7 +1027,8 @@ static void mock_domain_free_nested(struct iommu_domain *domain)
 	kfree_obj(to_mock_nested(domain));
 }
 
-static int mock_domain_cache_invalidate_user(struct iommu_domain *domain, struct iommu_user_data_array *array)
+static int mock_domain_cache_invalidate_user(struct iommu_domain *domain,
+					     struct iommu_user_data_array *array)
 {
 	struct mock_iommu_domain_nested *mock_nested = to_mock_nested(domain);
 	struct iommu_hwpt_invalidate_selftest inv;
@@ -1001,8 +1039,8 @@ static int mock_domain_cache_invalidate_user(struct iommu_domain *domain, struct
 		rc = -EINVAL;
 
 	while (!rc && processed != array->entry_num) {
-		rc = iommu_copy_struct_from_user_array(&inv, array, IOMMU_HWPT_INVALIDATE_DATA_SELFTEST, processed,
-						       iotlb_id);
+		rc = iommu_copy_struct_from_user_array(
+			&inv, array, IOMMU_HWPT_INVALIDATE_DATA_SELFTEST, processed, iotlb_id);
 		if (rc)
 			break;
 
@@ -1016,7 +1054,7 @@ static int mock_domain_cache_invalidate_user(struct iommu_domain *domain, struct
 		}
 
 		if (inv.flags & IOMMU_TEST_INVALIDATE_FLAG_ALL) {
-			for (u32 &entry : mock_nested->iotlb)
+			for (auto &entry : mock_nested->iotlb)
 				entry = 0;
 		} else {
 			mock_nested->iotlb[inv.iotlb_id] = 0;
@@ -1090,9 +1128,10 @@ static void mock_driver_init(struct mock_driver *driver, const struct mock_machi
 	    (absent & MOCK_ABSENT_VDEVICE_INIT)) {
 		driver->viommu_ops.vdevice_alloc = mock_vdevice_alloc;
 		driver->viommu_ops.vdevice_destroy = mock_vdevice_destroy;
-		driver->viommu_ops.vdevice_struct = opts->small_structs & MOCK_SMALL_VDEVICE ?
-							    &mock_small_vdevice :
-							    &iommufd_struct_of<struct mock_vdevice>;
+		driver->viommu_ops.vdevice_struct =
+			opts->small_structs & MOCK_SMALL_VDEVICE
+				? &mock_small_vdevice
+				: &iommufd_struct_of<struct mock_vdevice>;
 		driver->viommu_ops.vdevice_init = mock_vdevice_init;
 	}
 
@@ -1130,8 +1169,8 @@ static void mock_driver_init(struct mock_driver *driver, const struct mock_machi
 }
 
 /* A HWPT of this machine's mock by its id; -EINVAL when it is another driver's. */
-static result<short_ref<struct iommufd_hwpt_paging>> get_md_pagetable(struct iommufd_ucmd *ucmd, u32 mockpt_id,
-								      struct mock_iommu_domain **mock)
+static result<short_ref<struct iommufd_hwpt_paging>>
+get_md_pagetable(struct iommufd_ucmd *ucmd, u32 mockpt_id, struct mock_iommu_domain **mock)
 {
 	struct iommufd_selftest *st = kernel_selftest(current->kernel);
 	auto hwpt = iommufd_get_hwpt_paging(ucmd, mockpt_id);
@@ -1147,8 +1186,9 @@ static result<short_ref<struct iommufd_hwpt_paging>> get_md_pagetable(struct iom
 	return hwpt;
 }
 
-static result<short_ref<struct iommufd_hwpt_nested>> get_md_pagetable_nested(struct iommufd_ucmd *ucmd, u32 mockpt_id,
-									     struct mock_iommu_domain_nested **nested)
+static result<short_ref<struct iommufd_hwpt_nested>>
+get_md_pagetable_nested(struct iommufd_ucmd *ucmd, u32 mockpt_id,
+			struct mock_iommu_domain_nested **nested)
 {
 	struct iommufd_selftest *st = kernel_selftest(current->kernel);
 	auto hwpt = iommufd_get_hwpt_nested(ucmd, mockpt_id);
@@ -1157,8 +1197,8 @@ static result<short_ref<struct iommufd_hwpt_nested>> get_md_pagetable_nested(str
 		return hwpt;
 	struct iommu_domain *domain = (*hwpt)->domain;
 
-	if (domain->type != IOMMU_DOMAIN_NESTED ||
-	    (domain->ops != &st->drivers[0].nested_ops && domain->ops != &st->drivers[1].nested_ops))
+	if (domain->type != IOMMU_DOMAIN_NESTED || (domain->ops != &st->drivers[0].nested_ops &&
+						    domain->ops != &st->drivers[1].nested_ops))
 		return -EINVAL;
 	*nested = to_mock_nested(domain);
 	return hwpt;
@@ -1183,7 +1223,8 @@ static void mock_dev_release(struct device *dev)
 
 static result<struct mock_dev *> mock_dev_create(struct iommufd_selftest *st, u32 dev_flags)
 {
-	const u32 valid_flags = MOCK_FLAGS_DEVICE_NO_DIRTY | MOCK_FLAGS_DEVICE_HUGE_IOVA | MOCK_FLAGS_DEVICE_PASID;
+	const u32 valid_flags = MOCK_FLAGS_DEVICE_NO_DIRTY | MOCK_FLAGS_DEVICE_HUGE_IOVA |
+				MOCK_FLAGS_DEVICE_PASID;
 	struct mock_dev *mdev;
 	int rc;
 
@@ -1289,7 +1330,8 @@ out_mdev:
 	return rc;
 }
 
-static result<short_ref<struct selftest_obj>> iommufd_test_get_selftest_obj(struct iommufd_ctx *ictx, u32 id)
+static result<short_ref<struct selftest_obj>>
+iommufd_test_get_selftest_obj(struct iommufd_ctx *ictx, u32 id)
 {
 	/* The stdev and not the device: whoever holds it cannot meet its detach */
 	auto sobj = iommufd_get<struct selftest_obj>(ictx, id);
@@ -1301,8 +1343,8 @@ static result<short_ref<struct selftest_obj>> iommufd_test_get_selftest_obj(stru
 	return sobj;
 }
 
-static int iommufd_test_mock_domain_replace(struct iommufd_ucmd *ucmd, unsigned int device_id, u32 pt_id,
-					    struct iommu_test_cmd *cmd)
+static int iommufd_test_mock_domain_replace(struct iommufd_ucmd *ucmd, unsigned int device_id,
+					    u32 pt_id, struct iommu_test_cmd *cmd)
 {
 	int rc;
 
@@ -1321,8 +1363,8 @@ static int iommufd_test_mock_domain_replace(struct iommufd_ucmd *ucmd, unsigned 
 	return iommufd_ucmd_respond(ucmd, sizeof(*cmd));
 }
 
-static int iommufd_test_add_reserved(struct iommufd_ucmd *ucmd, unsigned int mockpt_id, unsigned long start,
-				     size_t length)
+static int iommufd_test_add_reserved(struct iommufd_ucmd *ucmd, unsigned int mockpt_id,
+				     unsigned long start, size_t length)
 {
 	struct io_pagetable *iopt;
 	unsigned long last;
@@ -1342,8 +1384,8 @@ static int iommufd_test_add_reserved(struct iommufd_ucmd *ucmd, unsigned int moc
 }
 
 /* Is what the domain has at each IO page what the process has at the address? */
-static int iommufd_test_md_check_pa(struct iommufd_ucmd *ucmd, unsigned int mockpt_id, unsigned long iova,
-				    size_t length, u64 uptr)
+static int iommufd_test_md_check_pa(struct iommufd_ucmd *ucmd, unsigned int mockpt_id,
+				    unsigned long iova, size_t length, u64 uptr)
 {
 	struct mock_iommu_domain *mock;
 	unsigned long page_size;
@@ -1354,7 +1396,8 @@ static int iommufd_test_md_check_pa(struct iommufd_ucmd *ucmd, unsigned int mock
 		return hwpt.error();
 
 	page_size = 1UL << __ffs(mock->pgsize_bitmap);
-	if (iova % page_size || length % page_size || uptr % page_size || check_add_overflow(uptr, length, &end))
+	if (iova % page_size || length % page_size || uptr % page_size ||
+	    check_add_overflow(uptr, length, &end))
 		return -EINVAL;
 
 	for (; length; length -= page_size) {
@@ -1405,7 +1448,8 @@ static int iommufd_test_md_check_refs(u64 uptr, size_t length, unsigned int refs
 	return 0;
 }
 
-static int iommufd_test_md_check_iotlb(struct iommufd_ucmd *ucmd, u32 mockpt_id, unsigned int iotlb_id, u32 iotlb)
+static int iommufd_test_md_check_iotlb(struct iommufd_ucmd *ucmd, u32 mockpt_id,
+				       unsigned int iotlb_id, u32 iotlb)
 {
 	struct mock_iommu_domain_nested *mock_nested;
 
@@ -1418,7 +1462,8 @@ static int iommufd_test_md_check_iotlb(struct iommufd_ucmd *ucmd, u32 mockpt_id,
 	return 0;
 }
 
-static int iommufd_test_dev_check_cache(struct iommufd_ucmd *ucmd, u32 idev_id, unsigned int cache_id, u32 cache)
+static int iommufd_test_dev_check_cache(struct iommufd_ucmd *ucmd, u32 idev_id,
+					unsigned int cache_id, u32 cache)
 {
 	auto idev = iommufd_get_device(ucmd, idev_id);
 
@@ -1468,7 +1513,8 @@ static result<struct selftest_access *> iommufd_access_get(u32 fd)
 	return static_cast<struct selftest_access *>(file->private_data);
 }
 
-/* Also with everything at the end: [0, ULONG_MAX) cuts nothing off, since no page begins at the last byte. */
+/* Also with everything at the end: [0, ULONG_MAX) cuts nothing off, since no page begins at the
+ * last byte. */
 static void iommufd_test_access_unmap(void *data, unsigned long iova, unsigned long length)
 {
 	struct selftest_access *staccess = static_cast<struct selftest_access *>(data);
@@ -1477,7 +1523,7 @@ static void iommufd_test_access_unmap(void *data, unsigned long iova, unsigned l
 	struct selftest_access_item *tmp;
 
 	mutex_guard guard(&staccess->lock);
-	list_for_each_entry_safe(item, tmp, &staccess->items, items_elm) {
+	list_for_each_entry_safe (item, tmp, &staccess->items, items_elm) {
 		if (iova > item->iova + item->length - 1 || iova_last < item->iova)
 			continue;
 		list_del(&item->items_elm);
@@ -1499,10 +1545,11 @@ static int iommufd_test_access_item_destroy(unsigned int access_id, unsigned int
 
 	{
 		mutex_guard guard(&staccess->lock);
-		list_for_each_entry(item, &staccess->items, items_elm) {
+		list_for_each_entry (item, &staccess->items, items_elm) {
 			if (item->id == item_id) {
 				list_del(&item->items_elm);
-				iommufd_access_unpin_pages(staccess->access, item->iova, item->length);
+				iommufd_access_unpin_pages(staccess->access, item->iova,
+							   item->length);
 				kfree_obj(item);
 				rc = 0;
 				break;
@@ -1515,7 +1562,8 @@ static int iommufd_test_access_item_destroy(unsigned int access_id, unsigned int
 
 static int iommufd_test_staccess_release(struct file *filep)
 {
-	struct selftest_access *staccess = static_cast<struct selftest_access *>(filep->private_data);
+	struct selftest_access *staccess =
+		static_cast<struct selftest_access *>(filep->private_data);
 
 	if (staccess->access) {
 		iommufd_test_access_unmap(staccess, 0, ULONG_MAX);
@@ -1548,7 +1596,8 @@ static result<struct selftest_access *> iommufd_test_alloc_access(void)
 	if (!staccess)
 		return -ENOMEM;
 
-	auto filep = anon_inode_getfile("[iommufd_test_staccess]", &iommfd_test_staccess_fops, staccess, O_RDWR);
+	auto filep = anon_inode_getfile("[iommufd_test_staccess]", &iommfd_test_staccess_fops,
+					staccess, O_RDWR);
 	if (!filep) {
 		kfree_obj(staccess);
 		return filep.error();
@@ -1557,7 +1606,8 @@ static result<struct selftest_access *> iommufd_test_alloc_access(void)
 	return staccess;
 }
 
-static int iommufd_test_create_access(struct iommufd_ucmd *ucmd, unsigned int ioas_id, unsigned int flags)
+static int iommufd_test_create_access(struct iommufd_ucmd *ucmd, unsigned int ioas_id,
+				      unsigned int flags)
 {
 	struct iommu_test_cmd *cmd = static_cast<struct iommu_test_cmd *>(ucmd->cmd);
 	struct selftest_access *staccess;
@@ -1581,9 +1631,9 @@ static int iommufd_test_create_access(struct iommufd_ucmd *ucmd, unsigned int io
 	}
 
 	auto access = iommufd_access_create(ucmd->ictx,
-					    (flags & MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES) ?
-						    &selftest_access_ops_pin :
-						    &selftest_access_ops,
+					    (flags & MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES)
+						    ? &selftest_access_ops_pin
+						    : &selftest_access_ops,
 					    staccess, &id);
 	if (!access) {
 		rc = access.error();
@@ -1644,21 +1694,22 @@ static int iommufd_test_check_pages(u64 uptr, struct page **pages, size_t npages
 }
 
 static int __iommufd_test_access_pages(struct iommufd_ucmd *ucmd, struct selftest_access *staccess,
-				       unsigned long iova, size_t length, u64 uptr, u32 flags, struct page **pages,
-				       size_t npages)
+				       unsigned long iova, size_t length, u64 uptr, u32 flags,
+				       struct page **pages, size_t npages)
 {
 	struct iommu_test_cmd *cmd = static_cast<struct iommu_test_cmd *>(ucmd->cmd);
 	struct selftest_access_item *item;
 	int rc;
 
 	/*
-	 * An unmap that comes right after the pin must find the item: it returns only when the range is unpinned. One lock
-	 * around both is simple; a driver with a fast path needs something better.
+	 * An unmap that comes right after the pin must find the item: it returns only when the
+	 * range is unpinned. One lock around both is simple; a driver with a fast path needs
+	 * something better.
 	 */
 	mutex_guard guard(&staccess->lock);
 	rc = iommufd_access_pin_pages(staccess->access, iova, length, pages,
-				      flags & MOCK_FLAGS_ACCESS_WRITE ? IOMMUFD_ACCESS_RW_WRITE :
-									IOMMUFD_ACCESS_RW_READ);
+				      flags & MOCK_FLAGS_ACCESS_WRITE ? IOMMUFD_ACCESS_RW_WRITE
+								      : IOMMUFD_ACCESS_RW_READ);
 	if (rc)
 		return rc;
 
@@ -1694,8 +1745,8 @@ out_unaccess:
 	return rc;
 }
 
-static int iommufd_test_access_pages(struct iommufd_ucmd *ucmd, unsigned int access_id, unsigned long iova,
-				     size_t length, u64 uptr, u32 flags)
+static int iommufd_test_access_pages(struct iommufd_ucmd *ucmd, unsigned int access_id,
+				     unsigned long iova, size_t length, u64 uptr, u32 flags)
 {
 	struct selftest_access *staccess;
 	struct page **pages;
@@ -1736,8 +1787,8 @@ out_put:
 	return rc;
 }
 
-static int iommufd_test_access_rw(unsigned int access_id, unsigned long iova, size_t length, user_inout<void> ubuf,
-				  unsigned int flags)
+static int iommufd_test_access_rw(unsigned int access_id, unsigned long iova, size_t length,
+				  user_inout<void> ubuf, unsigned int flags)
 {
 	struct selftest_access *staccess;
 	u8 *tmp;
@@ -1769,7 +1820,8 @@ static int iommufd_test_access_rw(unsigned int access_id, unsigned long iova, si
 	if (flags & MOCK_FLAGS_ACCESS_SYZ)
 		iova = iommufd_test_syz_conv_iova(staccess->access, iova);
 
-	rc = iommufd_access_rw(staccess->access, iova, tmp, length, flags & ~(u32)MOCK_FLAGS_ACCESS_SYZ);
+	rc = iommufd_access_rw(staccess->access, iova, tmp, length,
+			       flags & ~(u32)MOCK_FLAGS_ACCESS_SYZ);
 	if (rc)
 		goto out_free;
 	if (!(flags & MOCK_ACCESS_RW_WRITE))
@@ -1784,9 +1836,10 @@ out_put:
 static_assert((unsigned int)MOCK_ACCESS_RW_WRITE == IOMMUFD_ACCESS_RW_WRITE);
 static_assert((unsigned int)MOCK_ACCESS_RW_SLOW_PATH == __IOMMUFD_ACCESS_RW_SLOW_PATH);
 
-/* Stands for a device that writes: sets the dirty bits that the bitmap names, one bit for page_size bytes. */
-static int iommufd_test_dirty(struct iommufd_ucmd *ucmd, unsigned int mockpt_id, unsigned long iova, size_t length,
-			      unsigned long page_size, user_in<void> uptr)
+/* Stands for a device that writes: sets the dirty bits that the bitmap names, one bit for page_size
+ * bytes. */
+static int iommufd_test_dirty(struct iommufd_ucmd *ucmd, unsigned int mockpt_id, unsigned long iova,
+			      size_t length, unsigned long page_size, user_in<void> uptr)
 {
 	struct iommu_test_cmd *cmd = static_cast<struct iommu_test_cmd *>(ucmd->cmd);
 	struct mock_iommu_domain *mock;
@@ -1862,38 +1915,46 @@ static int selftest_ioctl(struct iommufd_ucmd *ucmd)
 
 	switch (cmd->op) {
 	case IOMMU_TEST_OP_ADD_RESERVED:
-		return iommufd_test_add_reserved(ucmd, cmd->id, cmd->add_reserved.start, cmd->add_reserved.length);
+		return iommufd_test_add_reserved(ucmd, cmd->id, cmd->add_reserved.start,
+						 cmd->add_reserved.length);
 	case IOMMU_TEST_OP_MOCK_DOMAIN:
 	case IOMMU_TEST_OP_MOCK_DOMAIN_FLAGS:
 		return iommufd_test_mock_domain(ucmd, cmd);
 	case IOMMU_TEST_OP_MOCK_DOMAIN_REPLACE:
-		return iommufd_test_mock_domain_replace(ucmd, cmd->id, cmd->mock_domain_replace.pt_id, cmd);
+		return iommufd_test_mock_domain_replace(ucmd, cmd->id,
+							cmd->mock_domain_replace.pt_id, cmd);
 	case IOMMU_TEST_OP_MD_CHECK_MAP:
-		return iommufd_test_md_check_pa(ucmd, cmd->id, cmd->check_map.iova, cmd->check_map.length,
-						cmd->check_map.uptr);
+		return iommufd_test_md_check_pa(ucmd, cmd->id, cmd->check_map.iova,
+						cmd->check_map.length, cmd->check_map.uptr);
 	case IOMMU_TEST_OP_MD_CHECK_REFS:
-		return iommufd_test_md_check_refs(cmd->check_refs.uptr, cmd->check_refs.length, cmd->check_refs.refs);
+		return iommufd_test_md_check_refs(cmd->check_refs.uptr, cmd->check_refs.length,
+						  cmd->check_refs.refs);
 	case IOMMU_TEST_OP_MD_CHECK_IOTLB:
-		return iommufd_test_md_check_iotlb(ucmd, cmd->id, cmd->check_iotlb.id, cmd->check_iotlb.iotlb);
+		return iommufd_test_md_check_iotlb(ucmd, cmd->id, cmd->check_iotlb.id,
+						   cmd->check_iotlb.iotlb);
 	case IOMMU_TEST_OP_DEV_CHECK_CACHE:
-		return iommufd_test_dev_check_cache(ucmd, cmd->id, cmd->check_dev_cache.id, cmd->check_dev_cache.cache);
+		return iommufd_test_dev_check_cache(ucmd, cmd->id, cmd->check_dev_cache.id,
+						    cmd->check_dev_cache.cache);
 	case IOMMU_TEST_OP_CREATE_ACCESS:
 		return iommufd_test_create_access(ucmd, cmd->id, cmd->create_access.flags);
 	case IOMMU_TEST_OP_ACCESS_REPLACE_IOAS:
 		return iommufd_test_access_replace_ioas(cmd->id, cmd->access_replace_ioas.ioas_id);
 	case IOMMU_TEST_OP_ACCESS_PAGES:
-		return iommufd_test_access_pages(ucmd, cmd->id, cmd->access_pages.iova, cmd->access_pages.length,
-						 cmd->access_pages.uptr, cmd->access_pages.flags);
+		return iommufd_test_access_pages(ucmd, cmd->id, cmd->access_pages.iova,
+						 cmd->access_pages.length, cmd->access_pages.uptr,
+						 cmd->access_pages.flags);
 	case IOMMU_TEST_OP_ACCESS_RW:
 		return iommufd_test_access_rw(cmd->id, cmd->access_rw.iova, cmd->access_rw.length,
-					      user_inout<void>(cmd->access_rw.uptr), cmd->access_rw.flags);
+					      user_inout<void>(cmd->access_rw.uptr),
+					      cmd->access_rw.flags);
 	case IOMMU_TEST_OP_DESTROY_ACCESS_PAGES:
-		return iommufd_test_access_item_destroy(cmd->id, cmd->destroy_access_pages.access_pages_id);
+		return iommufd_test_access_item_destroy(cmd->id,
+							cmd->destroy_access_pages.access_pages_id);
 	case IOMMU_TEST_OP_SET_TEMP_MEMORY_LIMIT:
 		return iommufd_test_set_temp_memory_limit(cmd->memory_limit.limit);
 	case IOMMU_TEST_OP_DIRTY:
-		return iommufd_test_dirty(ucmd, cmd->id, cmd->dirty.iova, cmd->dirty.length, cmd->dirty.page_size,
-					  user_in<void>(cmd->dirty.uptr));
+		return iommufd_test_dirty(ucmd, cmd->id, cmd->dirty.iova, cmd->dirty.length,
+					  cmd->dirty.page_size, user_in<void>(cmd->dirty.uptr));
 	default:
 		return -EOPNOTSUPP;
 	}

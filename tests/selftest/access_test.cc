@@ -52,11 +52,10 @@ TEST_F(AccessTest, PinAndUnpin) {
   ASSERT_EQ(m_.CreateAccess(ioas_, 0, &no_pin), 0);
   EXPECT_EQ(m_.AccessPages(no_pin, kIova, kPage, buf_, 0, &item), -EOPNOTSUPP);
   EXPECT_EQ(m_.AccessPages(fd, kIova, kPage, buf_, 2, &item), -EOPNOTSUPP);
-  EXPECT_EQ(m_.AccessPages(fd, kIova, (16 << 20) + 1, buf_, 0, &item),
-            -ENOMEM);
+  EXPECT_EQ(m_.AccessPages(fd, kIova, (16 << 20) + 1, buf_, 0, &item), -ENOMEM);
 
-  ASSERT_EQ(m_.AccessPages(fd, kIova, 4 * kPage, buf_,
-                           MOCK_FLAGS_ACCESS_WRITE, &item),
+  ASSERT_EQ(m_.AccessPages(fd, kIova, 4 * kPage, buf_, MOCK_FLAGS_ACCESS_WRITE,
+                           &item),
             0);
   EXPECT_EQ(m_.CheckRefs(buf_, 4 * kPage, 1), 0);
   EXPECT_EQ(m_.CheckRefs(buf_ + 4 * kPage, 4 * kPage, 0), 0);
@@ -73,9 +72,9 @@ TEST_F(AccessTest, PinAndUnpin) {
   EXPECT_EQ(m_.AccessPages(fd, kIova + 8 * kPage, kPage, 0, 0, nullptr),
             -ENOENT);
   EXPECT_EQ(m_.AccessPages(fd, kIova, 0, 0, 0, nullptr), -EINVAL);
-  EXPECT_EQ(m_.AccessPages(fd, UINT64_MAX - kPage + 1, 2 * kPage, 0, 0,
-                           nullptr),
-            -EOVERFLOW);
+  EXPECT_EQ(
+      m_.AccessPages(fd, UINT64_MAX - kPage + 1, 2 * kPage, 0, 0, nullptr),
+      -EOVERFLOW);
 
   EXPECT_EQ(m_.DestroyAccessPages(fd, item), 0);
   EXPECT_EQ(m_.DestroyAccessPages(fd, item), -ENOENT);
@@ -124,9 +123,9 @@ TEST_F(AccessTest, ReadAndWrite) {
       for (uint64_t n : {1, 8, 100, 5000}) {
         std::string text(n, 'a' + n % 20);
         ASSERT_EQ(m_.sys().store(user, text.data(), n), 0);
-        ASSERT_EQ(m_.AccessRw(fd, kIova + at, n, user,
-                              MOCK_ACCESS_RW_WRITE | slow),
-                  0);
+        ASSERT_EQ(
+            m_.AccessRw(fd, kIova + at, n, user, MOCK_ACCESS_RW_WRITE | slow),
+            0);
         std::string seen(n, 0);
         ASSERT_EQ(m_.sys().load(buf_ + at, seen.data(), n), 0);
         EXPECT_EQ(seen, text);

@@ -68,8 +68,8 @@ TEST_P(FailNthTest, DeviceViommuVdeviceQueues) {
     RETURN_IF_ERROR(m.IoasAlloc(&ioas));
     RETURN_IF_ERROR(m.MockDomain(ioas, &dev));
     RETURN_IF_ERROR(m.MapFixed(ioas, buf, 2 * kPage, MOCK_APERTURE_START));
-    RETURN_IF_ERROR(m.HwptAlloc(dev.idev, ioas, IOMMU_HWPT_ALLOC_NEST_PARENT,
-                                &parent));
+    RETURN_IF_ERROR(
+        m.HwptAlloc(dev.idev, ioas, IOMMU_HWPT_ALLOC_NEST_PARENT, &parent));
     RETURN_IF_ERROR(m.ViommuAlloc(dev.idev, parent, &viommu,
                                   IOMMU_VIOMMU_TYPE_SELFTEST, buf,
                                   sizeof(data)));
@@ -90,8 +90,8 @@ TEST_P(FailNthTest, DeviceViommuVdeviceQueues) {
   EXPECT_GT(failures, 30);
 }
 
-// A failed queue allocation leaves its slot, its dependency and its pins as they
-// were: the next one succeeds.
+// A failed queue allocation leaves its slot, its dependency and its pins as
+// they were: the next one succeeds.
 TEST_P(FailNthTest, QueueAllocCanBeRepeated) {
   MockMachine::Options options;
   options.revision = GetParam();
@@ -174,8 +174,8 @@ TEST_P(FailNthTest, ReplaceOfDevices) {
     EXPECT_EQ(m.MockDomain(ioas[0], &dev[0]), 0);
     m.sys().set_fail_nth(left);
 
-    RETURN_IF_ERROR(m.MockDomainFlags(ioas[0], MOCK_FLAGS_DEVICE_HUGE_IOVA,
-                                      &dev[1]));
+    RETURN_IF_ERROR(
+        m.MockDomainFlags(ioas[0], MOCK_FLAGS_DEVICE_HUGE_IOVA, &dev[1]));
     RETURN_IF_ERROR(m.Replace(dev[0].stdev, ioas[1]));
     RETURN_IF_ERROR(m.Replace(dev[1].stdev, ioas[1]));
     RETURN_IF_ERROR(m.HwptAlloc(dev[0].idev, ioas[0], 0, &hwpt));

@@ -95,9 +95,9 @@ TEST_F(MockDomainTest, HalfPagesCanBeMapped) {
   const uint64_t iova = MOCK_APERTURE_START + MOCK_PAGE_SIZE;
   ASSERT_EQ(m_.MapFixed(ioas_, buf_ + MOCK_PAGE_SIZE, 2 * MOCK_PAGE_SIZE, iova),
             0);
-  EXPECT_EQ(m_.CheckMap(dev_.hwpt, iova, 2 * MOCK_PAGE_SIZE,
-                        buf_ + MOCK_PAGE_SIZE),
-            0);
+  EXPECT_EQ(
+      m_.CheckMap(dev_.hwpt, iova, 2 * MOCK_PAGE_SIZE, buf_ + MOCK_PAGE_SIZE),
+      0);
   EXPECT_EQ(m_.CheckRefs(buf_, 2 * kPage, 1), 0);
   EXPECT_EQ(m_.MapFixed(ioas_, buf_ + 512, kPage, iova + (1 << 20)), -EINVAL);
 }
@@ -112,9 +112,10 @@ TEST_F(MockDomainTest, ApertureAndAlignment) {
   EXPECT_EQ(alignment, uint64_t{MOCK_PAGE_SIZE});
   EXPECT_EQ(m_.MapFixed(ioas_, buf_, kPage, MOCK_APERTURE_START - kPage),
             -EINVAL);
-  EXPECT_EQ(m_.MapFixed(ioas_, buf_, kPage, MOCK_APERTURE_LAST + 1ull), -EINVAL);
-  EXPECT_EQ(
-      m_.MapFixed(ioas_, buf_, kPage, MOCK_APERTURE_LAST + 1ull - kPage), 0);
+  EXPECT_EQ(m_.MapFixed(ioas_, buf_, kPage, MOCK_APERTURE_LAST + 1ull),
+            -EINVAL);
+  EXPECT_EQ(m_.MapFixed(ioas_, buf_, kPage, MOCK_APERTURE_LAST + 1ull - kPage),
+            0);
 }
 
 TEST_F(MockDomainTest, AddReserved) {
@@ -141,9 +142,8 @@ TEST_F(MockDomainTest, ReplaceMovesTheMap) {
   // To another IOAS: an automatic HWPT of its own.
   uint32_t ioas2 = 0, pt = 0;
   ASSERT_EQ(m_.IoasAlloc(&ioas2), 0);
-  ASSERT_EQ(m_.MapFixed(ioas2, buf_ + 4 * kPage, 4 * kPage,
-                        MOCK_APERTURE_START),
-            0);
+  ASSERT_EQ(
+      m_.MapFixed(ioas2, buf_ + 4 * kPage, 4 * kPage, MOCK_APERTURE_START), 0);
   ASSERT_EQ(m_.Replace(dev_.stdev, ioas2, &pt), 0);
   EXPECT_NE(pt, dev_.hwpt);
   EXPECT_EQ(m_.CheckMap(pt, MOCK_APERTURE_START, 4 * kPage, buf_ + 4 * kPage),
@@ -258,9 +258,9 @@ TEST_F(MockDomainTest, PagetableTypes) {
 
 TEST_F(MockDomainTest, DirtyTrackingNeedsTheDevice) {
   uint32_t hwpt = 0;
-  ASSERT_EQ(m_.HwptAlloc(dev_.idev, ioas_, IOMMU_HWPT_ALLOC_DIRTY_TRACKING,
-                         &hwpt),
-            0);
+  ASSERT_EQ(
+      m_.HwptAlloc(dev_.idev, ioas_, IOMMU_HWPT_ALLOC_DIRTY_TRACKING, &hwpt),
+      0);
   ASSERT_EQ(m_.Replace(dev_.stdev, hwpt), 0);
 
   MockMachine::Device no_dirty;
@@ -293,9 +293,8 @@ TEST_F(MockDomainTest, HwInfo) {
 
 TEST_F(MockDomainTest, NestedIotlb) {
   uint32_t parent = 0, no_parent = 0, nested[2] = {};
-  ASSERT_EQ(m_.HwptAlloc(dev_.idev, ioas_, IOMMU_HWPT_ALLOC_NEST_PARENT,
-                         &parent),
-            0);
+  ASSERT_EQ(
+      m_.HwptAlloc(dev_.idev, ioas_, IOMMU_HWPT_ALLOC_NEST_PARENT, &parent), 0);
   ASSERT_EQ(m_.HwptAlloc(dev_.idev, ioas_, 0, &no_parent), 0);
 
   // What the user data must be.
@@ -340,9 +339,8 @@ TEST_F(MockDomainTest, NestedInvalidation) {
   constexpr uint32_t kType = IOMMU_HWPT_INVALIDATE_DATA_SELFTEST;
   constexpr uint32_t kLen = sizeof(iommu_hwpt_invalidate_selftest);
   uint32_t parent = 0, nested = 0, num = 0;
-  ASSERT_EQ(m_.HwptAlloc(dev_.idev, ioas_, IOMMU_HWPT_ALLOC_NEST_PARENT,
-                         &parent),
-            0);
+  ASSERT_EQ(
+      m_.HwptAlloc(dev_.idev, ioas_, IOMMU_HWPT_ALLOC_NEST_PARENT, &parent), 0);
   ASSERT_EQ(m_.HwptNested(dev_.idev, parent, &nested), 0);
   auto store = [&](int i, uint32_t flags, uint32_t id) {
     iommu_hwpt_invalidate_selftest inv = {};
@@ -359,9 +357,9 @@ TEST_F(MockDomainTest, NestedInvalidation) {
   // Nothing to do is a question for the type.
   EXPECT_EQ(invalidate(0, kType, buf_, kLen), 0);
   EXPECT_EQ(num, 0u);
-  EXPECT_EQ(invalidate(1, IOMMU_HWPT_INVALIDATE_DATA_SELFTEST_INVALID, buf_,
-                       kLen),
-            -EINVAL);
+  EXPECT_EQ(
+      invalidate(1, IOMMU_HWPT_INVALIDATE_DATA_SELFTEST_INVALID, buf_, kLen),
+      -EINVAL);
   EXPECT_EQ(num, 0u);
   store(0, 0, 0);
   // Longer than the driver knows, shorter than the first version.

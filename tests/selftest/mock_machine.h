@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// A kernel with the mock IOMMU, one open /dev/iommu, and the calls that tests of
-// the mock make. Every method returns what the system call does: 0 or more, or
-// -errno; ids come back through the last argument, which may be null.
+// A kernel with the mock IOMMU, one open /dev/iommu, and the calls that tests
+// of the mock make. Every method returns what the system call does: 0 or more,
+// or -errno; ids come back through the last argument, which may be null.
 #ifndef TESTS_SELFTEST_MOCK_MACHINE_H_
 #define TESTS_SELFTEST_MOCK_MACHINE_H_
 
@@ -104,8 +104,8 @@ class MockMachine {
                  uint32_t* entry_num);
   int HwInfo(uint32_t idev, uint64_t data, uint32_t len, iommu_hw_info* out);
   int ViommuAlloc(uint32_t idev, uint32_t hwpt, uint32_t* id,
-                  uint32_t type = IOMMU_VIOMMU_TYPE_SELFTEST,
-                  uint64_t data = 0, uint32_t data_len = 0);
+                  uint32_t type = IOMMU_VIOMMU_TYPE_SELFTEST, uint64_t data = 0,
+                  uint32_t data_len = 0);
   int VdeviceAlloc(uint32_t viommu, uint32_t idev, uint64_t virt_id,
                    uint32_t* id);
   // VCMDQ_ALLOC or HW_QUEUE_ALLOC: one number, one layout.

@@ -18,8 +18,7 @@ MockMachine::Options Shape(const std::vector<std::string>& settings,
   for (const std::string& setting : settings) {
     const size_t eq = setting.find('=');
     EXPECT_EQ(mock_options_parse(setting.substr(0, eq).c_str(),
-                                 setting.substr(eq + 1).c_str(),
-                                 &options.mock),
+                                 setting.substr(eq + 1).c_str(), &options.mock),
               0)
         << setting;
   }
@@ -46,9 +45,9 @@ Stack MakeParent(MockMachine& m) {
   Stack s;
   EXPECT_EQ(m.IoasAlloc(&s.ioas), 0);
   EXPECT_EQ(m.MockDomain(s.ioas, &s.dev), 0);
-  EXPECT_EQ(m.HwptAlloc(s.dev.idev, s.ioas, IOMMU_HWPT_ALLOC_NEST_PARENT,
-                        &s.parent),
-            0);
+  EXPECT_EQ(
+      m.HwptAlloc(s.dev.idev, s.ioas, IOMMU_HWPT_ALLOC_NEST_PARENT, &s.parent),
+      0);
   return s;
 }
 
@@ -73,9 +72,9 @@ TEST_P(ShapesTest, WithoutPagingFlags) {
   ASSERT_EQ(m.IoasAlloc(&s.ioas), 0);
   ASSERT_EQ(m.MockDomain(s.ioas, &s.dev), 0);
   EXPECT_EQ(m.HwptAlloc(s.dev.idev, s.ioas, 0, nullptr), 0);
-  EXPECT_EQ(m.HwptAlloc(s.dev.idev, s.ioas, IOMMU_HWPT_ALLOC_NEST_PARENT,
-                        nullptr),
-            -EOPNOTSUPP);
+  EXPECT_EQ(
+      m.HwptAlloc(s.dev.idev, s.ioas, IOMMU_HWPT_ALLOC_NEST_PARENT, nullptr),
+      -EOPNOTSUPP);
 }
 
 TEST_P(ShapesTest, WithoutNested) {
@@ -140,9 +139,9 @@ TEST_P(ShapesTest, WithoutQueue) {
 TEST_P(ShapesTest, WithoutDirty) {
   MockMachine m(Shape({"without=dirty"}, GetParam()));
   Stack s = MakeParent(m);
-  EXPECT_EQ(m.HwptAlloc(s.dev.idev, s.ioas, IOMMU_HWPT_ALLOC_DIRTY_TRACKING,
-                        nullptr),
-            -EOPNOTSUPP);
+  EXPECT_EQ(
+      m.HwptAlloc(s.dev.idev, s.ioas, IOMMU_HWPT_ALLOC_DIRTY_TRACKING, nullptr),
+      -EOPNOTSUPP);
 }
 
 TEST_P(ShapesTest, CoarserPage) {
@@ -171,10 +170,8 @@ TEST_P(ShapesTest, FinerPage) {
   Stack s;
   ASSERT_EQ(m.IoasAlloc(&s.ioas), 0);
   ASSERT_EQ(m.MockDomain(s.ioas, &s.dev), 0);
-  ASSERT_EQ(m.MapFixed(s.ioas, buf + 512, kPage, MOCK_APERTURE_START + 512),
-            0);
-  EXPECT_EQ(m.CheckMap(s.dev.hwpt, MOCK_APERTURE_START + 512, kPage,
-                       buf + 512),
+  ASSERT_EQ(m.MapFixed(s.ioas, buf + 512, kPage, MOCK_APERTURE_START + 512), 0);
+  EXPECT_EQ(m.CheckMap(s.dev.hwpt, MOCK_APERTURE_START + 512, kPage, buf + 512),
             0);
 }
 
@@ -303,10 +300,10 @@ TEST(SmallStructTest, IsReportedAndRefused) {
     } else {
       ASSERT_EQ(rc, 0);
       for (int twice = 0; twice < 2; ++twice) {
-        rc = small == std::string("small=queue")
-                 ? m.QueueAlloc(s.viommu, 0, MOCK_APERTURE_START, kPage,
-                                nullptr)
-                 : m.VdeviceAlloc(s.viommu, s.dev.idev, 1, nullptr);
+        rc =
+            small == std::string("small=queue")
+                ? m.QueueAlloc(s.viommu, 0, MOCK_APERTURE_START, kPage, nullptr)
+                : m.VdeviceAlloc(s.viommu, s.dev.idev, 1, nullptr);
         EXPECT_EQ(rc, -EOPNOTSUPP) << small;
       }
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Several threads on one file: what they do to each other is allowed to fail with
-// the errnos that a race explains, and with no others; afterwards nothing is left.
+// Several threads on one file: what they do to each other is allowed to fail
+// with the errnos that a race explains, and with no others; afterwards nothing
+// is left.
 #include <cerrno>
 #include <functional>
 #include <set>
@@ -24,8 +25,8 @@ MockMachine::Options WithRevision(const std::string& revision) {
   return options;
 }
 
-// Runs `work` on kThreads threads; each gets its own view of the machine and its
-// number.
+// Runs `work` on kThreads threads; each gets its own view of the machine and
+// its number.
 void OnThreads(MockMachine& m,
                const std::function<void(MockMachine&, int)>& work) {
   std::vector<std::thread> threads;
@@ -45,9 +46,9 @@ class ThreadsTest : public ::testing::TestWithParam<std::string> {
     EXPECT_EQ(m_.IoasAlloc(&ioas_), 0);
     EXPECT_EQ(m_.MockDomain(ioas_, &dev_), 0);
     EXPECT_EQ(m_.MapFixed(ioas_, buf_, 2 * kPage, kIova), 0);
-    EXPECT_EQ(m_.HwptAlloc(dev_.idev, ioas_, IOMMU_HWPT_ALLOC_NEST_PARENT,
-                           &parent_),
-              0);
+    EXPECT_EQ(
+        m_.HwptAlloc(dev_.idev, ioas_, IOMMU_HWPT_ALLOC_NEST_PARENT, &parent_),
+        0);
     EXPECT_EQ(m_.ViommuAlloc(dev_.idev, parent_, &viommu_), 0);
   }
 
@@ -116,10 +117,9 @@ TEST_P(ThreadsTest, VdevicesAndTheirCache) {
     for (int i = 0; i < kRounds / 4; ++i) {
       if (thread % 2) {
         uint32_t num = 1;
-        ExpectOneOf(
-            m.Invalidate(viommu_, IOMMU_VIOMMU_INVALIDATE_DATA_SELFTEST, data,
-                         sizeof(inv), &num),
-            {-EINVAL});
+        ExpectOneOf(m.Invalidate(viommu_, IOMMU_VIOMMU_INVALIDATE_DATA_SELFTEST,
+                                 data, sizeof(inv), &num),
+                    {-EINVAL});
         continue;
       }
       MockMachine::Device dev;
@@ -144,9 +144,8 @@ TEST_P(ThreadsTest, VdevicesAndTheirCache) {
 // Pins against the unmap that must not return before they are gone.
 TEST_P(ThreadsTest, AccessesAndUnmap) {
   int fd = -1;
-  ASSERT_EQ(m_.CreateAccess(ioas_, MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES,
-                            &fd),
-            0);
+  ASSERT_EQ(
+      m_.CreateAccess(ioas_, MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES, &fd), 0);
   OnThreads(m_, [this, fd](MockMachine& m, int thread) {
     const uint64_t data = m.Anon(kPage);
     for (int i = 0; i < kRounds; ++i) {

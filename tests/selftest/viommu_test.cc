@@ -26,9 +26,9 @@ class ViommuTest : public ::testing::TestWithParam<std::string> {
     buf_ = m_.Anon(4 * kPage);
     EXPECT_EQ(m_.IoasAlloc(&ioas_), 0);
     EXPECT_EQ(m_.MockDomain(ioas_, &dev_), 0);
-    EXPECT_EQ(m_.HwptAlloc(dev_.idev, ioas_, IOMMU_HWPT_ALLOC_NEST_PARENT,
-                           &parent_),
-              0);
+    EXPECT_EQ(
+        m_.HwptAlloc(dev_.idev, ioas_, IOMMU_HWPT_ALLOC_NEST_PARENT, &parent_),
+        0);
     EXPECT_EQ(m_.ViommuAlloc(dev_.idev, parent_, &viommu_), 0);
     EXPECT_EQ(m_.HwptNested(dev_.idev, viommu_, &nested_), 0);
   }
@@ -61,9 +61,9 @@ TEST_P(ViommuTest, Negative) {
   ASSERT_EQ(m_.HwptAlloc(dev_.idev, ioas_, 0, &hwpt), 0);
   EXPECT_EQ(m_.ViommuAlloc(dev_.idev, hwpt, nullptr), -EINVAL);
   EXPECT_EQ(m_.ViommuAlloc(dev_.idev, parent_, nullptr, 0xdead), -EOPNOTSUPP);
-  EXPECT_EQ(m_.ViommuAlloc(dev_.idev, parent_, nullptr,
-                           IOMMU_VIOMMU_TYPE_DEFAULT),
-            -EOPNOTSUPP);
+  EXPECT_EQ(
+      m_.ViommuAlloc(dev_.idev, parent_, nullptr, IOMMU_VIOMMU_TYPE_DEFAULT),
+      -EOPNOTSUPP);
   EXPECT_EQ(m_.Destroy(hwpt), 0);
   EXPECT_EQ(m_.Destroy(parent_), -EBUSY);
   EXPECT_EQ(m_.Destroy(viommu_), -EBUSY);
@@ -96,9 +96,8 @@ TEST_P(ViommuTest, DataComesBack) {
   EXPECT_NE(data.out_mmap_offset, 0u);
   EXPECT_EQ(data.out_mmap_offset % kPage, 0u);
 
-  auto map = [&](uint64_t length, uint64_t offset, int prot = PROT_READ |
-                                                              PROT_WRITE,
-                 int flags = MAP_SHARED) {
+  auto map = [&](uint64_t length, uint64_t offset,
+                 int prot = PROT_READ | PROT_WRITE, int flags = MAP_SHARED) {
     return static_cast<int64_t>(
         m_.sys().mmap(0, length, prot, flags, m_.fd(), offset));
   };
@@ -108,12 +107,12 @@ TEST_P(ViommuTest, DataComesBack) {
   if (!v2()) {
     EXPECT_EQ(map(data.out_mmap_length, data.out_mmap_offset + kPage), -ENXIO);
     EXPECT_EQ(map(data.out_mmap_length / 2, data.out_mmap_offset), -ENXIO);
-    EXPECT_EQ(map(data.out_mmap_length, data.out_mmap_offset, PROT_READ,
-                  MAP_PRIVATE),
-              -EINVAL);
-    EXPECT_EQ(map(data.out_mmap_length, data.out_mmap_offset,
-                  PROT_READ | PROT_EXEC),
-              -EPERM);
+    EXPECT_EQ(
+        map(data.out_mmap_length, data.out_mmap_offset, PROT_READ, MAP_PRIVATE),
+        -EINVAL);
+    EXPECT_EQ(
+        map(data.out_mmap_length, data.out_mmap_offset, PROT_READ | PROT_EXEC),
+        -EPERM);
   }
   const int64_t va = map(data.out_mmap_length, data.out_mmap_offset);
   ASSERT_GT(va, 0);
@@ -133,17 +132,16 @@ TEST_P(ViommuTest, TwoViommusHaveTwoPages) {
     data[i].in_data = 0x100 + i;
     ASSERT_EQ(m_.Store(buf_, data[i]), 0);
     ASSERT_EQ(m_.ViommuAlloc(dev_.idev, parent_, &id[i],
-                             IOMMU_VIOMMU_TYPE_SELFTEST, buf_,
-                             sizeof(data[i])),
+                             IOMMU_VIOMMU_TYPE_SELFTEST, buf_, sizeof(data[i])),
               0);
     data[i] = m_.Load<iommu_viommu_selftest>(buf_);
   }
   EXPECT_GE(data[1].out_mmap_offset,
             data[0].out_mmap_offset + data[0].out_mmap_length);
   for (int i = 0; i < 2; ++i) {
-    const uint64_t va = m_.sys().mmap(0, data[i].out_mmap_length, PROT_READ,
-                                      MAP_SHARED, m_.fd(),
-                                      data[i].out_mmap_offset);
+    const uint64_t va =
+        m_.sys().mmap(0, data[i].out_mmap_length, PROT_READ, MAP_SHARED,
+                      m_.fd(), data[i].out_mmap_offset);
     ASSERT_FALSE(is_error(va));
     EXPECT_EQ(m_.Load<uint32_t>(va), 0x100u + i);
     EXPECT_EQ(m_.sys().munmap(va, data[i].out_mmap_length), 0);
@@ -183,8 +181,7 @@ TEST_P(ViommuTest, VdeviceCache) {
   uint32_t vdev = 0, num = 0;
   ASSERT_EQ(m_.VdeviceAlloc(viommu_, dev_.idev, 0x99, &vdev), 0);
   EXPECT_EQ(m_.CheckCacheAll(dev_.idev, IOMMU_TEST_DEV_CACHE_DEFAULT), 0);
-  EXPECT_EQ(m_.CheckCache(dev_.idev, 4, IOMMU_TEST_DEV_CACHE_DEFAULT),
-            -EINVAL);
+  EXPECT_EQ(m_.CheckCache(dev_.idev, 4, IOMMU_TEST_DEV_CACHE_DEFAULT), -EINVAL);
   EXPECT_EQ(m_.CheckCache(dev_.stdev, 0, 0), -ENOENT);
 
   auto store = [&](int i, uint32_t flags, uint32_t vdev_id, uint32_t cache) {
@@ -203,9 +200,9 @@ TEST_P(ViommuTest, VdeviceCache) {
   EXPECT_EQ(invalidate(0, kType, buf_, kLen), 0);
   EXPECT_EQ(num, 0u);
   store(0, 0, 0x99, 0);
-  EXPECT_EQ(invalidate(1, IOMMU_VIOMMU_INVALIDATE_DATA_SELFTEST_INVALID, buf_,
-                       kLen),
-            -EINVAL);
+  EXPECT_EQ(
+      invalidate(1, IOMMU_VIOMMU_INVALIDATE_DATA_SELFTEST_INVALID, buf_, kLen),
+      -EINVAL);
   EXPECT_EQ(num, 0u);
   EXPECT_EQ(invalidate(1, kType, 0, kLen), -EINVAL);
   EXPECT_EQ(num, 0u);
@@ -272,8 +269,7 @@ TEST_P(ViommuTest, Queues) {
   // Not of this type; a gap; out of range.
   EXPECT_EQ(m_.QueueAlloc(viommu_, 0, kIova, kPage, nullptr, 1), -EOPNOTSUPP);
   EXPECT_EQ(m_.QueueAlloc(viommu_, 1, kIova, kPage, nullptr), -EIO);
-  EXPECT_EQ(m_.QueueAlloc(viommu_, IOMMU_TEST_VCMDQ_MAX, kIova, kPage,
-                          nullptr),
+  EXPECT_EQ(m_.QueueAlloc(viommu_, IOMMU_TEST_VCMDQ_MAX, kIova, kPage, nullptr),
             -EINVAL);
   EXPECT_EQ(m_.QueueAlloc(viommu_, ~0u, kIova, kPage, nullptr), -EINVAL);
 
