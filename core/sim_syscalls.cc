@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * See sim_syscalls.h. MIRRORED of the system calls: which error comes first. Compare fs/open.c, fs/ioctl.c, fs/read_write.c,
- * fs/select.c, mm/mmap.c.
+ * See sim_syscalls.h. MIRRORED of the system calls: which error comes first. Compare fs/open.c,
+ * fs/ioctl.c, fs/read_write.c, fs/select.c, mm/mmap.c.
  */
 #include "core/sim_syscalls.h"
 
@@ -25,7 +25,8 @@ struct sim_syscalls::thread_task {
 	struct thread_task *next = nullptr;
 };
 
-sim_syscalls::sim_syscalls(const struct sim_options &opts) : opts_(opts), leader_thread_(pthread_self())
+sim_syscalls::sim_syscalls(const struct sim_options &opts)
+	: opts_(opts), leader_thread_(pthread_self())
 {
 }
 
@@ -135,10 +136,12 @@ struct task_struct *sim_syscalls::task_slow()
 	t->task.cred = &cred_;
 	mm_add_task(mm_);
 	if (!multi_.exchange(true))
-		host_membarrier();	/* from here on the first task is seen in light_file_, or counts */
+		host_membarrier(); /* from here on the first task is seen in light_file_, or counts
+				    */
 	do
 		t->next = head;
-	while (!threads_.compare_exchange_weak(head, t, std::memory_order_release, std::memory_order_acquire));
+	while (!threads_.compare_exchange_weak(head, t, std::memory_order_release,
+					       std::memory_order_acquire));
 	return &t->task;
 }
 
@@ -152,7 +155,8 @@ void sim_syscalls::run_deferred_work()
 int sim_syscalls::open(std::string_view path, std::string_view revision)
 {
 	const bool vfio = path == "/dev/vfio/vfio";
-	const struct iommufd_revision *rev = iommufd_find_revision(revision.empty() ? std::string_view(opts_.revision) : revision);
+	const struct iommufd_revision *rev = iommufd_find_revision(
+		revision.empty() ? std::string_view(opts_.revision) : revision);
 	int fd;
 
 	if (!vfio && path != "/dev/iommu")
@@ -178,13 +182,15 @@ int sim_syscalls::open(std::string_view path, std::string_view revision)
 	return fd;
 }
 
-/* The file in the slot of @fd, which only the caller could close; NULL: take a reference. Called by the first task. */
+/* The file in the slot of @fd, which only the caller could close; NULL: take a reference. Called by
+ * the first task. */
 inline struct file *sim_syscalls::light_get(unsigned int fd)
 {
 	std::atomic<struct file *> *chunk;
 	struct file *file;
 
-	if (multi_.load(std::memory_order_relaxed) || fd >= files_struct::NR_CHUNKS * files_struct::CHUNK ||
+	if (multi_.load(std::memory_order_relaxed) ||
+	    fd >= files_struct::NR_CHUNKS * files_struct::CHUNK ||
 	    light_file_.load(std::memory_order_relaxed))
 		return nullptr;
 	chunk = files_->chunks[fd / files_struct::CHUNK].load(std::memory_order_acquire);
@@ -192,7 +198,7 @@ inline struct file *sim_syscalls::light_get(unsigned int fd)
 		return nullptr;
 	file = chunk[fd % files_struct::CHUNK].load(std::memory_order_acquire);
 	light_file_.store(file, std::memory_order_relaxed);
-	std::atomic_signal_fence(std::memory_order_seq_cst);	/* the other half is in task_slow() */
+	std::atomic_signal_fence(std::memory_order_seq_cst); /* the other half is in task_slow() */
 	if (likely(!multi_.load(std::memory_order_acquire)))
 		return file;
 	light_put();
@@ -299,7 +305,8 @@ long sim_syscalls::read(int fd, uint64_t buf, size_t count)
 		else if (!access_ok(buf, count))
 			rc = -EFAULT;
 		else
-			rc = file->f_op->read(file.get(), buf, std::min(count, MAX_RW_COUNT), &file->f_pos);
+			rc = file->f_op->read(file.get(), buf, std::min(count, MAX_RW_COUNT),
+					      &file->f_pos);
 	}
 	leave();
 	return rc;
@@ -319,7 +326,8 @@ long sim_syscalls::write(int fd, uint64_t buf, size_t count)
 		else if (!access_ok(buf, count))
 			rc = -EFAULT;
 		else
-			rc = file->f_op->write(file.get(), buf, std::min(count, MAX_RW_COUNT), &file->f_pos);
+			rc = file->f_op->write(file.get(), buf, std::min(count, MAX_RW_COUNT),
+					       &file->f_pos);
 	}
 	leave();
 	return rc;
@@ -395,7 +403,8 @@ int sim_syscalls::ftruncate(int fd, uint64_t length)
 
 /* ---- memory ---- */
 
-uint64_t sim_syscalls::mmap(uint64_t addr, size_t length, int prot, int flags, int fd, uint64_t offset)
+uint64_t sim_syscalls::mmap(uint64_t addr, size_t length, int prot, int flags, int fd,
+			    uint64_t offset)
 {
 	long ret;
 	{
@@ -404,11 +413,14 @@ uint64_t sim_syscalls::mmap(uint64_t addr, size_t length, int prot, int flags, i
 		if (!PAGE_ALIGNED(offset)) {
 			ret = -EINVAL;
 		} else if (flags & MAP_ANONYMOUS) {
-			ret = vm_mmap(nullptr, addr, length, (unsigned long)prot, (unsigned long)flags, offset);
+			ret = vm_mmap(nullptr, addr, length, (unsigned long)prot,
+				      (unsigned long)flags, offset);
 		} else {
 			fd_guard file((unsigned int)fd);
 
-			ret = file ? vm_mmap(file.get(), addr, length, (unsigned long)prot, (unsigned long)flags, offset) : -EBADF;
+			ret = file ? vm_mmap(file.get(), addr, length, (unsigned long)prot,
+					     (unsigned long)flags, offset)
+				   : -EBADF;
 		}
 	}
 	leave();
@@ -439,8 +451,10 @@ uint64_t sim_syscalls::anon(const memory_options &opts)
 	{
 		task_scope ts(task());
 
-		ret = vm_mmap_shape(nullptr, opts.addr, opts.size, PROT_READ | (opts.readonly ? 0 : PROT_WRITE),
-				    MAP_PRIVATE | MAP_ANONYMOUS | (opts.addr ? MAP_FIXED_NOREPLACE : 0), 0, shape);
+		ret = vm_mmap_shape(
+			nullptr, opts.addr, opts.size, PROT_READ | (opts.readonly ? 0 : PROT_WRITE),
+			MAP_PRIVATE | MAP_ANONYMOUS | (opts.addr ? MAP_FIXED_NOREPLACE : 0), 0,
+			shape);
 	}
 	leave();
 	return (uint64_t)ret;

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The surface (uapi/syscalls.h) on the in-process core. One instance is one whole kernel with one process on it: its memory, its
- * descriptors, a task for each host thread that calls. No kernel counterpart; what it does around a call is the entry code of
- * arch/x86 and the system calls of fs/ and mm/.
+ * The surface (uapi/syscalls.h) on the in-process core. One instance is one whole kernel with one
+ * process on it: its memory, its descriptors, a task for each host thread that calls. No kernel
+ * counterpart; what it does around a call is the entry code of arch/x86 and the system calls of fs/
+ * and mm/.
  *
- * Deferred work runs on the calling thread at the end of each call, so a program replays exactly. All methods of syscalls may be
- * called from any number of threads; what this class adds may be called while no other call runs.
+ * Deferred work runs on the calling thread at the end of each call, so a program replays exactly.
+ * All methods of syscalls may be called from any number of threads; what this class adds may be
+ * called while no other call runs.
  */
 #pragma once
 
@@ -23,7 +25,8 @@
 
 struct iommufd_revision;
 
-/* What is plugged into the kernel: devices, drivers, test hooks. Called as a task of the kernel. See drivers/platform.h. */
+/* What is plugged into the kernel: devices, drivers, test hooks. Called as a task of the kernel.
+ * See drivers/platform.h. */
 struct machine_ops {
 	/* Before the first open. 0 or -errno. */
 	int (*init)(struct kernel *kernel, const void *options);
@@ -51,13 +54,15 @@ class sim_syscalls final : public syscalls {
 public:
 	/* -ENOMEM, -EINVAL (no such revision), what machine_ops::init() says. */
 	static result<std::unique_ptr<sim_syscalls>> create(const struct sim_options &opts = {});
-	/* The process exits: closes and unmaps everything. WARNs about pages and pins that are left. */
+	/* The process exits: closes and unmaps everything. WARNs about pages and pins that are
+	 * left. */
 	~sim_syscalls() override;
 
 	int open(std::string_view path, std::string_view revision) override;
 	int close(int fd) override;
 	long ioctl(int fd, unsigned long cmd, uint64_t arg) override;
-	uint64_t mmap(uint64_t addr, size_t length, int prot, int flags, int fd, uint64_t offset) override;
+	uint64_t mmap(uint64_t addr, size_t length, int prot, int flags, int fd,
+		      uint64_t offset) override;
 	int munmap(uint64_t addr, size_t length) override;
 	long read(int fd, uint64_t buf, size_t count) override;
 	long write(int fd, uint64_t buf, size_t count) override;
@@ -72,11 +77,13 @@ public:
 	std::string residue() override;
 
 	struct kernel *kernel() { return kernel_.get(); }
-	/* The calling thread's task, for a task_scope around direct calls of the core. Made at its first call. */
+	/* The calling thread's task, for a task_scope around direct calls of the core. Made at its
+	 * first call. */
 	struct task_struct *task();
 	/* Runs what is queued: work items and what models left. */
 	void run_deferred_work();
-	/* Of the process. Compare setrlimit(RLIMIT_MEMLOCK) in bytes, setuid() and capset(). -ENOMEM. */
+	/* Of the process. Compare setrlimit(RLIMIT_MEMLOCK) in bytes, setuid() and capset().
+	 * -ENOMEM. */
 	void set_rlimit_memlock(u64 bytes);
 	int set_credentials(u32 uid, u64 caps);
 	int mprotect(uint64_t addr, size_t length, int prot);
@@ -92,7 +99,8 @@ private:
 	struct task_struct *task_slow();
 	void leave()
 	{
-		if (unlikely(kernel_->work_pending.load(std::memory_order_relaxed)) && !opts_.defer_manually)
+		if (unlikely(kernel_->work_pending.load(std::memory_order_relaxed)) &&
+		    !opts_.defer_manually)
 			run_deferred_work();
 	}
 
@@ -107,8 +115,9 @@ private:
 	/* The other threads' tasks, newest first. Only ever added to. */
 	std::atomic<struct thread_task *> threads_{nullptr};
 	/*
-	 * While the process has one task its ioctls use the file without a reference of their own, and say so in light_file_: a
-	 * second task that comes meanwhile and closes that file takes the reference for them first. Compare fdget().
+	 * While the process has one task its ioctls use the file without a reference of their own,
+	 * and say so in light_file_: a second task that comes meanwhile and closes that file takes
+	 * the reference for them first. Compare fdget().
 	 */
 	struct file *light_get(unsigned int fd);
 	void light_put();

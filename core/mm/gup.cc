@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// Mirrors mm/gup.c, Linux v7.2. CUSTOMISED: pages of order 0 only, and the mmap lock is never dropped on the way. MIRRORED: what may
-// be pinned, partial counts, which error wins.
+// Mirrors mm/gup.c, Linux v7.2. CUSTOMISED: pages of order 0 only, and the mmap lock is never
+// dropped on the way. MIRRORED: what may be pinned, partial counts, which error wins.
 #include "core/mm/internal.h"
 
 // Compare check_vma_flags().
@@ -47,7 +47,8 @@ static struct page *gup_fast_page(struct mm_context *ctx, unsigned long addr, u6
 }
 
 // One page, with the mmap lock held.
-static result<struct page *> gup_slow_page(struct mm_context *ctx, unsigned long addr, unsigned int gup_flags, int ref)
+static result<struct page *> gup_slow_page(struct mm_context *ctx, unsigned long addr,
+					   unsigned int gup_flags, int ref)
 {
 	struct vm_area_struct *vma = find_vma(ctx, addr);
 	struct page *page;
@@ -62,10 +63,11 @@ static result<struct page *> gup_slow_page(struct mm_context *ctx, unsigned long
 	if (rc)
 		return rc;
 	if (ctx->host && !vma->memfd)
-		return vma->poisoned ? result<struct page *>(-EHWPOISON) : host_get_page(ctx, addr, gup_flags & FOLL_WRITE, ref);
+		return vma->poisoned ? result<struct page *>(-EHWPOISON)
+				     : host_get_page(ctx, addr, gup_flags & FOLL_WRITE, ref);
 	if (ctx->host) {
-		result<struct page *> got =
-			memfd_get_page(vma->memfd, vma->vm_pgoff + ((addr - vma->vm_start) >> PAGE_SHIFT), true);
+		result<struct page *> got = memfd_get_page(
+			vma->memfd, vma->vm_pgoff + ((addr - vma->vm_start) >> PAGE_SHIFT), true);
 
 		if (!got)
 			return got;
@@ -87,8 +89,8 @@ static result<struct page *> gup_slow_page(struct mm_context *ctx, unsigned long
 }
 
 // @locked: the mmap lock is held; else it is taken when the page tables do not have it all.
-static long gup_range(struct mm_context *ctx, unsigned long start, unsigned long nr_pages, unsigned int gup_flags, struct page **pages,
-		      bool locked)
+static long gup_range(struct mm_context *ctx, unsigned long start, unsigned long nr_pages,
+		      unsigned int gup_flags, struct page **pages, bool locked)
 {
 	const u64 need = PTE_PAGE | (gup_flags & FOLL_WRITE ? PTE_WRITE : PTE_READ);
 	const int ref = gup_flags & FOLL_PIN ? GUP_PIN_COUNTING_BIAS : 1;
@@ -111,7 +113,8 @@ static long gup_range(struct mm_context *ctx, unsigned long start, unsigned long
 			mmap_read_lock(ctx->mm);
 			locked = unlock = true;
 		}
-		result<struct page *> page = gup_slow_page(ctx, start + n * PAGE_SIZE, gup_flags, ref);
+		result<struct page *> page =
+			gup_slow_page(ctx, start + n * PAGE_SIZE, gup_flags, ref);
 
 		if (!page) {
 			rc = page.error();
@@ -128,18 +131,20 @@ static long gup_range(struct mm_context *ctx, unsigned long start, unsigned long
 	return rc;
 }
 
-long pin_user_pages_remote(struct mm_struct *mm, unsigned long start, unsigned long nr_pages, unsigned int gup_flags,
-			   struct page **pages, int *)
+long pin_user_pages_remote(struct mm_struct *mm, unsigned long start, unsigned long nr_pages,
+			   unsigned int gup_flags, struct page **pages, int *)
 {
 	mmap_assert_locked(mm);
-	return gup_range(to_sim_mm(mm)->context, start, nr_pages, gup_flags | FOLL_PIN, pages, true);
+	return gup_range(to_sim_mm(mm)->context, start, nr_pages, gup_flags | FOLL_PIN, pages,
+			 true);
 }
 
-long get_user_pages_remote(struct mm_struct *mm, unsigned long start, unsigned long nr_pages, unsigned int gup_flags,
-			   struct page **pages, int *)
+long get_user_pages_remote(struct mm_struct *mm, unsigned long start, unsigned long nr_pages,
+			   unsigned int gup_flags, struct page **pages, int *)
 {
 	mmap_assert_locked(mm);
-	return gup_range(to_sim_mm(mm)->context, start, nr_pages, gup_flags | FOLL_GET, pages, true);
+	return gup_range(to_sim_mm(mm)->context, start, nr_pages, gup_flags | FOLL_GET, pages,
+			 true);
 }
 
 static int gup_fast(unsigned long start, int nr_pages, unsigned int gup_flags, struct page **pages)
@@ -153,15 +158,18 @@ static int gup_fast(unsigned long start, int nr_pages, unsigned int gup_flags, s
 		return -EOVERFLOW;
 	if (end > TASK_SIZE)
 		return -EFAULT;
-	return (int)gup_range(to_sim_mm(current->mm)->context, start, (unsigned long)nr_pages, gup_flags, pages, false);
+	return (int)gup_range(to_sim_mm(current->mm)->context, start, (unsigned long)nr_pages,
+			      gup_flags, pages, false);
 }
 
-int pin_user_pages_fast(unsigned long start, int nr_pages, unsigned int gup_flags, struct page **pages)
+int pin_user_pages_fast(unsigned long start, int nr_pages, unsigned int gup_flags,
+			struct page **pages)
 {
 	return gup_fast(start, nr_pages, gup_flags | FOLL_PIN, pages);
 }
 
-int get_user_pages_fast(unsigned long start, int nr_pages, unsigned int gup_flags, struct page **pages)
+int get_user_pages_fast(unsigned long start, int nr_pages, unsigned int gup_flags,
+			struct page **pages)
 {
 	return gup_fast(start, nr_pages, gup_flags | FOLL_GET, pages);
 }
@@ -215,7 +223,8 @@ int page_add_pin(struct page *page)
 	return 0;
 }
 
-int access_remote_vm(struct mm_struct *mm, unsigned long addr, void *buf, int len, unsigned int gup_flags)
+int access_remote_vm(struct mm_struct *mm, unsigned long addr, void *buf, int len,
+		     unsigned int gup_flags)
 {
 	u8 *p = static_cast<u8 *>(buf);
 	int left = len;

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// The address space of the process that runs the kernel: user addresses are its pointers. CUSTOMISED: no kernel counterpart. The
-// host's kernel is asked to copy (process_vm_readv) and to bring pages in (MADV_POPULATE_x), so that a bad pointer is an error and
-// no signal. Limits: the process can unmap memory behind our back, and then a pinned page's contents are lost; two addresses of one
-// piece of shared memory are two pages.
+// The address space of the process that runs the kernel: user addresses are its pointers.
+// CUSTOMISED: no kernel counterpart. The host's kernel is asked to copy (process_vm_readv) and to
+// bring pages in (MADV_POPULATE_x), so that a bad pointer is an error and no signal. Limits: the
+// process can unmap memory behind our back, and then a pinned page's contents are lost; two
+// addresses of one piece of shared memory are two pages.
 #include <sys/mman.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -13,7 +14,7 @@
 #include "core/mm/internal.h"
 
 #ifndef MADV_POPULATE_READ
-#define MADV_POPULATE_READ 22
+#define MADV_POPULATE_READ  22
 #define MADV_POPULATE_WRITE 23
 #endif
 
@@ -25,13 +26,15 @@ int host_copy(void *ours, const void *theirs, size_t len, bool write)
 
 	if (!len)
 		return 0;
-	n = write ? process_vm_writev(getpid(), &local, 1, &remote, 1, 0) : process_vm_readv(getpid(), &local, 1, &remote, 1, 0);
+	n = write ? process_vm_writev(getpid(), &local, 1, &remote, 1, 0)
+		  : process_vm_readv(getpid(), &local, 1, &remote, 1, 0);
 	return n == (ssize_t)len ? 0 : -EFAULT;
 }
 
 // ---- copies ----
 
-// A mapping of ours that the process cannot touch by pointer: registers of a model. NULL for all else, and -EFAULT in *rc.
+// A mapping of ours that the process cannot touch by pointer: registers of a model. NULL for all
+// else, and -EFAULT in *rc.
 static struct vm_area_struct *find_device(struct mm_context *ctx, u64 addr)
 {
 	struct vm_area_struct *vma = find_vma(ctx, addr);
@@ -110,7 +113,8 @@ const struct mm_user_ops host_user_ops = {
 
 // ---- pages ----
 
-static struct page **host_bucket(struct mm_state *state, const void *addr) __must_hold(state->lock)
+static struct page **host_bucket(struct mm_state *state, const void *addr)
+	__must_hold(state -> lock)
 {
 	return &state->host_hash[((uintptr_t)addr >> PAGE_SHIFT) * 0x9e3779b97f4a7c15ULL >> 51];
 }
@@ -154,7 +158,8 @@ void host_pages_exit(struct mm_state *state) LOCK_ANALYSIS_ESCAPE("nobody else h
 	state->host_hash = nullptr;
 }
 
-// Brings the page of @addr in for reading or writing, as a fault of the process would. 0, -EFAULT, -EHWPOISON.
+// Brings the page of @addr in for reading or writing, as a fault of the process would. 0, -EFAULT,
+// -EHWPOISON.
 static int host_fault(unsigned long addr, bool write)
 {
 	u8 byte;
@@ -188,7 +193,8 @@ result<struct page *> host_get_page(struct mm_context *ctx, unsigned long addr, 
 		return rc;
 	raw_guard g(&state->lock);
 	if (!state->host_hash) {
-		state->host_hash = static_cast<struct page **>(calloc(HOST_HASH_SIZE, sizeof(struct page *)));
+		state->host_hash =
+			static_cast<struct page **>(calloc(HOST_HASH_SIZE, sizeof(struct page *)));
 		if (!state->host_hash)
 			return -ENOMEM;
 	}
@@ -196,7 +202,8 @@ result<struct page *> host_get_page(struct mm_context *ctx, unsigned long addr, 
 	for (page = *bucket; page; page = page->next) {
 		if (page->vaddr != vaddr)
 			continue;
-		if (page->_refcount.fetch_add(ref, std::memory_order_acquire) > INT_MAX - (1 << 20)) {
+		if (page->_refcount.fetch_add(ref, std::memory_order_acquire) >
+		    INT_MAX - (1 << 20)) {
 			page->_refcount.fetch_sub(ref, std::memory_order_release);
 			return -ENOMEM;
 		}
@@ -218,12 +225,14 @@ result<struct page *> host_get_page(struct mm_context *ctx, unsigned long addr, 
 
 // ---- mappings ----
 
-long host_mmap(struct mm_context *, unsigned long addr, unsigned long len, unsigned long prot, unsigned long flags,
-	       const struct mapping_shape &shape, bool reserve_only)
+long host_mmap(struct mm_context *, unsigned long addr, unsigned long len, unsigned long prot,
+	       unsigned long flags, const struct mapping_shape &shape, bool reserve_only)
 {
 	const bool no_access = reserve_only || shape.poisoned;
-	const int host_flags = MAP_ANONYMOUS | MAP_NORESERVE | (reserve_only || (flags & MAP_TYPE) == MAP_PRIVATE ? MAP_PRIVATE : MAP_SHARED) |
-			       (int)(flags & (MAP_FIXED | MAP_FIXED_NOREPLACE));
+	const int host_flags =
+		MAP_ANONYMOUS | MAP_NORESERVE |
+		(reserve_only || (flags & MAP_TYPE) == MAP_PRIVATE ? MAP_PRIVATE : MAP_SHARED) |
+		(int)(flags & (MAP_FIXED | MAP_FIXED_NOREPLACE));
 	const int host_prot = no_access ? PROT_NONE : (int)prot;
 	unsigned long align = shape.huge ? max(shape.align, HUGE_PAGE_SIZE) : shape.align;
 	unsigned long base;
@@ -244,20 +253,25 @@ long host_mmap(struct mm_context *, unsigned long addr, unsigned long len, unsig
 	return (long)base;
 }
 
-// RAM at @addr, over the reservation. Registers stay inaccessible: load() and store() of the surface reach them.
-static int host_map_ram(struct mm_context *ctx, unsigned long addr, unsigned long pfn, unsigned long size, unsigned long vm_flags)
+// RAM at @addr, over the reservation. Registers stay inaccessible: load() and store() of the
+// surface reach them.
+static int host_map_ram(struct mm_context *ctx, unsigned long addr, unsigned long pfn,
+			unsigned long size, unsigned long vm_flags)
 {
 	struct mm_state *state = ctx->state;
-	const int prot = (vm_flags & VM_READ ? PROT_READ : 0) | (vm_flags & VM_WRITE ? PROT_WRITE : 0);
+	const int prot = (vm_flags & VM_READ ? PROT_READ : 0) |
+			 (vm_flags & VM_WRITE ? PROT_WRITE : 0);
 	void *p;
 
 	if (state->ram_fd < 0)
 		return 0;
-	p = ::mmap((void *)addr, size, prot, MAP_SHARED | MAP_FIXED, state->ram_fd, (off_t)(PFN_PHYS(pfn) - RAM_PHYS_BASE));
+	p = ::mmap((void *)addr, size, prot, MAP_SHARED | MAP_FIXED, state->ram_fd,
+		   (off_t)(PFN_PHYS(pfn) - RAM_PHYS_BASE));
 	return p == MAP_FAILED ? -ENOMEM : 0;
 }
 
-int host_remap(struct mm_context *ctx, struct vm_area_struct *vma, unsigned long addr, unsigned long pfn, unsigned long size)
+int host_remap(struct mm_context *ctx, struct vm_area_struct *vma, unsigned long addr,
+	       unsigned long pfn, unsigned long size)
 {
 	const unsigned long first = pfn - ((addr - vma->vm_start) >> PAGE_SHIFT);
 
@@ -281,7 +295,7 @@ int host_map_memfd(struct mm_context *ctx, struct vm_area_struct *vma)
 		if (!page) {
 			if (page.error() == -ENOMEM)
 				return -ENOMEM;
-			continue;	// beyond the end, or failed: touching it is an error
+			continue; // beyond the end, or failed: touching it is an error
 		}
 		rc = host_map_ram(ctx, addr, page_to_pfn(*page), PAGE_SIZE, vma->vm_flags);
 		put_page(*page);

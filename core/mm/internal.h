@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// The inside of core/mm: what its files share and nobody else includes. CUSTOMISED: stands for mm/internal.h and the memory map.
+// The inside of core/mm: what its files share and nobody else includes. CUSTOMISED: stands for
+// mm/internal.h and the memory map.
 #pragma once
 
 #include <atomic>
@@ -13,10 +14,10 @@
 #include "core/mm/vma.h"
 
 #define MAX_PAGE_ORDER 10
-#define HUGE_ORDER 9
+#define HUGE_ORDER     9
 #define HUGE_PAGE_SIZE (PAGE_SIZE << HUGE_ORDER)
 #define HOST_HASH_SIZE 8192u
-#define TASK_SIZE ((1UL << 47) - PAGE_SIZE)
+#define TASK_SIZE      ((1UL << 47) - PAGE_SIZE)
 
 struct mm_state {
 	struct kernel *kernel = nullptr;
@@ -25,19 +26,25 @@ struct mm_state {
 	u8 *ram = nullptr;
 	size_t ram_pages = 0;
 	int ram_fd = -1;
-	void *map_base = nullptr;	// of the frames and the bitmaps
+	void *map_base = nullptr; // of the frames and the bitmaps
 	size_t map_bytes = 0;
 	struct page *vmem_map = nullptr;
-	size_t nr_words = 0;		// of @used
+	size_t nr_words = 0; // of @used
 
 	// Guards what follows. Innermost.
 	raw_mutex lock;
-	u64 *used __guarded_by(lock) = nullptr;		// a bit per frame; the bits past the last frame are set
-	u64 *full __guarded_by(lock) = nullptr;		// a bit per word of @used that has no free frame
-	size_t low_word __guarded_by(lock) = 0;		// no frame below this word is free
-	size_t high_frame __guarded_by(lock) = 0;	// frames from here on were never used: their memory is zero
-	long nr_pages __guarded_by(lock) = 0;		// not free, of RAM and of the host process
-	struct page **host_hash __guarded_by(lock) = nullptr;	// pages of the host process by address, HOST_HASH_SIZE buckets
+	// A bit per frame; the bits past the last frame are set.
+	u64 *used __guarded_by(lock) = nullptr;
+	// A bit per word of @used that has no free frame.
+	u64 *full __guarded_by(lock) = nullptr;
+	// No frame below this word is free.
+	size_t low_word __guarded_by(lock) = 0;
+	// Frames from here on were never used: their memory is zero.
+	size_t high_frame __guarded_by(lock) = 0;
+	// Not free, of RAM and of the host process.
+	long nr_pages __guarded_by(lock) = 0;
+	// Pages of the host process by address, HOST_HASH_SIZE buckets.
+	struct page **host_hash __guarded_by(lock) = nullptr;
 	struct mm_context *contexts __guarded_by(lock) = nullptr;
 	struct user_struct *users __guarded_by(lock) = nullptr;
 
@@ -51,9 +58,10 @@ static inline struct mm_state *mm_state_of(const struct kernel *kernel)
 	return static_cast<struct mm_state *>(kernel->mm_state);
 }
 
-// 2^@order zeroed frames with a reference each; @scattered: see mapping_shape::fragmented, @index is the page's in its mapping.
-// Injects no failure.
-struct page *mm_alloc_frames(struct mm_state *mm, unsigned int order, bool scattered, unsigned long index);
+// 2^@order zeroed frames with a reference each; @scattered: see mapping_shape::fragmented, @index
+// is the page's in its mapping. Injects no failure.
+struct page *mm_alloc_frames(struct mm_state *mm, unsigned int order, bool scattered,
+			     unsigned long index);
 // False when the page is free or its count near overflow. @n: 1 or GUP_PIN_COUNTING_BIAS.
 bool page_ref_add_unless_free(struct page *page, int n);
 void page_ref_sub(struct page *page, int n);
@@ -61,10 +69,10 @@ void page_ref_sub(struct page *page, int n);
 // ---- page tables: mmap.cc ----
 
 // An entry: a frame's number above the flags.
-#define PTE_READ BIT(0)
-#define PTE_WRITE BIT(1)
-#define PTE_PAGE BIT(2)		// a frame of RAM, with a reference that is the mapping's
-#define PTE_SPECIAL BIT(3)	// physical memory mapped by a driver, without reference
+#define PTE_READ    BIT(0)
+#define PTE_WRITE   BIT(1)
+#define PTE_PAGE    BIT(2) // a frame of RAM, with a reference that is the mapping's
+#define PTE_SPECIAL BIT(3) // physical memory mapped by a driver, without reference
 
 struct pte_table {
 	std::atomic<u64> pte[512];
@@ -79,8 +87,9 @@ struct mm_context {
 	struct mm_state *state = nullptr;
 	bool host = false;
 
-	// More than one task may copy from and to this address space: copies hold a reference on the page. While there is one, it says
-	// in @in_copy that it is inside a copy, and nothing can be unmapped under it.
+	// More than one task may copy from and to this address space: copies hold a reference on
+	// the page. While there is one, it says in @in_copy that it is inside a copy, and nothing
+	// can be unmapped under it.
 	std::atomic<bool> multi{false};
 	std::atomic<bool> in_copy{false};
 
@@ -93,7 +102,7 @@ struct mm_context {
 	std::atomic<struct pmd_table *> pgd[512] = {};
 	raw_mutex pt_lock;
 
-	struct mm_context *next = nullptr;	// of mm_state::contexts
+	struct mm_context *next = nullptr; // of mm_state::contexts
 };
 
 // The entry of @addr, or NULL when no table holds it (yet) or it is no address of an arena.
@@ -122,8 +131,8 @@ static inline u8 *pte_address(struct mm_state *state, u64 pte)
 	return state->ram + ((pte & PAGE_MASK) - RAM_PHYS_BASE);
 }
 
-// Makes the page of @addr present. The mmap lock is held. 0; -EFAULT (no page there), -EHWPOISON, -ENOMEM (only from an injected
-// failure when @inject, or when memory is used up).
+// Makes the page of @addr present. The mmap lock is held. 0; -EFAULT (no page there), -EHWPOISON,
+// -ENOMEM (only from an injected failure when @inject, or when memory is used up).
 int fault_page(struct mm_context *ctx, struct vm_area_struct *vma, unsigned long addr, bool inject);
 // As vma_lookup(), or the next mapping above.
 struct vm_area_struct *find_vma(struct mm_context *ctx, unsigned long addr);
@@ -136,7 +145,8 @@ extern const struct mm_user_ops arena_user_ops;
 
 // ---- memfd.cc ----
 
-// The page of @index with a reference, made when it was never touched. -EFAULT beyond the end, -EHWPOISON, -ENOMEM.
+// The page of @index with a reference, made when it was never touched. -EFAULT beyond the end,
+// -EHWPOISON, -ENOMEM.
 result<struct page *> memfd_get_page(struct memfd *memfd, unsigned long index, bool inject);
 
 // ---- host.cc ----
@@ -147,9 +157,12 @@ void host_page_ref_sub(struct page *page, int n);
 void host_pages_exit(struct mm_state *mm);
 // Between our memory at @ours and the process's at @theirs; 0 or -EFAULT, never a signal.
 int host_copy(void *ours, const void *theirs, size_t len, bool write);
-// One page of the process with @ref more references (see page_ref_add_unless_free()). -EFAULT, -EHWPOISON, -ENOMEM.
-result<struct page *> host_get_page(struct mm_context *ctx, unsigned long addr, bool write, int ref);
-long host_mmap(struct mm_context *ctx, unsigned long addr, unsigned long len, unsigned long prot, unsigned long flags,
-	       const struct mapping_shape &shape, bool reserve_only);
-int host_remap(struct mm_context *ctx, struct vm_area_struct *vma, unsigned long addr, unsigned long pfn, unsigned long size);
+// One page of the process with @ref more references (see page_ref_add_unless_free()). -EFAULT,
+// -EHWPOISON, -ENOMEM.
+result<struct page *> host_get_page(struct mm_context *ctx, unsigned long addr, bool write,
+				    int ref);
+long host_mmap(struct mm_context *ctx, unsigned long addr, unsigned long len, unsigned long prot,
+	       unsigned long flags, const struct mapping_shape &shape, bool reserve_only);
+int host_remap(struct mm_context *ctx, struct vm_area_struct *vma, unsigned long addr,
+	       unsigned long pfn, unsigned long size);
 int host_map_memfd(struct mm_context *ctx, struct vm_area_struct *vma);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// Mirrors mm/memfd.c, the page cache side of mm/shmem.c and memfd_pin_folios() of mm/gup.c, Linux v7.2. CUSTOMISED: see memfd.h.
+// Mirrors mm/memfd.c, the page cache side of mm/shmem.c and memfd_pin_folios() of mm/gup.c, Linux
+// v7.2. CUSTOMISED: see memfd.h.
 #include <sys/mman.h>
 
 #include "core/linux/fault-inject.h"
@@ -17,14 +18,14 @@ struct memfd_chunk {
 
 struct memfd {
 	struct mutex lock{LOCK_CLASS(memfd, lock)};
-	size_t size __guarded_by(lock) = 0;			// bytes
+	size_t size __guarded_by(lock) = 0; // bytes
 	struct memfd_chunk **chunks __guarded_by(lock) = nullptr;
 	size_t nr_chunks __guarded_by(lock) = 0;
 	struct mapping_shape shape;
 	struct mm_state *state = nullptr;
 };
 
-static int memfd_resize(struct memfd *memfd, size_t size) __must_hold(&memfd->lock)
+static int memfd_resize(struct memfd *memfd, size_t size) __must_hold(&memfd -> lock)
 {
 	const size_t nr_chunks = DIV_ROUND_UP(size, HUGE_PAGE_SIZE);
 	const size_t nr_pages = DIV_ROUND_UP(size, PAGE_SIZE);
@@ -62,7 +63,7 @@ static int memfd_release(struct file *file)
 	{
 		mutex_guard g(&memfd->lock);
 
-		(void)memfd_resize(memfd, 0);	// smaller never fails
+		(void)memfd_resize(memfd, 0); // smaller never fails
 		for (size_t c = 0; c != memfd->nr_chunks; c++)
 			delete memfd->chunks[c];
 		kvfree(memfd->chunks);
@@ -147,7 +148,8 @@ int memfd_truncate(struct file *file, size_t size)
 	return memfd_resize(memfd, size);
 }
 
-static result<struct page *> __memfd_get_page(struct memfd *memfd, unsigned long index, bool inject) __must_hold(&memfd->lock)
+static result<struct page *> __memfd_get_page(struct memfd *memfd, unsigned long index, bool inject)
+	__must_hold(&memfd -> lock)
 {
 	const bool huge = memfd->shape.huge;
 	struct memfd_chunk *chunk;
@@ -170,7 +172,8 @@ static result<struct page *> __memfd_get_page(struct memfd *memfd, unsigned long
 	if (!page) {
 		if (inject && should_fail(FAULT_PAGE_ALLOC))
 			return -ENOMEM;
-		page = mm_alloc_frames(memfd->state, huge ? HUGE_ORDER : 0, memfd->shape.fragmented, index);
+		page = mm_alloc_frames(memfd->state, huge ? HUGE_ORDER : 0, memfd->shape.fragmented,
+				       index);
 		if (!page)
 			return -ENOMEM;
 		if (huge) {
@@ -192,7 +195,8 @@ result<struct page *> memfd_get_page(struct memfd *memfd, unsigned long index, b
 	return __memfd_get_page(memfd, index, inject);
 }
 
-long memfd_pin_pages(struct file *file, unsigned long start, unsigned long npages, struct page **pages)
+long memfd_pin_pages(struct file *file, unsigned long start, unsigned long npages,
+		     struct page **pages)
 {
 	struct memfd *memfd = static_cast<struct memfd *>(file->private_data);
 	unsigned long n;

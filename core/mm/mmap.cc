@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// Mirrors mm/mmap.c, mm/vma.c, mm/mprotect.c and the fault side of mm/memory.c and mm/hugetlb.c, Linux v7.2. CUSTOMISED: see vma.h.
-// A first touch, reading or writing, takes a frame of its own; a private mapping of a file copies the file's page then.
+// Mirrors mm/mmap.c, mm/vma.c, mm/mprotect.c and the fault side of mm/memory.c and mm/hugetlb.c,
+// Linux v7.2. CUSTOMISED: see vma.h. A first touch, reading or writing, takes a frame of its own; a
+// private mapping of a file copies the file's page then.
 #include <linux/membarrier.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -52,7 +53,8 @@ static std::atomic<u64> *pte_alloc(struct mm_context *ctx, unsigned long addr, b
 			return nullptr;
 		pgd->store(table, std::memory_order_release);
 	}
-	std::atomic<struct pte_table *> *pmd = &pgd->load(std::memory_order_relaxed)->pmd[n >> 9 & 511];
+	std::atomic<struct pte_table *> *pmd =
+		&pgd->load(std::memory_order_relaxed)->pmd[n >> 9 & 511];
 
 	if (!pmd->load(std::memory_order_relaxed)) {
 		struct pte_table *table = new (std::nothrow) struct pte_table();
@@ -65,7 +67,8 @@ static std::atomic<u64> *pte_alloc(struct mm_context *ctx, unsigned long addr, b
 }
 
 // Calls fn(entry) for each entry of [start, end) that is not empty.
-template <class F> static void for_each_pte(struct mm_context *ctx, unsigned long start, unsigned long end, F fn)
+template <class F>
+static void for_each_pte(struct mm_context *ctx, unsigned long start, unsigned long end, F fn)
 {
 	if (ctx->host)
 		return;
@@ -92,7 +95,8 @@ static void unmap_page_range(struct mm_context *ctx, unsigned long start, unsign
 	});
 }
 
-static int fault_huge(struct mm_context *ctx, struct vm_area_struct *vma, unsigned long addr, bool inject)
+static int fault_huge(struct mm_context *ctx, struct vm_area_struct *vma, unsigned long addr,
+		      bool inject)
 {
 	unsigned long base = ALIGN_DOWN(addr, HUGE_PAGE_SIZE);
 	std::atomic<u64> *pte = pte_alloc(ctx, base, inject);
@@ -106,9 +110,10 @@ static int fault_huge(struct mm_context *ctx, struct vm_area_struct *vma, unsign
 	raw_guard g(&ctx->pt_lock);
 	for (size_t i = 0; i != 1UL << HUGE_ORDER; i++) {
 		if (pte[i].load(std::memory_order_relaxed))
-			put_page(page + i);	// another task was first
+			put_page(page + i); // another task was first
 		else
-			pte[i].store(page_to_phys(page + i) | PTE_PAGE | vma_pte_flags(vma), std::memory_order_release);
+			pte[i].store(page_to_phys(page + i) | PTE_PAGE | vma_pte_flags(vma),
+				     std::memory_order_release);
 	}
 	return 0;
 }
@@ -158,15 +163,17 @@ int fault_page(struct mm_context *ctx, struct vm_area_struct *vma, unsigned long
 		raw_guard g(&ctx->pt_lock);
 
 		if (!pte->load(std::memory_order_relaxed)) {
-			pte->store(page_to_phys(page) | PTE_PAGE | vma_pte_flags(vma), std::memory_order_release);
+			pte->store(page_to_phys(page) | PTE_PAGE | vma_pte_flags(vma),
+				   std::memory_order_release);
 			return 0;
 		}
 	}
-	put_page(page);		// another task was first
+	put_page(page); // another task was first
 	return 0;
 }
 
-int remap_pfn_range(struct vm_area_struct *vma, unsigned long addr, unsigned long pfn, unsigned long size, pgprot_t)
+int remap_pfn_range(struct vm_area_struct *vma, unsigned long addr, unsigned long pfn,
+		    unsigned long size, pgprot_t)
 {
 	struct mm_context *ctx = to_sim_mm(vma->vm_mm)->context;
 	unsigned long end;
@@ -174,7 +181,8 @@ int remap_pfn_range(struct vm_area_struct *vma, unsigned long addr, unsigned lon
 	size = PAGE_ALIGN(size);
 	if (WARN_ON(!PAGE_ALIGNED(addr)))
 		return -EINVAL;
-	if (!size || check_add_overflow(addr, size, &end) || addr < vma->vm_start || end > vma->vm_end)
+	if (!size || check_add_overflow(addr, size, &end) || addr < vma->vm_start ||
+	    end > vma->vm_end)
 		return -EINVAL;
 	vm_flags_set(vma, VM_IO | VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP);
 	if (ctx->host)
@@ -184,7 +192,8 @@ int remap_pfn_range(struct vm_area_struct *vma, unsigned long addr, unsigned lon
 
 		if (!pte)
 			return -ENOMEM;
-		pte->store(PFN_PHYS(pfn) | PTE_SPECIAL | vma_pte_flags(vma), std::memory_order_release);
+		pte->store(PFN_PHYS(pfn) | PTE_SPECIAL | vma_pte_flags(vma),
+			   std::memory_order_release);
 	}
 	return 0;
 }
@@ -316,7 +325,8 @@ static void remove_vma(struct vm_area_struct *vma)
 
 // Compare do_vmi_align_munmap(). The mmap lock is held for writing. !@host_too: the host's
 // side is not ours to undo here.
-static int unmap_range(struct mm_context *ctx, unsigned long start, unsigned long end, bool host_too = true)
+static int unmap_range(struct mm_context *ctx, unsigned long start, unsigned long end,
+		       bool host_too = true)
 {
 	struct vm_area_struct *vma = find_vma(ctx, start);
 	int rc;
@@ -359,7 +369,8 @@ int vm_munmap(unsigned long start, size_t len)
 		return -EINVAL;
 	mmap_write_lock(mm);
 	rc = unmap_range(mm->context, start, end, false);
-	// In one piece, with what the process mapped without us, and before anybody can map there again.
+	// In one piece, with what the process mapped without us, and before anybody can map there
+	// again.
 	if (!rc && mm->context->host && ::munmap((void *)start, end - start))
 		rc = -errno;
 	mmap_write_unlock(mm);
@@ -374,7 +385,8 @@ static long find_gap(struct mm_context *ctx, unsigned long len, unsigned long al
 	if (len > ARENA_SIZE)
 		return -ENOMEM;
 	for (size_t i = 0;; i++) {
-		unsigned long end = i == ctx->nr_vmas ? ARENA_BASE + ARENA_SIZE : ctx->vmas[i]->vm_start - PAGE_SIZE;
+		unsigned long end = i == ctx->nr_vmas ? ARENA_BASE + ARENA_SIZE
+						      : ctx->vmas[i]->vm_start - PAGE_SIZE;
 
 		addr = ALIGN(addr, align);
 		if (addr < end && len <= end - addr)
@@ -392,10 +404,11 @@ static bool range_free(struct mm_context *ctx, unsigned long start, unsigned lon
 	return !vma || vma->vm_start >= start + len;
 }
 
-static long get_unmapped_area(struct mm_context *ctx, unsigned long addr, unsigned long len, unsigned long align,
-			      unsigned long flags)
+static long get_unmapped_area(struct mm_context *ctx, unsigned long addr, unsigned long len,
+			      unsigned long align, unsigned long flags)
 {
-	const bool in_arena = addr >= ARENA_BASE && addr - ARENA_BASE < ARENA_SIZE && len <= ARENA_SIZE - (addr - ARENA_BASE);
+	const bool in_arena = addr >= ARENA_BASE && addr - ARENA_BASE < ARENA_SIZE &&
+			      len <= ARENA_SIZE - (addr - ARENA_BASE);
 
 	if (flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) {
 		if (len > ARENA_SIZE || !in_arena)
@@ -407,14 +420,16 @@ static long get_unmapped_area(struct mm_context *ctx, unsigned long addr, unsign
 		return (long)addr;
 	}
 	addr = ALIGN(addr, align);
-	if (addr && in_arena && len <= ARENA_SIZE - (addr - ARENA_BASE) && range_free(ctx, addr, len))
+	if (addr && in_arena && len <= ARENA_SIZE - (addr - ARENA_BASE) &&
+	    range_free(ctx, addr, len))
 		return (long)addr;
 	return find_gap(ctx, len, align);
 }
 
 // Compare do_mmap(). The mmap lock is held for writing.
-static long do_mmap(struct mm_context *ctx, struct file *file, unsigned long addr, unsigned long len, unsigned long prot,
-		    unsigned long flags, unsigned long pgoff, const struct mapping_shape &shape)
+static long do_mmap(struct mm_context *ctx, struct file *file, unsigned long addr,
+		    unsigned long len, unsigned long prot, unsigned long flags, unsigned long pgoff,
+		    const struct mapping_shape &shape)
 {
 	const bool huge = shape.huge || (flags & MAP_HUGETLB);
 	unsigned long align = max(shape.align, huge ? HUGE_PAGE_SIZE : PAGE_SIZE);
@@ -447,8 +462,8 @@ static long do_mmap(struct mm_context *ctx, struct file *file, unsigned long add
 		addr = (unsigned long)ret;
 	}
 
-	vm_flags = (prot & PROT_READ ? VM_READ : 0) | (prot & PROT_WRITE ? VM_WRITE : 0) | (prot & PROT_EXEC ? VM_EXEC : 0) |
-		   VM_MAYREAD | VM_MAYWRITE | VM_MAYEXEC;
+	vm_flags = (prot & PROT_READ ? VM_READ : 0) | (prot & PROT_WRITE ? VM_WRITE : 0) |
+		   (prot & PROT_EXEC ? VM_EXEC : 0) | VM_MAYREAD | VM_MAYWRITE | VM_MAYEXEC;
 	switch (flags & MAP_TYPE) {
 	case MAP_SHARED_VALIDATE:
 		if (!file)
@@ -524,8 +539,8 @@ err_free:
 	return rc;
 }
 
-long vm_mmap_shape(struct file *file, unsigned long addr, unsigned long len, unsigned long prot, unsigned long flags,
-		   unsigned long offset, const struct mapping_shape &shape)
+long vm_mmap_shape(struct file *file, unsigned long addr, unsigned long len, unsigned long prot,
+		   unsigned long flags, unsigned long offset, const struct mapping_shape &shape)
 {
 	struct sim_mm *mm = to_sim_mm(current->mm);
 	struct mm_context *ctx = mm->context;
@@ -550,7 +565,8 @@ long vm_mmap_shape(struct file *file, unsigned long addr, unsigned long len, uns
 	return ret;
 }
 
-long vm_mmap(struct file *file, unsigned long addr, unsigned long len, unsigned long prot, unsigned long flags, unsigned long offset)
+long vm_mmap(struct file *file, unsigned long addr, unsigned long len, unsigned long prot,
+	     unsigned long flags, unsigned long offset)
 {
 	return vm_mmap_shape(file, addr, len, prot, flags, offset, {});
 }
@@ -582,7 +598,8 @@ int vm_mprotect(unsigned long start, size_t len, unsigned long prot)
 {
 	struct sim_mm *mm = to_sim_mm(current->mm);
 	struct mm_context *ctx = mm->context;
-	const unsigned long access = (prot & PROT_READ ? VM_READ : 0) | (prot & PROT_WRITE ? VM_WRITE : 0) |
+	const unsigned long access = (prot & PROT_READ ? VM_READ : 0) |
+				     (prot & PROT_WRITE ? VM_WRITE : 0) |
 				     (prot & PROT_EXEC ? VM_EXEC : 0);
 	struct vm_area_struct *vma;
 	unsigned long end;
@@ -608,7 +625,8 @@ int vm_mprotect(unsigned long start, size_t len, unsigned long prot)
 		for_each_pte(ctx, vma->vm_start, vma->vm_end, [&](std::atomic<u64> *pte) {
 			u64 v = pte->load(std::memory_order_relaxed);
 
-			pte->store((v & ~(PTE_READ | PTE_WRITE)) | vma_pte_flags(vma), std::memory_order_release);
+			pte->store((v & ~(PTE_READ | PTE_WRITE)) | vma_pte_flags(vma),
+				   std::memory_order_release);
 		});
 		if (ctx->host && !vma->poisoned)
 			::mprotect((void *)vma->vm_start, vma->vm_end - vma->vm_start, (int)prot);
@@ -702,7 +720,8 @@ void mm_add_task(struct mm_struct *mm)
 
 	if (ctx->multi.exchange(true))
 		return;
-	// After it the first task sees @multi before its next copy, or we see that it is inside one.
+	// After it the first task sees @multi before its next copy, or we see that it is inside
+	// one.
 	host_membarrier();
 	while (ctx->in_copy.load(std::memory_order_acquire))
 		;
@@ -777,7 +796,8 @@ bool mmget_not_zero(struct mm_struct *mm)
 	do {
 		if (!old)
 			return false;
-	} while (!users->compare_exchange_weak(old, old + 1, std::memory_order_acquire, std::memory_order_relaxed));
+	} while (!users->compare_exchange_weak(old, old + 1, std::memory_order_acquire,
+					       std::memory_order_relaxed));
 	return true;
 }
 
@@ -791,27 +811,32 @@ void mmput(struct mm_struct *mm)
 	mmdrop(mm);
 }
 
-void mmap_read_lock(struct mm_struct *mm) LOCK_ANALYSIS_ESCAPE("the mmap lock is not followed, see mm.h")
+void mmap_read_lock(struct mm_struct *mm)
+	LOCK_ANALYSIS_ESCAPE("the mmap lock is not followed, see mm.h")
 {
 	down_read(&to_sim_mm(mm)->mmap_lock);
 }
 
-void mmap_read_unlock(struct mm_struct *mm) LOCK_ANALYSIS_ESCAPE("the mmap lock is not followed, see mm.h")
+void mmap_read_unlock(struct mm_struct *mm)
+	LOCK_ANALYSIS_ESCAPE("the mmap lock is not followed, see mm.h")
 {
 	up_read(&to_sim_mm(mm)->mmap_lock);
 }
 
-void mmap_write_lock(struct mm_struct *mm) LOCK_ANALYSIS_ESCAPE("the mmap lock is not followed, see mm.h")
+void mmap_write_lock(struct mm_struct *mm)
+	LOCK_ANALYSIS_ESCAPE("the mmap lock is not followed, see mm.h")
 {
 	down_write(&to_sim_mm(mm)->mmap_lock);
 }
 
-void mmap_write_unlock(struct mm_struct *mm) LOCK_ANALYSIS_ESCAPE("the mmap lock is not followed, see mm.h")
+void mmap_write_unlock(struct mm_struct *mm)
+	LOCK_ANALYSIS_ESCAPE("the mmap lock is not followed, see mm.h")
 {
 	up_write(&to_sim_mm(mm)->mmap_lock);
 }
 
-void mmap_assert_locked(struct mm_struct *mm) LOCK_ANALYSIS_ESCAPE("the mmap lock is not followed, see mm.h")
+void mmap_assert_locked(struct mm_struct *mm)
+	LOCK_ANALYSIS_ESCAPE("the mmap lock is not followed, see mm.h")
 {
 	lockdep_assert_held(&to_sim_mm(mm)->mmap_lock);
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// Mirrors what mm/page_alloc.c and include/linux/mm.h promise about page frames, Linux v7.2. CUSTOMISED: a bitmap over one linear
-// range, so that what a program gets depends on nothing but its own calls: the lowest free frame, always.
+// Mirrors what mm/page_alloc.c and include/linux/mm.h promise about page frames, Linux v7.2.
+// CUSTOMISED: a bitmap over one linear range, so that what a program gets depends on nothing but
+// its own calls: the lowest free frame, always.
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -49,7 +50,9 @@ void copy_shared_memory(void *to, const void *from, size_t len)
 
 	if ((((uintptr_t)d | (uintptr_t)s) & 7) == 0) {
 		for (; len >= 8; len -= 8, d += 8, s += 8)
-			__atomic_store_n((u64 *)d, __atomic_load_n((const u64 *)s, __ATOMIC_RELAXED), __ATOMIC_RELAXED);
+			__atomic_store_n((u64 *)d,
+					 __atomic_load_n((const u64 *)s, __ATOMIC_RELAXED),
+					 __ATOMIC_RELAXED);
 	}
 	for (; len; len--)
 		__atomic_store_n(d++, __atomic_load_n(s++, __ATOMIC_RELAXED), __ATOMIC_RELAXED);
@@ -70,7 +73,7 @@ void clear_page(void *addr)
 
 // ---- the frame allocator ----
 
-static void take_frames(struct mm_state *mm, size_t frame, size_t n) __must_hold(mm->lock)
+static void take_frames(struct mm_state *mm, size_t frame, size_t n) __must_hold(mm -> lock)
 {
 	for (size_t i = frame; i != frame + n; i++) {
 		struct page *page = &mm->vmem_map[i];
@@ -86,8 +89,9 @@ static void take_frames(struct mm_state *mm, size_t frame, size_t n) __must_hold
 	}
 }
 
-// The lowest free frame, of an even number only when @even, from word @word on. SIZE_MAX when there is none.
-static size_t find_frame(struct mm_state *mm, size_t word, bool even) __must_hold(mm->lock)
+// The lowest free frame, of an even number only when @even, from word @word on. SIZE_MAX when there
+// is none.
+static size_t find_frame(struct mm_state *mm, size_t word, bool even) __must_hold(mm -> lock)
 {
 	const u64 mask = even ? 0x5555555555555555ULL : ~0ULL;
 
@@ -111,7 +115,7 @@ static size_t find_frame(struct mm_state *mm, size_t word, bool even) __must_hol
 }
 
 // The lowest 2^@order free frames that are aligned to their count.
-static size_t find_block(struct mm_state *mm, unsigned int order) __must_hold(mm->lock)
+static size_t find_block(struct mm_state *mm, unsigned int order) __must_hold(mm -> lock)
 {
 	const size_t n = 1UL << order;
 
@@ -138,7 +142,8 @@ static size_t find_block(struct mm_state *mm, unsigned int order) __must_hold(mm
 	return SIZE_MAX;
 }
 
-struct page *mm_alloc_frames(struct mm_state *mm, unsigned int order, bool scattered, unsigned long index)
+struct page *mm_alloc_frames(struct mm_state *mm, unsigned int order, bool scattered,
+			     unsigned long index)
 {
 	const size_t n = 1UL << order;
 	size_t dirty_below;
@@ -150,7 +155,8 @@ struct page *mm_alloc_frames(struct mm_state *mm, unsigned int order, bool scatt
 		raw_guard g(&mm->lock);
 
 		if (scattered) {
-			// Even frames only, so that no two are neighbours; odd pages from the upper half of RAM.
+			// Even frames only, so that no two are neighbours; odd pages from the upper
+			// half of RAM.
 			frame = find_frame(mm, index % 2 ? mm->nr_words / 2 : mm->low_word, true);
 			if (frame == SIZE_MAX)
 				frame = find_frame(mm, mm->low_word, true);
@@ -238,7 +244,8 @@ bool page_ref_add_unless_free(struct page *page, int n)
 	do {
 		if (old <= 0 || old > PAGE_REF_LIMIT)
 			return false;
-	} while (!page->_refcount.compare_exchange_weak(old, old + n, std::memory_order_acquire, std::memory_order_relaxed));
+	} while (!page->_refcount.compare_exchange_weak(old, old + n, std::memory_order_acquire,
+							std::memory_order_relaxed));
 	return true;
 }
 
@@ -347,7 +354,8 @@ void memcpy_to_page(struct page *page, size_t offset, const void *from, size_t l
 
 // ---- the instance ----
 
-int mm_init(struct kernel *kernel, const struct mm_options &opts) LOCK_ANALYSIS_ESCAPE("nobody else has it yet")
+int mm_init(struct kernel *kernel, const struct mm_options &opts)
+	LOCK_ANALYSIS_ESCAPE("nobody else has it yet")
 {
 	const size_t frames = max(opts.ram_bytes / PAGE_SIZE, (size_t)64);
 	const size_t words = DIV_ROUND_UP(frames, 64);
@@ -370,9 +378,10 @@ int mm_init(struct kernel *kernel, const struct mm_options &opts) LOCK_ANALYSIS_
 			return -ENOMEM;
 		}
 	}
-	ram = static_cast<u8 *>(::mmap(nullptr, frames * PAGE_SIZE, PROT_READ | PROT_WRITE, flags, fd, 0));
-	map = static_cast<u8 *>(::mmap(nullptr, map_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-				       -1, 0));
+	ram = static_cast<u8 *>(
+		::mmap(nullptr, frames * PAGE_SIZE, PROT_READ | PROT_WRITE, flags, fd, 0));
+	map = static_cast<u8 *>(::mmap(nullptr, map_bytes, PROT_READ | PROT_WRITE,
+				       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
 	mm = new (std::nothrow) struct mm_state;
 	if (ram == MAP_FAILED || map == MAP_FAILED || !mm) {
 		if (ram != MAP_FAILED)

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// Mirrors what the copies of arch/x86/lib and lib/usercopy.c promise, Linux v7.2, for an arena. CUSTOMISED: the page tables are walked
-// in software. A copy inside one present page is a walk and a memcpy.
+// Mirrors what the copies of arch/x86/lib and lib/usercopy.c promise, Linux v7.2, for an arena.
+// CUSTOMISED: the page tables are walked in software. A copy inside one present page is a walk and
+// a memcpy.
 #include "core/linux/io.h"
 #include "core/mm/internal.h"
 
-// One access by the process to physical memory that a driver mapped: as many aligned loads or stores as a program would make.
+// One access by the process to physical memory that a driver mapped: as many aligned loads or
+// stores as a program would make.
 static int copy_special(struct mm_context *ctx, u64 phys, void *buf, size_t n, bool write)
 {
 	struct mm_state *state = ctx->state;
@@ -28,7 +30,8 @@ static int copy_special(struct mm_context *ctx, u64 phys, void *buf, size_t n, b
 
 		while (size > n || phys % size)
 			size /= 2;
-		// A model has registers of 4 and 8 bytes; what it does not know reads as all ones and is in the log.
+		// A model has registers of 4 and 8 bytes; what it does not know reads as all ones
+		// and is in the log.
 		if (write) {
 			memcpy(&val, p, size);
 			mmio_write(state->kernel, phys, size, val);
@@ -77,7 +80,8 @@ static int copy_page(struct mm_context *ctx, u64 addr, void *buf, size_t n, bool
 		struct vm_area_struct *vma = find_vma(ctx, addr);
 		int rc = -EFAULT;
 
-		if (vma && vma->vm_start <= addr && vma->vm_flags & (write ? VM_WRITE : VM_ACCESS_FLAGS))
+		if (vma && vma->vm_start <= addr &&
+		    vma->vm_flags & (write ? VM_WRITE : VM_ACCESS_FLAGS))
 			rc = fault_page(ctx, vma, addr & PAGE_MASK, false);
 		mmap_read_unlock(ctx->mm);
 		if (rc)
@@ -86,7 +90,8 @@ static int copy_page(struct mm_context *ctx, u64 addr, void *buf, size_t n, bool
 }
 
 // Returns what could not be copied.
-static noinline size_t arena_copy_slow(struct mm_context *ctx, u64 addr, void *buf, size_t n, bool write)
+static noinline size_t arena_copy_slow(struct mm_context *ctx, u64 addr, void *buf, size_t n,
+				       bool write)
 {
 	u8 *p = static_cast<u8 *>(buf);
 
@@ -102,16 +107,19 @@ static noinline size_t arena_copy_slow(struct mm_context *ctx, u64 addr, void *b
 	return n;
 }
 
-// The page's memory for @n bytes at @addr when a single task can copy without a reference: NULL otherwise. After it @in_copy is set.
+// The page's memory for @n bytes at @addr when a single task can copy without a reference: NULL
+// otherwise. After it @in_copy is set.
 static inline u8 *enter_copy(struct mm_context *ctx, u64 addr, size_t n, u64 need)
 {
 	std::atomic<u64> *pte;
 	u64 v;
 
-	if (unlikely(offset_in_page(addr) + n > PAGE_SIZE || ctx->multi.load(std::memory_order_relaxed)))
+	if (unlikely(offset_in_page(addr) + n > PAGE_SIZE ||
+		     ctx->multi.load(std::memory_order_relaxed)))
 		return nullptr;
 	ctx->in_copy.store(true, std::memory_order_relaxed);
-	std::atomic_signal_fence(std::memory_order_seq_cst);	// the other half is mm_add_task()'s membarrier
+	std::atomic_signal_fence(
+		std::memory_order_seq_cst); // the other half is mm_add_task()'s membarrier
 	if (unlikely(ctx->multi.load(std::memory_order_acquire)))
 		goto slow;
 	pte = pte_lookup(ctx, addr);

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// Mirrors the locked-memory accounting of mm/util.c and kernel/user.c, Linux v7.2. MIRRORED: limits and errors.
+// Mirrors the locked-memory accounting of mm/util.c and kernel/user.c, Linux v7.2. MIRRORED: limits
+// and errors.
 #include "core/mm/internal.h"
 
-int __account_locked_vm(struct mm_struct *mm, unsigned long pages, bool inc, struct task_struct *task, bool bypass_rlim)
+int __account_locked_vm(struct mm_struct *mm, unsigned long pages, bool inc,
+			struct task_struct *task, bool bypass_rlim)
 	LOCK_ANALYSIS_ESCAPE("the mmap lock is not followed, see mm.h")
 {
 	struct sim_mm *smm = to_sim_mm(mm);

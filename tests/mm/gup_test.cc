@@ -185,9 +185,9 @@ TEST_F(GupTest, CountDoesNotOverflow) {
 TEST_F(GupTest, RemoteAccess) {
   unsigned long a = Map(2 * kPage);
   char buf[16] = {};
-  EXPECT_EQ(10, access_remote_vm(mm_, a + kPage - 5,
-                                 const_cast<char*>("012345678"), 10,
-                                 FOLL_WRITE));
+  EXPECT_EQ(10,
+            access_remote_vm(mm_, a + kPage - 5, const_cast<char*>("012345678"),
+                             10, FOLL_WRITE));
   EXPECT_EQ(10, access_remote_vm(mm_, a + kPage - 5, buf, 10, 0));
   EXPECT_STREQ("012345678", buf);
   EXPECT_EQ(6, access_remote_vm(mm_, a + 2 * kPage - 6, buf, 16, 0));
@@ -300,10 +300,14 @@ TEST_F(GupTest, Sweep) {
     }
     auto addr = static_cast<unsigned long>(a);
     int n = pin_user_pages_fast(addr, 8, FOLL_WRITE | FOLL_LONGTERM, pages);
-    if (n < 0) EXPECT_EQ(-ENOMEM, n);
+    if (n < 0) {
+      EXPECT_EQ(-ENOMEM, n);
+    }
     failed += n != 8;
     int rc = vm_munmap(addr + 2 * kPage, kPage);
-    if (rc) EXPECT_EQ(-ENOMEM, rc);
+    if (rc) {
+      EXPECT_EQ(-ENOMEM, rc);
+    }
     failed += rc != 0;
     if (n > 0) unpin_user_pages(pages, static_cast<unsigned long>(n));
     while (vm_munmap(addr, 8 * kPage)) {

@@ -152,9 +152,8 @@ struct Dev {
 void Close(vm_area_struct* vma) {
   static_cast<Dev*>(vma->vm_private_data)->closed++;
 }
-constexpr vm_operations_struct kVmOps = {.open = nullptr,
-                                         .close = Close,
-                                         .may_split = nullptr};
+constexpr vm_operations_struct kVmOps = {
+    .open = nullptr, .close = Close, .may_split = nullptr};
 int Mmap(file* f, vm_area_struct* vma) {
   auto* dev = static_cast<Dev*>(f->private_data);
   vma->vm_private_data = dev;
@@ -179,8 +178,8 @@ TEST_F(HostTest, DeviceRamByPointer) {
   EXPECT_EQ(77u, user[kPage / 4]);
   user[1] = 88;
   EXPECT_EQ(88u, static_cast<u32*>(page_address(p))[1]);
-  EXPECT_EQ(-EFAULT, pin_user_pages_fast(static_cast<unsigned long>(a), 1, 0,
-                                         pages_));
+  EXPECT_EQ(-EFAULT,
+            pin_user_pages_fast(static_cast<unsigned long>(a), 1, 0, pages_));
   fput(*f);
   EXPECT_EQ(0, vm_munmap(static_cast<unsigned long>(a), 2 * kPage));
   EXPECT_EQ(1, dev.closed);

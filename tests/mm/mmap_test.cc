@@ -48,8 +48,8 @@ TEST_F(MmapTest, BadAddresses) {
   unsigned long a = Map(2 * kPage);
   char buf[64] = {};
   for (unsigned long addr :
-       {0UL, 1UL, ARENA_BASE - 1, ARENA_BASE + ARENA_SIZE, a + 2 * kPage,
-        ~0UL, ~0UL - 63, 1UL << 47, static_cast<unsigned long>(-4096)}) {
+       {0UL, 1UL, ARENA_BASE - 1, ARENA_BASE + ARENA_SIZE, a + 2 * kPage, ~0UL,
+        ~0UL - 63, 1UL << 47, static_cast<unsigned long>(-4096)}) {
     EXPECT_NE(0u, In(addr, buf, 64)) << addr;
     EXPECT_NE(0u, Out(addr, buf, 64)) << addr;
   }
@@ -100,8 +100,7 @@ TEST_F(MmapTest, Errors) {
   EXPECT_EQ(-ENOMEM, vm_mmap(nullptr, 0, ~0UL, kRW, kAnon, 0));
   EXPECT_EQ(-ENOMEM, vm_mmap(nullptr, 0, ARENA_SIZE + 1, kRW, kAnon, 0));
   unsigned long a = Map(2 * kPage);
-  EXPECT_EQ(-EINVAL,
-            vm_mmap(nullptr, a + 1, kPage, kRW, kAnon | MAP_FIXED, 0));
+  EXPECT_EQ(-EINVAL, vm_mmap(nullptr, a + 1, kPage, kRW, kAnon | MAP_FIXED, 0));
   EXPECT_EQ(-ENOMEM, vm_mmap(nullptr, 0, kPage, kRW, kAnon | MAP_FIXED, 0));
   EXPECT_EQ(-EEXIST, vm_mmap(nullptr, a + kPage, kPage, kRW,
                              kAnon | MAP_FIXED_NOREPLACE, 0));
@@ -245,11 +244,10 @@ struct Device {
     if (dev->mmap_rc) return dev->mmap_rc;
     vma->vm_private_data = dev;
     vma->vm_ops = &kVmOps;
-    int rc =
-        io_remap_pfn_range(vma, vma->vm_start, dev->phys >> PAGE_SHIFT,
-                           dev->remap_size ? dev->remap_size
-                                           : vma->vm_end - vma->vm_start,
-                           vma->vm_page_prot);
+    int rc = io_remap_pfn_range(
+        vma, vma->vm_start, dev->phys >> PAGE_SHIFT,
+        dev->remap_size ? dev->remap_size : vma->vm_end - vma->vm_start,
+        vma->vm_page_prot);
     if (!rc) dev->opened++;
     return rc;
   }
@@ -425,8 +423,8 @@ TEST_F(DeviceTest, RamOfADriver) {
   EXPECT_EQ(1, page_ref_count(p));
   page* pinned = nullptr;
   EXPECT_EQ(-EFAULT, pin_user_pages_fast(a, 1, 0, &pinned));
-  EXPECT_EQ(-EFAULT, pin_user_pages_fast(a, 1, FOLL_WRITE | FOLL_FORCE,
-                                         &pinned));
+  EXPECT_EQ(-EFAULT,
+            pin_user_pages_fast(a, 1, FOLL_WRITE | FOLL_FORCE, &pinned));
   EXPECT_EQ(0, vm_munmap(a, 2 * kPage));
   __free_pages(p, 1);
 }

@@ -92,8 +92,8 @@ TEST_P(RandomTest, AgreesWithTheModel) {
         u32 v = static_cast<u32>(rng());
         size_t left = Out(Addr(at) + 16, &v, 4);
         auto it = model_.find(at);
-        bool ok = it != model_.end() && it->second.writable &&
-                  !it->second.poisoned;
+        bool ok =
+            it != model_.end() && it->second.writable && !it->second.poisoned;
         ASSERT_EQ(ok ? 0u : 4u, left);
         if (ok) {
           Touch(&it->second);
@@ -105,8 +105,8 @@ TEST_P(RandomTest, AgreesWithTheModel) {
         u32 v = 0;
         size_t left = In(Addr(at) + 16, &v, 4);
         auto it = model_.find(at);
-        bool ok = it != model_.end() && it->second.readable &&
-                  !it->second.poisoned;
+        bool ok =
+            it != model_.end() && it->second.readable && !it->second.poisoned;
         ASSERT_EQ(ok ? 0u : 4u, left);
         if (ok) {
           Touch(&it->second);
@@ -152,7 +152,9 @@ TEST_P(RandomTest, AgreesWithTheModel) {
         break;
       }
     }
-    ASSERT_EQ(pins_.size(), Pins());
+    if (step % 64 == 0) {
+      ASSERT_EQ(pins_.size(), Pins());
+    }
   }
   // Every page is mapped or pinned, none is both lost and kept.
   std::map<page*, int> live;

@@ -120,8 +120,7 @@ TEST_P(SimTest, StructAtTheEndOfMemory) {
   EXPECT_EQ(0, sim_->munmap(two + kPage, kPage));
   iommu_ioas_alloc cmd = {.size = sizeof(cmd), .flags = 0, .out_ioas_id = 0};
   EXPECT_EQ(0, sim_->store(two + kPage - sizeof(cmd), &cmd, sizeof(cmd)));
-  EXPECT_EQ(0,
-            sim_->ioctl(fd, IOMMU_IOAS_ALLOC, two + kPage - sizeof(cmd)));
+  EXPECT_EQ(0, sim_->ioctl(fd, IOMMU_IOAS_ALLOC, two + kPage - sizeof(cmd)));
   EXPECT_EQ(0, sim_->store(two + kPage - 8, &cmd, 8));
   EXPECT_EQ(-EFAULT, sim_->ioctl(fd, IOMMU_IOAS_ALLOC, two + kPage - 8));
   EXPECT_EQ(0, sim_->munmap(two, kPage));
@@ -142,8 +141,8 @@ TEST_P(SimTest, FileWithoutTheOperation) {
 
 TEST_P(SimTest, MemoryOfFiles) {
   int fd = sim_->memfd({.size = 2 * kPage});
-  uint64_t a = sim_->mmap(0, 2 * kPage, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
-                          0);
+  uint64_t a =
+      sim_->mmap(0, 2 * kPage, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
   ASSERT_FALSE(is_error(a));
   uint64_t b = sim_->mmap(0, kPage, PROT_READ, MAP_SHARED, fd, kPage);
   ASSERT_FALSE(is_error(b));
@@ -451,9 +450,7 @@ TEST(Kernels, DeferredWorkRunsAfterTheCall) {
   struct Job : work_struct {
     int done = 0;
   };
-  const work_func_t run = [](work_struct* w) {
-    static_cast<Job*>(w)->done++;
-  };
+  const work_func_t run = [](work_struct* w) { static_cast<Job*>(w)->done++; };
   for (bool manually : {false, true}) {
     sim_options opts;
     opts.defer_manually = manually;

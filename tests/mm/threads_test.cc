@@ -42,9 +42,9 @@ TEST_F(ThreadsTest, FaultAndPinTheSamePages) {
         int at = me ? i : kPages - 10 - i;
         u64 v = 1;
         EXPECT_EQ(0u, Out(a + static_cast<unsigned long>(at) * kPage, &v, 8));
-        EXPECT_EQ(10, pin_user_pages_fast(
-                          a + static_cast<unsigned long>(at) * kPage, 10,
-                          FOLL_WRITE, pages[me].data() + at));
+        EXPECT_EQ(
+            10, pin_user_pages_fast(a + static_cast<unsigned long>(at) * kPage,
+                                    10, FOLL_WRITE, pages[me].data() + at));
       }
     });
     EXPECT_EQ(pages[0], pages[1]);
@@ -62,7 +62,8 @@ TEST_F(ThreadsTest, HugePagesAreFaultedOnce) {
     Run(4, [&](int me) {
       page* p;
       for (unsigned long i = 0; i < 8; i++) {
-        unsigned long at = a + (static_cast<unsigned long>(me) * 100 + i) * kPage;
+        unsigned long at =
+            a + (static_cast<unsigned long>(me) * 100 + i) * kPage;
         EXPECT_EQ(1, pin_user_pages_fast(at, 1, FOLL_WRITE, &p));
         unpin_user_page(p);
       }
@@ -100,7 +101,9 @@ TEST_F(ThreadsTest, CopiesRaceWithUnmap) {
     }
     while (!stop) {
       u64 v = 0;
-      if (me == 1 && In(a + 64, &v, 8) == 0) EXPECT_NE(0x2222222222222222u, v);
+      if (me == 1 && In(a + 64, &v, 8) == 0) {
+        EXPECT_NE(0x2222222222222222u, v);
+      }
       v = 0x3333333333333333;
       if (me == 2) Out(a + 64, &v, 8);
       page* p;
@@ -182,8 +185,9 @@ TEST_F(ThreadsTest, LockedMemory) {
     current->cred = &user;
     current->rlimit_memlock = 4 * kPage;
     for (int i = 0; i < 200; i++)
-      if (!account_locked_vm(mm_, 2, true))
+      if (!account_locked_vm(mm_, 2, true)) {
         EXPECT_EQ(0, account_locked_vm(mm_, 2, false));
+      }
     current->cred = &root_cred;
   });
   EXPECT_EQ(0, mm_get_residue(kernel_.get()).locked_vm);
