@@ -343,6 +343,45 @@ struct LockEscape {
 };
 const std::vector<LockEscape>& LockEscapes() {
   static const auto& escapes = *new std::vector<LockEscape>{
+      {"core/iommufd/pages.cc",
+       "IOAS_CHANGE_PROCESS calls it with an iopt_pages of its own, which needs no lock",
+       1},
+      {"core/iommufd/pages.cc",
+       "the last reference is gone: nobody else sees it",
+       1},
+      {"core/linux/lockdep.h", "asserts at run time", 3},
+      {"core/linux/lockdep.h", "states what the analysis cannot see", 1},
+      {"core/linux/locks.cc", "is the lock", 7},
+      {"core/linux/locks.cc", "the lock is behind a callback", 1},
+      {"core/linux/maple_tree.cc", "is the lock", 4},
+      {"core/linux/maple_tree.cc",
+       "locks only when this task does not hold the lock",
+       1},
+      {"core/linux/maple_tree.h", "a guard gives back what it took", 1},
+      {"core/linux/mutex.h", "a guard gives back what it took", 1},
+      {"core/linux/mutex.h", "is the lock", 5},
+      {"core/linux/raw_lock.h", "a guard gives back what it took", 1},
+      {"core/linux/raw_lock.h", "is the lock", 6},
+      {"core/linux/rwsem.h", "a guard gives back what it took", 2},
+      {"core/linux/rwsem.h", "is the lock", 9},
+      {"core/linux/spinlock.h", "a guard gives back what it took", 1},
+      {"core/linux/spinlock.h", "is the lock", 4},
+      {"core/linux/xarray.cc", "as the constructor", 1},
+      {"core/linux/xarray.cc", "taken only when this task does not hold it", 1},
+      {"core/linux/xarray.h", "a guard gives back what it took", 1},
+      {"core/linux/xarray.h", "is the lock", 2},
+      {"core/linux/xarray.h", "one word, as in the kernel", 1},
+      {"core/mm/host.cc", "nobody else has it any more", 1},
+      {"core/mm/mmap.cc", "the mmap lock is not followed, see mm.h", 5},
+      {"core/mm/page_alloc.cc", "nobody else has it any more", 1},
+      {"core/mm/page_alloc.cc", "nobody else has it yet", 1},
+      {"core/mm/page_alloc.cc",
+       "reads mm->locked_vm without its lock: exact while no task runs",
+       1},
+      {"core/mm/util.cc", "the mmap lock is not followed, see mm.h", 1},
+      {"tests/iopt/iopt_fixture.h", "one thread", 1},
+      {"tests/linux/lockdep_test.cc", "the mistake is the test", 5},
+      {"tests/linux/locks_test.cc", "another task's half of it", 2},
   };
   return escapes;
 }
@@ -422,6 +461,41 @@ TEST(Tidy, NoMarksOfUnfinishedWork) {
       }
     }
   }
+}
+
+// A program is in the data of some test, through a glob of its package.
+TEST(Tidy, EachProgramIsRunByATest) {
+  std::map<std::string, const SourceFile*> packages;
+  for (const SourceFile& file : Tree()) {
+    const fs::path path(file.path);
+    if (path.filename() == "BUILD.bazel")
+      packages[path.parent_path().string()] = &file;
+  }
+  int programs = 0;
+  for (const SourceFile& file : Tree()) {
+    if (!absl::EndsWith(file.path, ".prog")) continue;
+    ++programs;
+    fs::path folder = fs::path(file.path).parent_path();
+    std::string inside;  // of the package
+    while (!packages.count(folder.string()) && !folder.empty()) {
+      inside = absl::StrCat(folder.filename().string(), "/", inside);
+      folder = folder.parent_path();
+    }
+    const SourceFile& build = *packages.at(folder.string());
+    EXPECT_TRUE(absl::StrContains(build.text,
+                                  absl::StrCat("\"", inside, "*.prog\"")))
+        << file.path << ":1: no glob of " << build.path << " has it";
+    const bool tested = std::any_of(
+        packages.begin(), packages.end(), [&](const auto& package) {
+          return absl::StrContains(package.second->text, "_test(") &&
+                 (package.second == &build ||
+                  absl::StrContains(package.second->text,
+                                    absl::StrCat("\"//", folder.string(), ":")));
+        });
+    EXPECT_TRUE(tested) << file.path << ":1: no test has a target of "
+                        << build.path << " in its data";
+  }
+  EXPECT_GT(programs, 0);
 }
 
 TEST(Tidy, EachSourceFileNamesItsLicense) {
