@@ -53,17 +53,21 @@ struct SourceFile {
     return IsCxx() && !IsTest() && (In("core") || In("drivers") || In("uapi"));
   }
 
-  // The comment that the file begins with.
+  // The comment that the file begins with, as one line.
   std::string Head() const {
-    std::string head;
-    for (const std::string& line : lines) {
-      if (!absl::StartsWith(line, "//") && !absl::StartsWith(line, "/*") &&
-          !absl::StartsWith(line, " *")) {
+    std::vector<std::string> words;
+    for (std::string_view line : lines) {
+      if (!absl::ConsumePrefix(&line, "//") &&
+          !absl::ConsumePrefix(&line, "/*") &&
+          !absl::ConsumePrefix(&line, " *")) {
         break;
       }
-      absl::StrAppend(&head, line, "\n");
+      for (std::string_view word :
+           absl::StrSplit(line, absl::ByAnyChar(" \t"), absl::SkipEmpty())) {
+        words.emplace_back(word);
+      }
     }
-    return head;
+    return absl::StrJoin(words, " ");
   }
 };
 
