@@ -109,9 +109,7 @@ std::string BlankOut(std::string_view text) {
 }
 
 // The workspace that this test was built in, through a file of its runfiles.
-fs::path WorkspaceRoot() {
-  return fs::canonical("WORKSPACE").parent_path();
-}
+fs::path WorkspaceRoot() { return fs::canonical("WORKSPACE").parent_path(); }
 
 const std::vector<SourceFile>& Tree() {
   static const auto& tree = *[] {
@@ -229,8 +227,8 @@ TEST(Tidy, TheTreeWasFound) {
 }
 
 TEST(Tidy, IncludesFollowTheDirectionOfDependency) {
-  const std::set<std::string> ours = {"uapi",  "core",  "drivers", "tests",
-                                      "fuzz",  "bench", "tools",   "examples"};
+  const std::set<std::string> ours = {"uapi", "core",  "drivers", "tests",
+                                      "fuzz", "bench", "tools",   "examples"};
   for (const SourceFile& file : Tree()) {
     if (!file.IsCxx()) continue;
     const std::string from = LayerOf(file.path);
@@ -240,8 +238,8 @@ TEST(Tidy, IncludesFollowTheDirectionOfDependency) {
       const std::string top =
           std::vector<std::string>(absl::StrSplit(to_path, '/')).front();
       const std::string where = absl::StrCat(file.path, ":", i + 1, ": ");
-      if (file.IsProduct() && (top == "gtest" || top == "gmock" ||
-                               top == "benchmark")) {
+      if (file.IsProduct() &&
+          (top == "gtest" || top == "gmock" || top == "benchmark")) {
         ADD_FAILURE() << where << "product code includes " << to_path;
         continue;
       }
@@ -258,15 +256,14 @@ TEST(Tidy, IncludesFollowTheDirectionOfDependency) {
       auto layer = AllowedLayers().find(from);
       if (layer == AllowedLayers().end())
         layer = AllowedLayers().find(absl::StrCat(
-            std::vector<std::string>(absl::StrSplit(from, '/')).front(),
-            "/*"));
+            std::vector<std::string>(absl::StrSplit(from, '/')).front(), "/*"));
       ASSERT_NE(layer, AllowedLayers().end())
           << where << "folder " << from << " is in no layer of this test";
       const bool allowed = std::any_of(
           layer->second.begin(), layer->second.end(),
           [&to](const std::string& pattern) {
-            return pattern == to || (pattern == "drivers/*" &&
-                                     absl::StartsWith(to, "drivers/"));
+            return pattern == to ||
+                   (pattern == "drivers/*" && absl::StartsWith(to, "drivers/"));
           });
       EXPECT_TRUE(allowed) << where << from << " may not include " << to_path
                            << "; it may use: "
@@ -315,7 +312,8 @@ TEST(Tidy, EachStandInSaysWhatKindOfLieItIs) {
     }
     EXPECT_EQ(said.size(), 1u)
         << file.path << ":1: the head must say exactly one of MIRRORED, "
-        << "CUSTOMISED (how) and STUBBED, or No kernel counterpart (R2); it says: "
+        << "CUSTOMISED (how) and STUBBED, or No kernel counterpart (R2); it "
+           "says: "
         << (said.empty() ? "none" : absl::StrJoin(said, " "));
   }
   for (const auto& [word, n] : count) {
@@ -348,19 +346,18 @@ struct LockEscape {
 const std::vector<LockEscape>& LockEscapes() {
   static const auto& escapes = *new std::vector<LockEscape>{
       {"core/iommufd/pages.cc",
-       "IOAS_CHANGE_PROCESS calls it with an iopt_pages of its own, which needs no lock",
+       "IOAS_CHANGE_PROCESS calls it with an iopt_pages of its own, which "
+       "needs no lock",
        1},
       {"core/iommufd/pages.cc",
-       "the last reference is gone: nobody else sees it",
-       1},
+       "the last reference is gone: nobody else sees it", 1},
       {"core/linux/lockdep.h", "asserts at run time", 3},
       {"core/linux/lockdep.h", "states what the analysis cannot see", 1},
       {"core/linux/locks.cc", "is the lock", 7},
       {"core/linux/locks.cc", "the lock is behind a callback", 1},
       {"core/linux/maple_tree.cc", "is the lock", 4},
       {"core/linux/maple_tree.cc",
-       "locks only when this task does not hold the lock",
-       1},
+       "locks only when this task does not hold the lock", 1},
       {"core/linux/maple_tree.h", "a guard gives back what it took", 1},
       {"core/linux/mutex.h", "a guard gives back what it took", 1},
       {"core/linux/mutex.h", "is the lock", 5},
@@ -380,8 +377,7 @@ const std::vector<LockEscape>& LockEscapes() {
       {"core/mm/page_alloc.cc", "nobody else has it any more", 1},
       {"core/mm/page_alloc.cc", "nobody else has it yet", 1},
       {"core/mm/page_alloc.cc",
-       "reads mm->locked_vm without its lock: exact while no task runs",
-       1},
+       "reads mm->locked_vm without its lock: exact while no task runs", 1},
       {"core/mm/util.cc", "the mmap lock is not followed, see mm.h", 1},
       {"tests/iopt/iopt_fixture.h", "one thread", 1},
       {"tests/linux/lockdep_test.cc", "the mistake is the test", 5},
@@ -446,11 +442,24 @@ TEST(Tidy, TheOnlyThreadLocalOfTheProductIsCurrent) {
 
 TEST(Tidy, NoMarksOfUnfinishedWork) {
   // In two pieces, so that this file has none of them.
-  const std::vector<std::string> words = {"TO" "DO", "FIX" "ME", "XX" "X",
-                                          "HA" "CK"};
+  const std::vector<std::string> words = {
+      "TO"
+      "DO",
+      "FIX"
+      "ME",
+      "XX"
+      "X",
+      "HA"
+      "CK"};
   const std::vector<std::string> phrases = {
-      "not yet " "implemented", "not implemented " "yet", "for " "now,",
-      "for " "now."};
+      "not yet "
+      "implemented",
+      "not implemented "
+      "yet",
+      "for "
+      "now,",
+      "for "
+      "now."};
   for (const SourceFile& file : Tree()) {
     if (file.path == "LICENSE") continue;
     for (size_t i = 0; i < file.lines.size(); ++i) {
@@ -486,15 +495,16 @@ TEST(Tidy, EachProgramIsRunByATest) {
       folder = folder.parent_path();
     }
     const SourceFile& build = *packages.at(folder.string());
-    EXPECT_TRUE(absl::StrContains(build.text,
-                                  absl::StrCat("\"", inside, "*.prog\"")))
+    EXPECT_TRUE(
+        absl::StrContains(build.text, absl::StrCat("\"", inside, "*.prog\"")))
         << file.path << ":1: no glob of " << build.path << " has it";
-    const bool tested = std::any_of(
-        packages.begin(), packages.end(), [&](const auto& package) {
+    const bool tested =
+        std::any_of(packages.begin(), packages.end(), [&](const auto& package) {
           return absl::StrContains(package.second->text, "_test(") &&
                  (package.second == &build ||
-                  absl::StrContains(package.second->text,
-                                    absl::StrCat("\"//", folder.string(), ":")));
+                  absl::StrContains(
+                      package.second->text,
+                      absl::StrCat("\"//", folder.string(), ":")));
         });
     EXPECT_TRUE(tested) << file.path << ":1: no test has a target of "
                         << build.path << " in its data";
@@ -505,21 +515,19 @@ TEST(Tidy, EachProgramIsRunByATest) {
 TEST(Tidy, EachSourceFileNamesItsLicense) {
   for (const SourceFile& file : Tree()) {
     const std::string name = fs::path(file.path).filename();
-    const bool source = file.IsCxx() || name == "BUILD.bazel" ||
-                        name == "BUILD" || name == "WORKSPACE" ||
-                        absl::EndsWith(name, ".bzl") ||
-                        absl::EndsWith(name, ".py") ||
-                        absl::EndsWith(name, ".sh") || file.path == "lab" ||
-                        file.path == ".ci/run";
+    const bool source =
+        file.IsCxx() || name == "BUILD.bazel" || name == "BUILD" ||
+        name == "WORKSPACE" || absl::EndsWith(name, ".bzl") ||
+        absl::EndsWith(name, ".py") || absl::EndsWith(name, ".sh") ||
+        file.path == "lab" || file.path == ".ci/run";
     if (!source) continue;
     bool found = false;
     for (size_t i = 0; i < file.lines.size() && i < 2; ++i) {
-      found |= absl::StrContains(
-          file.lines[i], "SPDX-License-Identifier: GPL-2.0-or-later");
+      found |= absl::StrContains(file.lines[i],
+                                 "SPDX-License-Identifier: GPL-2.0-or-later");
     }
     EXPECT_TRUE(found)
-        << file.path
-        << ":1: no line SPDX-License-Identifier: GPL-2.0-or-later";
+        << file.path << ":1: no line SPDX-License-Identifier: GPL-2.0-or-later";
   }
 }
 
