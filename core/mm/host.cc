@@ -78,6 +78,7 @@ static size_t copy_device(struct mm_context *ctx, u64 addr, void *buf, size_t n,
 
 static size_t host_copy_from_user(struct mm_struct *mm, void *dst, u64 addr, size_t n)
 {
+	might_fault(to_sim_mm(mm)->context);
 	if (likely(!host_copy(dst, (const void *)addr, n, false)))
 		return 0;
 	return copy_device(to_sim_mm(mm)->context, addr, dst, n, false);
@@ -85,6 +86,7 @@ static size_t host_copy_from_user(struct mm_struct *mm, void *dst, u64 addr, siz
 
 static size_t host_copy_to_user(struct mm_struct *mm, u64 addr, const void *src, size_t n)
 {
+	might_fault(to_sim_mm(mm)->context);
 	if (likely(!host_copy(const_cast<void *>(src), (const void *)addr, n, true)))
 		return 0;
 	return copy_device(to_sim_mm(mm)->context, addr, const_cast<void *>(src), n, true);

@@ -141,6 +141,18 @@ void exit_mmap(struct mm_context *ctx);
 
 // ---- uaccess.cc ----
 
+// A copy may fault, and a fault takes the mmap lock: so lockdep hears of it from every copy, not
+// only from one that does. Compare might_fault().
+static inline void might_fault(struct mm_context *ctx)
+{
+	const struct lockdep_map *map = &ctx->mm->mmap_lock.dep;
+
+	if (likely(!(current->instrument & TASK_LOCKDEP)))
+		return;
+	lock_acquire(map, 0, LOCK_SHARED, LOCK_SLEEPS, false, nullptr, src_loc::current());
+	lock_release(map, src_loc::current());
+}
+
 extern const struct mm_user_ops arena_user_ops;
 
 // ---- memfd.cc ----

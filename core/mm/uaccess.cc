@@ -143,8 +143,10 @@ static inline void leave_copy(struct mm_context *ctx)
 static size_t arena_copy_from_user(struct mm_struct *mm, void *dst, u64 addr, size_t n)
 {
 	struct mm_context *ctx = to_sim_mm(mm)->context;
-	const u8 *ram = enter_copy(ctx, addr, n, PTE_READ);
+	const u8 *ram;
 
+	might_fault(ctx);
+	ram = enter_copy(ctx, addr, n, PTE_READ);
 	if (unlikely(!ram))
 		return arena_copy_slow(ctx, addr, dst, n, false);
 	copy_shared_memory(dst, ram, n);
@@ -155,8 +157,10 @@ static size_t arena_copy_from_user(struct mm_struct *mm, void *dst, u64 addr, si
 static size_t arena_copy_to_user(struct mm_struct *mm, u64 addr, const void *src, size_t n)
 {
 	struct mm_context *ctx = to_sim_mm(mm)->context;
-	u8 *ram = enter_copy(ctx, addr, n, PTE_WRITE);
+	u8 *ram;
 
+	might_fault(ctx);
+	ram = enter_copy(ctx, addr, n, PTE_WRITE);
 	if (unlikely(!ram))
 		return arena_copy_slow(ctx, addr, const_cast<void *>(src), n, true);
 	copy_shared_memory(ram, src, n);

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "core/linux/mutex.h"
 #include "tests/mm/mm_fixture.h"
 
 namespace mm_test {
@@ -234,6 +235,38 @@ TEST_F(MmapTest, Populate) {
   long a = vm_mmap(nullptr, 0, 4 * kPage, kRW, kAnon | MAP_POPULATE, 0);
   EXPECT_GT(a, 0);
   EXPECT_EQ(4u, Pages());
+}
+
+// A copy takes the mmap lock when it faults. Lockdep knows it of each copy.
+TEST(MightFault, CopyUnderALockThatIsTakenInsideTheMmapLock) {
+  kernel_options opts;
+  opts.panic_on_warn = false;
+  struct kernel k(opts);
+  ASSERT_EQ(0, mm_init(&k, {}));
+  {
+    task_struct task(&k);
+    task_scope ts(&task);
+    task.mm = arena_mm_alloc(&k);
+    mutex m{LOCK_CLASS(test, m)};
+    char c = 0;
+    long a = vm_mmap(nullptr, 0, kPage, kRW, kAnon, 0);
+    const auto copy = [&] {
+      return task.mm->user_ops->copy_from_user(task.mm, &c, static_cast<u64>(a),
+                                               1);
+    };
+    EXPECT_EQ(0u, copy());
+    mmap_write_lock(task.mm);
+    mutex_lock(&m);
+    mutex_unlock(&m);
+    mmap_write_unlock(task.mm);
+    EXPECT_EQ(0u, kernel_warn_count(&k));
+    mutex_lock(&m);
+    EXPECT_EQ(0u, copy());  // present: no lock is taken
+    mutex_unlock(&m);
+    EXPECT_EQ(1u, kernel_warn_count(&k));
+    mmput(task.mm);
+    mm_exit(&k);
+  }
 }
 
 // ---- device mappings ----
