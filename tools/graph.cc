@@ -395,7 +395,7 @@ class Drawing {
   .kind { text-anchor: middle }
   .line { text-anchor: middle; font-size: 11px; fill: #57606a }
   .small { font-size: 11px; fill: #57606a }
-  .label { font-size: 10.5px; fill: #57606a; text-anchor: middle; paint-order: stroke; stroke: #ffffff; stroke-width: 4px; stroke-linejoin: round }
+  .label { font-size: 10.5px; fill: #57606a; text-anchor: middle; paint-order: stroke; stroke: #ffffff; stroke-width: 6px; stroke-linejoin: round }
   .edge { fill: none; stroke: #6e7781; stroke-width: 1.4 }
   .dash { stroke-dasharray: 5 4 }
   .tip { fill: #6e7781 }

@@ -117,9 +117,13 @@ class Binder {
                         definition.shown);
       }
       if (current_->desc != nullptr) {
-        const desc_field* field =
-            FindField(*current_->desc->arg, output.path);
-        if (field != nullptr) names = field->names;
+        for (const desc_field& field : current_->desc->arg->fields) {
+          if (desc_is_returned(field) &&
+              (path == desc_output_name(field) || path == field.name ||
+               (field.alias != nullptr && path == field.alias))) {
+            names = field.names;
+          }
+        }
       }
     }
     if (output.value.kind == Value::Kind::kString) return true;

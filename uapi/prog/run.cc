@@ -557,7 +557,8 @@ class Runner {
 
   CallResult Execute(size_t index, Scratch* scratch) {
     CallResult result = ExecuteOnce(index, scratch, true);
-    if (options_.retry_injected && result.injected == 0 && result.error != 0) {
+    if (options_.retry_injected && index == options_.fail_call &&
+        result.injected == 0 && result.error != 0) {
       const int error = result.error;
       result = ExecuteOnce(index, scratch, false);
       result.injected = 0;
