@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Mirrors drivers/iommu/iommufd/io_pagetable.c as of Linux v7.2, with iopt_pin_pages() and iopt_unpin_pages()
- * of the vCMDQ series' v2 at the end.
+ * Mirrors drivers/iommu/iommufd/io_pagetable.c as of Linux v7.2, with iopt_pin_pages() and
+ * iopt_unpin_pages() of the vCMDQ series' v2 at the end.
  *
- * Differs: no dma-buf and no reading of dirty bitmaps; where dirty bits are only cleared the driver gets a NULL
- * bitmap, and one flush of everything follows. An unmap counts its tries to get rid of the accesses
- * anew for each area, so that a long row of adjacent, pinned areas does not look like a driver that hangs on.
+ * Differs: no dma-buf and no reading of dirty bitmaps; where dirty bits are only cleared the driver
+ * gets a NULL bitmap, and one flush of everything follows. An unmap counts its tries to get rid of
+ * the accesses anew for each area, so that a long row of adjacent, pinned areas does not look like
+ * a driver that hangs on.
  *
- * This half decides where things are mapped: areas, allowed and reserved IOVA, the set of domains. What is
- * mapped there, and the pins, is pages.cc.
+ * This half decides where things are mapped: areas, allowed and reserved IOVA, the set of domains.
+ * What is mapped there, and the pins, is pages.cc.
  */
 #include "core/iommufd/io_pagetable.h"
 
@@ -28,8 +29,9 @@ struct iopt_pages_list {
 	unsigned long length = 0;
 };
 
-struct iopt_area *iopt_area_contig_init(struct iopt_area_contig_iter *iter, struct io_pagetable *iopt,
-					unsigned long iova, unsigned long last_iova)
+struct iopt_area *iopt_area_contig_init(struct iopt_area_contig_iter *iter,
+					struct io_pagetable *iopt, unsigned long iova,
+					unsigned long last_iova)
 {
 	lockdep_assert_held(&iopt->iova_rwsem);
 
@@ -59,7 +61,8 @@ struct iopt_area *iopt_area_contig_next(struct iopt_area_contig_iter *iter)
 	return iter->area;
 }
 
-/* Moves *start up to the first fitting IOVA in [*start, last], if there is room for length from there. */
+/* Moves *start up to the first fitting IOVA in [*start, last], if there is room for length from
+ * there. */
 static bool __alloc_iova_check_range(unsigned long *start, unsigned long last, unsigned long length,
 				     unsigned long iova_alignment, unsigned long page_offset)
 {
@@ -76,24 +79,25 @@ static bool __alloc_iova_check_range(unsigned long *start, unsigned long last, u
 	return true;
 }
 
-static bool __alloc_iova_check_hole(struct interval_tree_double_span_iter *span, unsigned long length,
-				    unsigned long iova_alignment, unsigned long page_offset)
+static bool __alloc_iova_check_hole(struct interval_tree_double_span_iter *span,
+				    unsigned long length, unsigned long iova_alignment,
+				    unsigned long page_offset)
 {
-	return !span->is_used && __alloc_iova_check_range(&span->start_hole, span->last_hole, length,
-							  iova_alignment, page_offset);
+	return !span->is_used && __alloc_iova_check_range(&span->start_hole, span->last_hole,
+							  length, iova_alignment, page_offset);
 }
 
 static bool __alloc_iova_check_used(struct interval_tree_span_iter *span, unsigned long length,
 				    unsigned long iova_alignment, unsigned long page_offset)
 {
-	return !span->is_hole && __alloc_iova_check_range(&span->start_used, span->last_used, length,
-							  iova_alignment, page_offset);
+	return !span->is_hole && __alloc_iova_check_range(&span->start_used, span->last_used,
+							  length, iova_alignment, page_offset);
 }
 
 /*
- * Finds the lowest room for length bytes that is allowed, not reserved and not mapped. Page 0 and the last
- * page of the space are never given out. addr is where the memory is: an IOVA that is as aligned as addr lets
- * a domain use large pages.
+ * Finds the lowest room for length bytes that is allowed, not reserved and not mapped. Page 0 and
+ * the last page of the space are never given out. addr is where the memory is: an IOVA that is as
+ * aligned as addr lets a domain use large pages.
  */
 static int iopt_alloc_iova(struct io_pagetable *iopt, unsigned long *iova, unsigned long addr,
 			   unsigned long length) __must_hold(iopt->iova_rwsem)
@@ -121,7 +125,8 @@ static int iopt_alloc_iova(struct io_pagetable *iopt, unsigned long *iova, unsig
 		return -EINVAL;
 
 	all_allowed = RB_EMPTY_ROOT(&iopt->allowed_itree);
-	interval_tree_for_each_span (&allowed_span, &iopt->allowed_itree, PAGE_SIZE, ULONG_MAX - PAGE_SIZE) {
+	interval_tree_for_each_span (&allowed_span, &iopt->allowed_itree, PAGE_SIZE,
+				     ULONG_MAX - PAGE_SIZE) {
 		if (all_allowed) {
 			allowed_span.start_used = PAGE_SIZE;
 			allowed_span.last_used = ULONG_MAX - PAGE_SIZE;
@@ -131,9 +136,12 @@ static int iopt_alloc_iova(struct io_pagetable *iopt, unsigned long *iova, unsig
 		if (!__alloc_iova_check_used(&allowed_span, length, iova_alignment, page_offset))
 			continue;
 
-		interval_tree_for_each_double_span (&used_span, &iopt->reserved_itree, &iopt->area_itree,
-						    allowed_span.start_used, allowed_span.last_used) {
-			if (!__alloc_iova_check_hole(&used_span, length, iova_alignment, page_offset))
+		interval_tree_for_each_double_span(&used_span, &iopt->reserved_itree,
+						   &iopt->area_itree, allowed_span.start_used,
+						   allowed_span.last_used)
+		{
+			if (!__alloc_iova_check_hole(&used_span, length, iova_alignment,
+						     page_offset))
 				continue;
 
 			*iova = used_span.start_hole;
@@ -164,11 +172,11 @@ static int iopt_check_iova(struct io_pagetable *iopt, unsigned long iova, unsign
 	return 0;
 }
 
-/* Makes area the mapping of iova to bytes [start_byte, start_byte + length) of pages, and puts it into the tree
- * without its pages: the IOVA is taken, but the area is not to be used yet. */
-static int iopt_insert_area(struct io_pagetable *iopt, struct iopt_area *area, struct iopt_pages *pages,
-			    unsigned long iova, unsigned long start_byte, unsigned long length, int iommu_prot)
-	__must_hold(iopt->iova_rwsem)
+/* Makes area the mapping of iova to bytes [start_byte, start_byte + length) of pages, and puts it
+ * into the tree without its pages: the IOVA is taken, but the area is not to be used yet. */
+static int iopt_insert_area(struct io_pagetable *iopt, struct iopt_area *area,
+			    struct iopt_pages *pages, unsigned long iova, unsigned long start_byte,
+			    unsigned long length, int iommu_prot) __must_hold(iopt->iova_rwsem)
 {
 	unsigned long last_byte;
 
@@ -203,17 +211,18 @@ static struct iopt_area *iopt_area_alloc(void)
 	return kzalloc_obj<struct iopt_area>();
 }
 
-/* Gives each element of the list an area, one after the other from *dst_iova. On failure some have theirs. */
-static int iopt_alloc_area_pages(struct io_pagetable *iopt, struct list_head *pages_list, unsigned long length,
-				 unsigned long *dst_iova, int iommu_prot, unsigned int flags)
-	__must_not_hold(iopt->iova_rwsem)
+/* Gives each element of the list an area, one after the other from *dst_iova. On failure some have
+ * theirs. */
+static int iopt_alloc_area_pages(struct io_pagetable *iopt, struct list_head *pages_list,
+				 unsigned long length, unsigned long *dst_iova, int iommu_prot,
+				 unsigned int flags) __must_not_hold(iopt->iova_rwsem)
 {
 	struct iopt_pages_list *elm;
 	unsigned long start = 0;
 	unsigned long iova;
 	int rc;
 
-	list_for_each_entry(elm, pages_list, next) {
+	list_for_each_entry (elm, pages_list, next) {
 		elm->area = iopt_area_alloc();
 		if (!elm->area)
 			return -ENOMEM;
@@ -246,9 +255,9 @@ static int iopt_alloc_area_pages(struct io_pagetable *iopt, struct list_head *pa
 	}
 
 	iova = *dst_iova;
-	list_for_each_entry(elm, pages_list, next) {
-		rc = iopt_insert_area(iopt, elm->area, elm->pages, iova, elm->start_byte, elm->length,
-				      iommu_prot);
+	list_for_each_entry (elm, pages_list, next) {
+		rc = iopt_insert_area(iopt, elm->area, elm->pages, iova, elm->start_byte,
+				      elm->length, iommu_prot);
 		if (rc)
 			return rc;
 		iova += elm->length;
@@ -288,7 +297,7 @@ static int iopt_fill_domains_pages(struct list_head *pages_list)
 	struct iopt_pages_list *elm;
 	int rc;
 
-	list_for_each_entry(elm, pages_list, next) {
+	list_for_each_entry (elm, pages_list, next) {
 		rc = iopt_area_fill_domains(elm->area, elm->pages);
 		if (rc)
 			goto err_undo;
@@ -296,7 +305,7 @@ static int iopt_fill_domains_pages(struct list_head *pages_list)
 	return 0;
 
 err_undo:
-	list_for_each_entry(undo_elm, pages_list, next) {
+	list_for_each_entry (undo_elm, pages_list, next) {
 		if (undo_elm == elm)
 			break;
 		iopt_area_unfill_domains(undo_elm->area, undo_elm->pages);
@@ -315,8 +324,8 @@ int iopt_map_pages(struct io_pagetable *iopt, struct list_head *pages_list, unsi
 		return rc;
 
 	/*
-	 * A domain that is added from here on either waits, and then sees the areas with their pages, or was
-	 * added before and is filled below.
+	 * A domain that is added from here on either waits, and then sees the areas with their
+	 * pages, or was added before and is filled below.
 	 */
 	rwsem_read_guard domains_guard(&iopt->domains_rwsem);
 	rc = iopt_fill_domains_pages(pages_list);
@@ -324,7 +333,7 @@ int iopt_map_pages(struct io_pagetable *iopt, struct list_head *pages_list, unsi
 		return rc;
 
 	rwsem_write_guard iova_guard(&iopt->iova_rwsem);
-	list_for_each_entry(elm, pages_list, next) {
+	list_for_each_entry (elm, pages_list, next) {
 		/* The area takes over the list's reference; from now on it is in use */
 		elm->area->pages = elm->pages;
 		elm->pages = nullptr;
@@ -334,16 +343,17 @@ int iopt_map_pages(struct io_pagetable *iopt, struct list_head *pages_list, unsi
 }
 
 /* Consumes the reference on pages. */
-static int iopt_map_common(struct iommufd_ctx *ictx, struct io_pagetable *iopt, struct iopt_pages *pages,
-			   unsigned long *iova, unsigned long length, unsigned long start_byte, int iommu_prot,
-			   unsigned int flags)
+static int iopt_map_common(struct iommufd_ctx *ictx, struct io_pagetable *iopt,
+			   struct iopt_pages *pages, unsigned long *iova, unsigned long length,
+			   unsigned long start_byte, int iommu_prot, unsigned int flags)
 {
 	struct iopt_pages_list elm;
 	LIST_HEAD(pages_list);
 	int rc;
 
 	/* Nobody else has seen the pages yet */
-	if (ictx->account_mode == IOPT_PAGES_ACCOUNT_MM && pages->account_mode == IOPT_PAGES_ACCOUNT_USER)
+	if (ictx->account_mode == IOPT_PAGES_ACCOUNT_MM &&
+	    pages->account_mode == IOPT_PAGES_ACCOUNT_USER)
 		pages->account_mode = IOPT_PAGES_ACCOUNT_MM;
 	elm.pages = pages;
 	elm.start_byte = start_byte;
@@ -361,17 +371,20 @@ static int iopt_map_common(struct iommufd_ctx *ictx, struct io_pagetable *iopt, 
 }
 
 int iopt_map_user_pages(struct iommufd_ctx *ictx, struct io_pagetable *iopt, unsigned long *iova,
-			user_inout<void> uptr, unsigned long length, int iommu_prot, unsigned int flags)
+			user_inout<void> uptr, unsigned long length, int iommu_prot,
+			unsigned int flags)
 {
 	auto pages = iopt_alloc_user_pages(uptr, length, iommu_prot & IOMMU_WRITE);
 
 	if (!pages)
 		return pages.error();
-	return iopt_map_common(ictx, iopt, *pages, iova, length, uptr.addr() - pages->uptr, iommu_prot, flags);
+	return iopt_map_common(ictx, iopt, *pages, iova, length, uptr.addr() - pages->uptr,
+			       iommu_prot, flags);
 }
 
-int iopt_map_file_pages(struct iommufd_ctx *ictx, struct io_pagetable *iopt, unsigned long *iova, int fd,
-			unsigned long start, unsigned long length, int iommu_prot, unsigned int flags)
+int iopt_map_file_pages(struct iommufd_ctx *ictx, struct io_pagetable *iopt, unsigned long *iova,
+			int fd, unsigned long start, unsigned long length, int iommu_prot,
+			unsigned int flags)
 {
 	unsigned long start_byte;
 	unsigned long last;
@@ -387,7 +400,8 @@ int iopt_map_file_pages(struct iommufd_ctx *ictx, struct io_pagetable *iopt, uns
 	if (!file)
 		return -EBADF;
 
-	auto pages = iopt_alloc_file_pages(file, start_byte, start, length, iommu_prot & IOMMU_WRITE);
+	auto pages =
+		iopt_alloc_file_pages(file, start_byte, start, length, iommu_prot & IOMMU_WRITE);
 
 	fput(file);
 	if (!pages)
@@ -410,7 +424,8 @@ static int iopt_clear_dirty_data(struct io_pagetable *iopt, struct iommu_domain 
 			continue;
 
 		/* No bitmap: the bits are dropped */
-		ret = ops->read_and_clear_dirty(domain, iopt_area_iova(area), iopt_area_length(area), 0, nullptr);
+		ret = ops->read_and_clear_dirty(domain, iopt_area_iova(area),
+						iopt_area_length(area), 0, nullptr);
 		if (ret)
 			break;
 	}
@@ -454,7 +469,7 @@ int iopt_get_pages(struct io_pagetable *iopt, unsigned long iova, unsigned long 
 		return -EOVERFLOW;
 
 	down_read(&iopt->iova_rwsem);
-	iopt_for_each_contig_area(&iter, area, iopt, iova, last_iova) {
+	iopt_for_each_contig_area (&iter, area, iopt, iova, last_iova) {
 		unsigned long last = min(last_iova, iopt_area_last_iova(area));
 		struct iopt_pages_list *elm = kzalloc_obj<struct iopt_pages_list>();
 
@@ -486,8 +501,8 @@ static int iopt_unmap_iova_range(struct io_pagetable *iopt, unsigned long start,
 	int rc = 0;
 
 	/*
-	 * domains_rwsem is held as long as an area without pages exists: a domain that came now would not be
-	 * filled with it, one that went would not be emptied of it.
+	 * domains_rwsem is held as long as an area without pages exists: a domain that came now
+	 * would not be filled with it, one that went would not be emptied of it.
 	 */
 	down_read(&iopt->domains_rwsem);
 	down_write(&iopt->iova_rwsem);
@@ -521,7 +536,8 @@ static int iopt_unmap_iova_range(struct io_pagetable *iopt, unsigned long start,
 				tries = 0;
 			start = area_first;
 			area->prevent_access = true;
-			/* The ops unpin, which takes iova_rwsem; the area may be gone when they are done */
+			/* The ops unpin, which takes iova_rwsem; the area may be gone when they are
+			 * done */
 			up_write(&iopt->iova_rwsem);
 			up_read(&iopt->domains_rwsem);
 
@@ -551,7 +567,8 @@ static int iopt_unmap_iova_range(struct io_pagetable *iopt, unsigned long start,
 		down_write(&iopt->iova_rwsem);
 
 		/*
-		 * Another thread may map new areas where we have been. They are not ours: only go up.
+		 * Another thread may map new areas where we have been. They are not ours: only go
+		 * up.
 		 */
 		if (area_last >= last)
 			break;
@@ -601,7 +618,8 @@ int iopt_set_allow_iova(struct io_pagetable *iopt, struct rb_root_cached *allowe
 	return 0;
 }
 
-int iopt_reserve_iova(struct io_pagetable *iopt, unsigned long start, unsigned long last, void *owner)
+int iopt_reserve_iova(struct io_pagetable *iopt, unsigned long start, unsigned long last,
+		      void *owner)
 {
 	struct iopt_reserved *reserved;
 
@@ -620,7 +638,8 @@ int iopt_reserve_iova(struct io_pagetable *iopt, unsigned long start, unsigned l
 	return 0;
 }
 
-static void __iopt_remove_reserved_iova(struct io_pagetable *iopt, void *owner) __must_hold(iopt->iova_rwsem)
+static void __iopt_remove_reserved_iova(struct io_pagetable *iopt, void *owner)
+	__must_hold(iopt->iova_rwsem)
 {
 	struct iopt_reserved *reserved;
 	struct iopt_reserved *next;
@@ -687,11 +706,12 @@ static void iopt_unfill_domain(struct io_pagetable *iopt, struct iommu_domain *d
 	lockdep_assert_held_write(&iopt->domains_rwsem);
 
 	/*
-	 * Others keep the pages pinned and know the PFNs: no need to look at this domain's, only to name
-	 * another storage_domain.
+	 * Others keep the pages pinned and know the PFNs: no need to look at this domain's, only to
+	 * name another storage_domain.
 	 */
 	if (iopt->next_domain_id != 0) {
-		auto *storage_domain = static_cast<struct iommu_domain *>(xa_load(&iopt->domains, 0));
+		auto *storage_domain =
+			static_cast<struct iommu_domain *>(xa_load(&iopt->domains, 0));
 
 		for (area = iopt_area_iter_first(iopt, 0, ULONG_MAX); area;
 		     area = iopt_area_iter_next(area, 0, ULONG_MAX)) {
@@ -799,7 +819,7 @@ static int iopt_check_iova_alignment(struct io_pagetable *iopt, unsigned long ne
 		    (area->page_offset & align_mask))
 			return -EADDRINUSE;
 
-	xa_for_each(&iopt->access_list, index, access)
+	xa_for_each (&iopt->access_list, index, access)
 		if (WARN_ON(access->iova_alignment > new_iova_alignment))
 			return -EADDRINUSE;
 	return 0;
@@ -816,13 +836,13 @@ int iopt_table_add_domain(struct io_pagetable *iopt, struct iommu_domain *domain
 	rwsem_write_guard domains_guard(&iopt->domains_rwsem);
 	rwsem_write_guard iova_guard(&iopt->iova_rwsem);
 
-	xa_for_each(&iopt->domains, index, iter_domain)
+	xa_for_each (&iopt->domains, index, iter_domain)
 		if (WARN_ON(iter_domain == domain))
 			return -EEXIST;
 
 	/*
-	 * iopt_pages hands out whole pages, in whatever physical order they are: PAGE_SIZE is the largest unit
-	 * that a domain may insist on. It may have smaller ones.
+	 * iopt_pages hands out whole pages, in whatever physical order they are: PAGE_SIZE is the
+	 * largest unit that a domain may insist on. It may have smaller ones.
 	 */
 	new_iova_alignment = max(1UL << __ffs(domain->pgsize_bitmap), iopt->iova_alignment);
 	if (new_iova_alignment > PAGE_SIZE)
@@ -865,7 +885,8 @@ out_reserved:
 	return rc;
 }
 
-/* Sets iova_alignment to what the domains, the accesses and the large page setting need together. */
+/* Sets iova_alignment to what the domains, the accesses and the large page setting need together.
+ */
 static int iopt_calculate_iova_alignment(struct io_pagetable *iopt)
 	__must_hold(iopt->domains_rwsem, iopt->iova_rwsem)
 {
@@ -881,10 +902,11 @@ static int iopt_calculate_iova_alignment(struct io_pagetable *iopt)
 	/* See batch_iommu_map_small() */
 	new_iova_alignment = iopt->disable_large_pages ? PAGE_SIZE : 1;
 
-	xa_for_each(&iopt->domains, index, domain)
+	xa_for_each (&iopt->domains, index, domain)
 		new_iova_alignment = max(new_iova_alignment, 1UL << __ffs(domain->pgsize_bitmap));
-	xa_for_each(&iopt->access_list, index, access)
-		new_iova_alignment = max_t(unsigned long, new_iova_alignment, access->iova_alignment);
+	xa_for_each (&iopt->access_list, index, access)
+		new_iova_alignment =
+			max_t(unsigned long, new_iova_alignment, access->iova_alignment);
 
 	if (new_iova_alignment > iopt->iova_alignment) {
 		rc = iopt_check_iova_alignment(iopt, new_iova_alignment);
@@ -904,15 +926,17 @@ void iopt_table_remove_domain(struct io_pagetable *iopt, struct iommu_domain *do
 	rwsem_write_guard domains_guard(&iopt->domains_rwsem);
 	rwsem_write_guard iova_guard(&iopt->iova_rwsem);
 
-	xa_for_each(&iopt->domains, index, iter_domain)
+	xa_for_each (&iopt->domains, index, iter_domain)
 		if (iter_domain == domain)
 			domain_index = index;
 	if (WARN_ON(domain_index >= iopt->next_domain_id))
 		return;
 
-	/* The last one moves into the hole, so that the ids stay dense and 0 is there as long as any is */
+	/* The last one moves into the hole, so that the ids stay dense and 0 is there as long as
+	 * any is */
 	iopt->next_domain_id--;
-	iter_domain = static_cast<struct iommu_domain *>(xa_erase(&iopt->domains, iopt->next_domain_id));
+	iter_domain =
+		static_cast<struct iommu_domain *>(xa_erase(&iopt->domains, iopt->next_domain_id));
 	if (domain_index != iopt->next_domain_id)
 		xa_store(&iopt->domains, domain_index, iter_domain, GFP_KERNEL);
 
@@ -923,8 +947,8 @@ void iopt_table_remove_domain(struct io_pagetable *iopt, struct iommu_domain *do
 }
 
 /*
- * Replaces area by two, of which the lower ends with iova. Both use the same pages, so neither the domains nor
- * the pins change.
+ * Replaces area by two, of which the lower ends with iova. Both use the same pages, so neither the
+ * domains nor the pins change.
  */
 static int iopt_area_split(struct io_pagetable *iopt, struct iopt_area *area, unsigned long iova)
 	__must_hold(iopt->iova_rwsem)
@@ -946,7 +970,8 @@ static int iopt_area_split(struct io_pagetable *iopt, struct iopt_area *area, un
 	if (!pages || area->prevent_access)
 		return -EBUSY;
 
-	if ((new_start & (alignment - 1)) || (iopt_area_start_byte(area, new_start) & (alignment - 1)))
+	if ((new_start & (alignment - 1)) ||
+	    (iopt_area_start_byte(area, new_start) & (alignment - 1)))
 		return -EINVAL;
 
 	lhs = iopt_area_alloc();
@@ -966,7 +991,8 @@ static int iopt_area_split(struct io_pagetable *iopt, struct iopt_area *area, un
 		goto err_unlock;
 	}
 
-	/* One large page of the domain may lie across the cut: the halves could not be unmapped one by one */
+	/* One large page of the domain may lie across the cut: the halves could not be unmapped one
+	 * by one */
 	if (area->storage_domain && !iopt->disable_large_pages) {
 		rc = -EINVAL;
 		goto err_unlock;
@@ -1080,7 +1106,8 @@ int iopt_add_access(struct io_pagetable *iopt, struct iommufd_access *access)
 	return 0;
 }
 
-void iopt_remove_access(struct io_pagetable *iopt, struct iommufd_access *access, u32 iopt_access_list_id)
+void iopt_remove_access(struct io_pagetable *iopt, struct iommufd_access *access,
+			u32 iopt_access_list_id)
 {
 	rwsem_write_guard domains_guard(&iopt->domains_rwsem);
 	rwsem_write_guard iova_guard(&iopt->iova_rwsem);
@@ -1089,7 +1116,8 @@ void iopt_remove_access(struct io_pagetable *iopt, struct iommufd_access *access
 	WARN_ON(iopt_calculate_iova_alignment(iopt));
 }
 
-int iopt_table_enforce_dev_resv_regions(struct io_pagetable *iopt, struct device *dev, phys_addr_t *sw_msi_start)
+int iopt_table_enforce_dev_resv_regions(struct io_pagetable *iopt, struct device *dev,
+					phys_addr_t *sw_msi_start)
 {
 	struct iommu_resv_region *resv;
 	LIST_HEAD(resv_regions);
@@ -1104,7 +1132,7 @@ int iopt_table_enforce_dev_resv_regions(struct io_pagetable *iopt, struct device
 	/* A driver that runs out of memory here has no way to say so */
 	iommu_get_resv_regions(dev, &resv_regions);
 
-	list_for_each_entry(resv, &resv_regions, list) {
+	list_for_each_entry (resv, &resv_regions, list) {
 		if (resv->type == IOMMU_RESV_DIRECT_RELAXABLE)
 			continue;
 
@@ -1134,26 +1162,29 @@ out_free_resv:
 	return rc;
 }
 
-/* In the memory, the share of the current area begins on a page, and ends with one unless it is the last. */
+/* In the memory, the share of the current area begins on a page, and ends with one unless it is the
+ * last. */
 static bool iopt_area_contig_is_aligned(const struct iopt_area_contig_iter *iter)
 {
 	if (iopt_area_start_byte(iter->area, iter->cur_iova) % PAGE_SIZE)
 		return false;
 
 	if (!iopt_area_contig_done(iter) &&
-	    iopt_area_start_byte(iter->area, iopt_area_last_iova(iter->area)) % PAGE_SIZE != PAGE_SIZE - 1)
+	    iopt_area_start_byte(iter->area, iopt_area_last_iova(iter->area)) % PAGE_SIZE !=
+		    PAGE_SIZE - 1)
 		return false;
 	return true;
 }
 
 /* The walk of iopt_unpin_pages(); false if there was a gap. */
-static bool __iopt_unpin_range(struct io_pagetable *iopt, unsigned long iova, unsigned long last_iova,
-			       bool unlock_area) __must_hold_shared(iopt->iova_rwsem)
+static bool __iopt_unpin_range(struct io_pagetable *iopt, unsigned long iova,
+			       unsigned long last_iova, bool unlock_area)
+	__must_hold_shared(iopt->iova_rwsem)
 {
 	struct iopt_area_contig_iter iter;
 	struct iopt_area *area;
 
-	iopt_for_each_contig_area(&iter, area, iopt, iova, last_iova) {
+	iopt_for_each_contig_area (&iter, area, iopt, iova, last_iova) {
 		unsigned long last = min(last_iova, iopt_area_last_iova(area));
 
 		iopt_area_remove_access(area, iopt_area_iova_to_index(area, iter.cur_iova),
@@ -1162,8 +1193,8 @@ static bool __iopt_unpin_range(struct io_pagetable *iopt, unsigned long iova, un
 	return iopt_area_contig_done(&iter);
 }
 
-int iopt_pin_pages(struct io_pagetable *iopt, unsigned long iova, unsigned long length, struct page **out_pages,
-		   unsigned int flags, bool lock_area)
+int iopt_pin_pages(struct io_pagetable *iopt, unsigned long iova, unsigned long length,
+		   struct page **out_pages, unsigned int flags, bool lock_area)
 {
 	struct iopt_area_contig_iter iter;
 	unsigned long last_iova;
@@ -1176,7 +1207,7 @@ int iopt_pin_pages(struct io_pagetable *iopt, unsigned long iova, unsigned long 
 		return -EOVERFLOW;
 
 	rwsem_read_guard guard(&iopt->iova_rwsem);
-	iopt_for_each_contig_area(&iter, area, iopt, iova, last_iova) {
+	iopt_for_each_contig_area (&iter, area, iopt, iova, last_iova) {
 		unsigned long last = min(last_iova, iopt_area_last_iova(area));
 		unsigned long last_index = iopt_area_iova_to_index(area, last);
 		unsigned long index = iopt_area_iova_to_index(area, iter.cur_iova);
@@ -1209,7 +1240,8 @@ err_remove:
 	return rc;
 }
 
-void iopt_unpin_pages(struct io_pagetable *iopt, unsigned long iova, unsigned long length, bool unlock_area)
+void iopt_unpin_pages(struct io_pagetable *iopt, unsigned long iova, unsigned long length,
+		      bool unlock_area)
 {
 	unsigned long last_iova;
 

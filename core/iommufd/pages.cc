@@ -2,17 +2,19 @@
 /*
  * Mirrors drivers/iommu/iommufd/pages.c as of Linux v7.2.
  *
- * Differs: no dma-buf, so a batch has one kind; no folios, since pages are of order 0: file pages come as an
- * array of pages like user pages; a failed map unmaps the other domains before it unpins; returning pages to an
- * address space that is gone always succeeds, so that last_npinned never goes stale.
+ * Differs: no dma-buf, so a batch has one kind; no folios, since pages are of order 0: file pages
+ * come as an array of pages like user pages; a failed map unmaps the other domains before it
+ * unpins; returning pages to an address space that is gone always succeeds, so that last_npinned
+ * never goes stale.
  *
- * iopt_pages is where PFNs live and move. A page of it is in up to three places: in the xarray pinned_pfns (while
- * an in-kernel access covers it), in the domains of the areas that cover it, and where it comes from, the user's
- * memory or a file. It is pinned once, by whoever comes first, and unpinned by whoever goes last; which that is
- * the two interval trees tell. What is in a domain only is read back from there with iommu_iova_to_phys().
+ * iopt_pages is where PFNs live and move. A page of it is in up to three places: in the xarray
+ * pinned_pfns (while an in-kernel access covers it), in the domains of the areas that cover it, and
+ * where it comes from, the user's memory or a file. It is pinned once, by whoever comes first, and
+ * unpinned by whoever goes last; which that is the two interval trees tell. What is in a domain
+ * only is read back from there with iommu_iova_to_phys().
  *
- * Taking a domain or an access away never fails, so it needs no memory: batches fall back to the stack, and what an
- * access holds is in the xarray even if a domain holds it as well.
+ * Taking a domain or an access away never fails, so it needs no memory: batches fall back to the
+ * stack, and what an access holds is in the xarray even if a domain holds it as well.
  */
 #include <climits>
 
@@ -41,8 +43,8 @@ static size_t temp_memory_limit(void)
 }
 
 /*
- * Memory for a batch: *size bytes are wanted, and a fraction of that makes it slower, not impossible. *size is what
- * it got. With a backup, which is on the stack, it cannot fail.
+ * Memory for a batch: *size bytes are wanted, and a fraction of that makes it slower, not
+ * impossible. *size is what it got. With a backup, which is on the stack, it cannot fail.
  */
 static void *temp_kmalloc(size_t *size, void *backup, size_t backup_len)
 {
@@ -97,13 +99,15 @@ void interval_tree_double_span_iter_update(struct interval_tree_double_span_iter
 }
 
 void interval_tree_double_span_iter_first(struct interval_tree_double_span_iter *iter,
-					  struct rb_root_cached *itree1, struct rb_root_cached *itree2,
-					  unsigned long first_index, unsigned long last_index)
+					  struct rb_root_cached *itree1,
+					  struct rb_root_cached *itree2, unsigned long first_index,
+					  unsigned long last_index)
 {
 	iter->itrees[0] = itree1;
 	iter->itrees[1] = itree2;
 	for (size_t i = 0; i != ARRAY_SIZE(iter->spans); i++)
-		interval_tree_span_iter_first(&iter->spans[i], iter->itrees[i], first_index, last_index);
+		interval_tree_span_iter_first(&iter->spans[i], iter->itrees[i], first_index,
+					      last_index);
 	interval_tree_double_span_iter_update(iter);
 }
 
@@ -115,26 +119,30 @@ void interval_tree_double_span_iter_next(struct interval_tree_double_span_iter *
 	}
 
 	for (size_t i = 0; i != ARRAY_SIZE(iter->spans); i++)
-		interval_tree_span_iter_advance(&iter->spans[i], iter->itrees[i], iter->last_hole + 1);
+		interval_tree_span_iter_advance(&iter->spans[i], iter->itrees[i],
+						iter->last_hole + 1);
 	interval_tree_double_span_iter_update(iter);
 }
 
-static void iopt_pages_add_npinned(struct iopt_pages *pages, size_t npages) __must_hold(pages->mutex)
+static void iopt_pages_add_npinned(struct iopt_pages *pages, size_t npages)
+	__must_hold(pages->mutex)
 {
 	bool overflow = check_add_overflow(pages->npinned, npages, &pages->npinned);
 
 	WARN_ON(overflow || pages->npinned > pages->npages);
 }
 
-static void iopt_pages_sub_npinned(struct iopt_pages *pages, size_t npages) __must_hold(pages->mutex)
+static void iopt_pages_sub_npinned(struct iopt_pages *pages, size_t npages)
+	__must_hold(pages->mutex)
 {
 	bool overflow = check_sub_overflow(pages->npinned, npages, &pages->npinned);
 
 	WARN_ON(overflow || pages->npinned > pages->npages);
 }
 
-static void iopt_pages_err_unpin(struct iopt_pages *pages, unsigned long start_index, unsigned long last_index,
-				 struct page **page_list) __must_hold(pages->mutex)
+static void iopt_pages_err_unpin(struct iopt_pages *pages, unsigned long start_index,
+				 unsigned long last_index, struct page **page_list)
+	__must_hold(pages->mutex)
 {
 	unsigned long npages = last_index - start_index + 1;
 
@@ -158,12 +166,14 @@ static unsigned long iopt_area_index_to_iova_last(const struct iopt_area *area, 
 	WARN_ON(index < iopt_area_index(area) || index > iopt_area_last_index(area));
 	if (index == iopt_area_last_index(area))
 		return iopt_area_last_iova(area);
-	return iopt_area_iova(area) - area->page_offset + (index - iopt_area_index(area) + 1) * PAGE_SIZE - 1;
+	return iopt_area_iova(area) - area->page_offset +
+	       (index - iopt_area_index(area) + 1) * PAGE_SIZE - 1;
 }
 
 static void iommu_unmap_nofail(struct iommu_domain *domain, unsigned long iova, size_t size)
 {
-	/* Less than asked for: we did not ask for what we mapped, or the driver's unmap fails, which it must not */
+	/* Less than asked for: we did not ask for what we mapped, or the driver's unmap fails,
+	 * which it must not */
 	WARN_ON(iommu_unmap(domain, iova, size) != size);
 }
 
@@ -172,13 +182,15 @@ static void iopt_area_unmap_domain_range(struct iopt_area *area, struct iommu_do
 {
 	unsigned long start_iova = iopt_area_index_to_iova(area, start_index);
 
-	iommu_unmap_nofail(domain, start_iova, iopt_area_index_to_iova_last(area, last_index) - start_iova + 1);
+	iommu_unmap_nofail(domain, start_iova,
+			   iopt_area_index_to_iova_last(area, last_index) - start_iova + 1);
 }
 
 static struct iopt_area *iopt_pages_find_domain_area(struct iopt_pages *pages, unsigned long index)
 	__must_hold(pages->mutex)
 {
-	struct interval_tree_node *node = interval_tree_iter_first(&pages->domains_itree, index, index);
+	struct interval_tree_node *node =
+		interval_tree_iter_first(&pages->domains_itree, index, index);
 
 	if (!node)
 		return nullptr;
@@ -186,8 +198,9 @@ static struct iopt_area *iopt_pages_find_domain_area(struct iopt_pages *pages, u
 }
 
 /*
- * A list of PFNs on their way from one place to another, in runs of consecutive ones: run i is pfns[i] to
- * pfns[i] + npfns[i] - 1. The longer the runs, the fewer calls of the driver. Both arrays are in one allocation.
+ * A list of PFNs on their way from one place to another, in runs of consecutive ones: run i is
+ * pfns[i] to pfns[i] + npfns[i] - 1. The longer the runs, the fewer calls of the driver. Both
+ * arrays are in one allocation.
  */
 struct pfn_batch {
 	unsigned long *pfns;
@@ -266,7 +279,8 @@ static int batch_init(struct pfn_batch *batch, size_t max_pages)
 	return __batch_init(batch, max_pages, nullptr, 0);
 }
 
-static void batch_init_backup(struct pfn_batch *batch, size_t max_pages, void *backup, size_t backup_len)
+static void batch_init_backup(struct pfn_batch *batch, size_t max_pages, void *backup,
+			      size_t backup_len)
 {
 	WARN_ON(__batch_init(batch, max_pages, backup, backup_len));
 }
@@ -282,7 +296,8 @@ static inline bool batch_add_pfn(struct pfn_batch *batch, unsigned long pfn)
 {
 	unsigned int end = batch->end;
 
-	if (end && pfn == batch->pfns[end - 1] + batch->npfns[end - 1] && batch->npfns[end - 1] != MAX_NPFNS) {
+	if (end && pfn == batch->pfns[end - 1] + batch->npfns[end - 1] &&
+	    batch->npfns[end - 1] != MAX_NPFNS) {
 		batch->npfns[end - 1]++;
 	} else if (end < batch->array_size) {
 		batch->pfns[end] = pfn;
@@ -297,8 +312,9 @@ static inline bool batch_add_pfn(struct pfn_batch *batch, unsigned long pfn)
 }
 
 /* Adds the PFNs that domain has for [start_index, last_index], until it is full: see total_pfns. */
-static void batch_from_domain(struct pfn_batch *batch, struct iommu_domain *domain, struct iopt_area *area,
-			      unsigned long start_index, unsigned long last_index)
+static void batch_from_domain(struct pfn_batch *batch, struct iommu_domain *domain,
+			      struct iopt_area *area, unsigned long start_index,
+			      unsigned long last_index)
 {
 	unsigned long iova = iopt_area_index_to_iova(area, start_index);
 	unsigned int page_offset = 0;
@@ -306,7 +322,8 @@ static void batch_from_domain(struct pfn_batch *batch, struct iommu_domain *doma
 	if (start_index == iopt_area_index(area))
 		page_offset = area->page_offset;
 	for (; start_index <= last_index; start_index++) {
-		/* One walk of the table for each page: a driver has no way to say how far a translation reaches */
+		/* One walk of the table for each page: a driver has no way to say how far a
+		 * translation reaches */
 		phys_addr_t phys = iommu_iova_to_phys(domain, iova) - page_offset;
 
 		if (!batch_add_pfn(batch, PHYS_PFN(phys)))
@@ -336,8 +353,9 @@ static struct page **raw_pages_from_domain(struct iommu_domain *domain, struct i
 }
 
 /* Adds PFNs of the domain as long as they belong to the last run. */
-static void batch_from_domain_continue(struct pfn_batch *batch, struct iommu_domain *domain, struct iopt_area *area,
-				       unsigned long start_index, unsigned long last_index)
+static void batch_from_domain_continue(struct pfn_batch *batch, struct iommu_domain *domain,
+				       struct iopt_area *area, unsigned long start_index,
+				       unsigned long last_index)
 {
 	unsigned int array_size = batch->array_size;
 
@@ -347,11 +365,11 @@ static void batch_from_domain_continue(struct pfn_batch *batch, struct iommu_dom
 }
 
 /*
- * Maps a run in PAGE_SIZE pieces. With disable_large_pages, which is VFIO's way, an area may be cut anywhere after
- * it is mapped and one half unmapped: what was one map must be good for two unmaps.
+ * Maps a run in PAGE_SIZE pieces. With disable_large_pages, which is VFIO's way, an area may be cut
+ * anywhere after it is mapped and one half unmapped: what was one map must be good for two unmaps.
  */
-static int batch_iommu_map_small(struct iommu_domain *domain, unsigned long iova, phys_addr_t paddr, size_t size,
-				 int prot)
+static int batch_iommu_map_small(struct iommu_domain *domain, unsigned long iova, phys_addr_t paddr,
+				 size_t size, int prot)
 {
 	unsigned long start_iova = iova;
 	int rc;
@@ -375,8 +393,8 @@ err_unmap:
 }
 
 /* Maps the whole batch, which begins with start_index, or nothing. */
-static int batch_to_domain(struct pfn_batch *batch, struct iommu_domain *domain, struct iopt_area *area,
-			   unsigned long start_index)
+static int batch_to_domain(struct pfn_batch *batch, struct iommu_domain *domain,
+			   struct iopt_area *area, unsigned long start_index)
 {
 	bool disable_large_pages = area->iopt->disable_large_pages;
 	unsigned long last_iova = iopt_area_last_iova(area);
@@ -389,7 +407,8 @@ static int batch_to_domain(struct pfn_batch *batch, struct iommu_domain *domain,
 		page_offset = area->page_offset;
 	for (unsigned int cur = 0; cur < batch->end; cur++) {
 		phys_addr_t paddr = PFN_PHYS(batch->pfns[cur]) + page_offset;
-		/* The area may end inside the last page, and at the very top of the space: no 'end' here */
+		/* The area may end inside the last page, and at the very top of the space: no 'end'
+		 * here */
 		unsigned long run_last = iova + (batch->npfns[cur] * PAGE_SIZE - page_offset - 1);
 		unsigned long length;
 
@@ -399,7 +418,8 @@ static int batch_to_domain(struct pfn_batch *batch, struct iommu_domain *domain,
 		if (disable_large_pages)
 			rc = batch_iommu_map_small(domain, iova, paddr, length, area->iommu_prot);
 		else
-			rc = iommu_map(domain, iova, paddr, length, area->iommu_prot, GFP_KERNEL_ACCOUNT);
+			rc = iommu_map(domain, iova, paddr, length, area->iommu_prot,
+				       GFP_KERNEL_ACCOUNT);
 		if (rc)
 			goto err_unmap;
 		iova += length;
@@ -427,8 +447,8 @@ static void batch_from_xarray(struct pfn_batch *batch, struct xarray *xa, unsign
 	}
 }
 
-static void batch_from_xarray_clear(struct pfn_batch *batch, struct xarray *xa, unsigned long start_index,
-				    unsigned long last_index)
+static void batch_from_xarray_clear(struct pfn_batch *batch, struct xarray *xa,
+				    unsigned long start_index, unsigned long last_index)
 {
 	xa_guard guard(xa);
 
@@ -468,7 +488,8 @@ static int pages_to_xarray(struct xarray *xa, unsigned long start_index, unsigne
 				break;
 			}
 
-			old = __xa_store(xa, index, xa_mk_value(page_to_pfn(*pages++)), GFP_KERNEL_ACCOUNT);
+			old = __xa_store(xa, index, xa_mk_value(page_to_pfn(*pages++)),
+					 GFP_KERNEL_ACCOUNT);
 			rc = xa_err(old);
 			if (rc)
 				break;
@@ -490,8 +511,8 @@ static void batch_from_pages(struct pfn_batch *batch, struct page **pages, size_
 }
 
 /* Unpins npages pages of the batch after the first first_page_off. */
-static void batch_unpin(struct pfn_batch *batch, struct iopt_pages *pages, unsigned long first_page_off,
-			size_t npages) __must_hold(pages->mutex)
+static void batch_unpin(struct pfn_batch *batch, struct iopt_pages *pages,
+			unsigned long first_page_off, size_t npages) __must_hold(pages->mutex)
 {
 	unsigned int cur = 0;
 
@@ -503,8 +524,8 @@ static void batch_unpin(struct pfn_batch *batch, struct iopt_pages *pages, unsig
 	while (npages) {
 		size_t to_unpin = min(npages, batch->npfns[cur] - first_page_off);
 
-		unpin_user_page_range_dirty_lock(pfn_to_page(batch->pfns[cur] + first_page_off), to_unpin,
-						 pages->writable);
+		unpin_user_page_range_dirty_lock(pfn_to_page(batch->pfns[cur] + first_page_off),
+						 to_unpin, pages->writable);
 		iopt_pages_sub_npinned(pages, to_unpin);
 		cur++;
 		first_page_off = 0;
@@ -512,7 +533,8 @@ static void batch_unpin(struct pfn_batch *batch, struct iopt_pages *pages, unsig
 	}
 }
 
-static void copy_data_page(struct page *page, void *data, unsigned long offset, size_t length, unsigned int flags)
+static void copy_data_page(struct page *page, void *data, unsigned long offset, size_t length,
+			   unsigned int flags)
 {
 	if (flags & IOMMUFD_ACCESS_RW_WRITE) {
 		memcpy_to_page(page, offset, data, length);
@@ -522,9 +544,10 @@ static void copy_data_page(struct page *page, void *data, unsigned long offset, 
 	}
 }
 
-/* Copies up to length bytes, as many as the batch has from offset in its first page. Returns how many. */
-static unsigned long batch_rw(struct pfn_batch *batch, char *data, unsigned long offset, unsigned long length,
-			      unsigned int flags)
+/* Copies up to length bytes, as many as the batch has from offset in its first page. Returns how
+ * many. */
+static unsigned long batch_rw(struct pfn_batch *batch, char *data, unsigned long offset,
+			      unsigned long length, unsigned int flags)
 {
 	unsigned long copied = 0;
 
@@ -534,7 +557,8 @@ static unsigned long batch_rw(struct pfn_batch *batch, char *data, unsigned long
 
 			if (!length)
 				return copied;
-			copy_data_page(pfn_to_page(batch->pfns[cur] + npage), data + copied, offset, bytes, flags);
+			copy_data_page(pfn_to_page(batch->pfns[cur] + npage), data + copied, offset,
+				       bytes, flags);
 			offset = 0;
 			length -= bytes;
 			copied += bytes;
@@ -547,7 +571,7 @@ static unsigned long batch_rw(struct pfn_batch *batch, char *data, unsigned long
 struct pfn_reader_user {
 	/* Pinned pages, of which [upages_start, upages_end) are the indexes */
 	struct page **upages;
-	size_t upages_len;	/* bytes */
+	size_t upages_len; /* bytes */
 	unsigned long upages_start;
 	unsigned long upages_end;
 	unsigned int gup_flags;
@@ -582,9 +606,11 @@ static void pfn_reader_user_destroy(struct pfn_reader_user *user, const struct i
 	user->upages = nullptr;
 }
 
-/* Pins pages from start_index on, at least one and not beyond last_index, in as large a step as upages allows. */
-static int pfn_reader_user_pin(struct pfn_reader_user *user, struct iopt_pages *pages, unsigned long start_index,
-			       unsigned long last_index) __must_hold(pages->mutex)
+/* Pins pages from start_index on, at least one and not beyond last_index, in as large a step as
+ * upages allows. */
+static int pfn_reader_user_pin(struct pfn_reader_user *user, struct iopt_pages *pages,
+			       unsigned long start_index, unsigned long last_index)
+	__must_hold(pages->mutex)
 {
 	bool remote_mm = pages->source_mm != current->mm;
 	unsigned long npages = last_index - start_index + 1;
@@ -597,7 +623,8 @@ static int pfn_reader_user_pin(struct pfn_reader_user *user, struct iopt_pages *
 	if (!user->upages) {
 		/* Freed by pfn_reader_user_destroy() */
 		user->upages_len = npages * sizeof(*user->upages);
-		user->upages = static_cast<struct page **>(temp_kmalloc(&user->upages_len, nullptr, 0));
+		user->upages =
+			static_cast<struct page **>(temp_kmalloc(&user->upages_len, nullptr, 0));
 		if (!user->upages)
 			return -ENOMEM;
 	}
@@ -615,12 +642,14 @@ static int pfn_reader_user_pin(struct pfn_reader_user *user, struct iopt_pages *
 		return -EFAULT;
 
 	if (user->file) {
-		rc = memfd_pin_pages(user->file, pages->start / PAGE_SIZE + start_index, npages, user->upages);
+		rc = memfd_pin_pages(user->file, pages->start / PAGE_SIZE + start_index, npages,
+				     user->upages);
 	} else if (!remote_mm) {
 		rc = pin_user_pages_fast(uptr, (int)npages, user->gup_flags, user->upages);
 	} else {
 		mmap_read_lock(pages->source_mm);
-		rc = pin_user_pages_remote(pages->source_mm, uptr, npages, user->gup_flags, user->upages, nullptr);
+		rc = pin_user_pages_remote(pages->source_mm, uptr, npages, user->gup_flags,
+					   user->upages, nullptr);
 		mmap_read_unlock(pages->source_mm);
 	}
 	if (rc <= 0) {
@@ -678,7 +707,8 @@ static int update_mm_locked_vm(struct iopt_pages *pages, unsigned long npages, b
 	return rc;
 }
 
-LOCK_ANALYSIS_ESCAPE("IOAS_CHANGE_PROCESS calls it with an iopt_pages of its own, which needs no lock")
+LOCK_ANALYSIS_ESCAPE(
+	"IOAS_CHANGE_PROCESS calls it with an iopt_pages of its own, which needs no lock")
 int iopt_pages_update_pinned(struct iopt_pages *pages, unsigned long npages, bool inc,
 			     struct pfn_reader_user *user)
 {
@@ -720,8 +750,8 @@ static void update_unpinned(struct iopt_pages *pages) __must_hold(pages->mutex)
 }
 
 /*
- * Charges what was pinned since the last time. It comes after the pins because only they tell how many pages were
- * not pinned before; over the limit, the caller undoes them.
+ * Charges what was pinned since the last time. It comes after the pins because only they tell how
+ * many pages were not pinned before; over the limit, the caller undoes them.
  */
 static int pfn_reader_user_update_pinned(struct pfn_reader_user *user, struct iopt_pages *pages)
 	__must_hold(pages->mutex)
@@ -732,7 +762,8 @@ static int pfn_reader_user_update_pinned(struct pfn_reader_user *user, struct io
 		return 0;
 
 	if (pages->npinned < pages->last_npinned)
-		return iopt_pages_update_pinned(pages, pages->last_npinned - pages->npinned, false, user);
+		return iopt_pages_update_pinned(pages, pages->last_npinned - pages->npinned, false,
+						user);
 
 	if (iommufd_should_fail())
 		return -ENOMEM;
@@ -740,11 +771,12 @@ static int pfn_reader_user_update_pinned(struct pfn_reader_user *user, struct io
 }
 
 /*
- * Reads the PFNs of [start, last_index] batch by batch, each from the cheapest place that has it: the xarray, a
- * domain, or the origin, where it is pinned. The current batch is [batch_start_index, batch_end_index).
+ * Reads the PFNs of [start, last_index] batch by batch, each from the cheapest place that has it:
+ * the xarray, a domain, or the origin, where it is pinned. The current batch is [batch_start_index,
+ * batch_end_index).
  *
- * What the reader pins and nobody else covers when it moves on stays pinned: the user has mapped it by then, or
- * calls pfn_reader_unpin() first.
+ * What the reader pins and nobody else covers when it moves on stays pinned: the user has mapped it
+ * by then, or calls pfn_reader_unpin() first.
  */
 struct pfn_reader {
 	struct iopt_pages *pages;
@@ -774,11 +806,14 @@ static void pfn_reader_unpin(struct pfn_reader *pfns)
 
 	lockdep_assert_held(&pages->mutex);
 
-	interval_tree_for_each_double_span (&span, &pages->access_itree, &pages->domains_itree, start, last) {
+	interval_tree_for_each_double_span(&span, &pages->access_itree, &pages->domains_itree,
+					   start, last)
+	{
 		if (span.is_used)
 			continue;
 
-		batch_unpin(&pfns->batch, pages, span.start_hole - start, span.last_hole - span.start_hole + 1);
+		batch_unpin(&pfns->batch, pages, span.start_hole - start,
+			    span.last_hole - span.start_hole + 1);
 	}
 }
 
@@ -803,7 +838,8 @@ static int pfn_reader_fill_span(struct pfn_reader *pfns)
 	}
 
 	if (span->is_used == 2) {
-		/* Any area that has it; if it ends before the span does, the next call finds another */
+		/* Any area that has it; if it ends before the span does, the next call finds
+		 * another */
 		area = iopt_pages_find_domain_area(pages, start_index);
 		if (WARN_ON(!area))
 			return -EINVAL;
@@ -862,8 +898,9 @@ static int pfn_reader_next(struct pfn_reader *pfns)
 	return 0;
 }
 
-static int pfn_reader_init(struct pfn_reader *pfns, struct iopt_pages *pages, unsigned long start_index,
-			   unsigned long last_index) __must_hold(pages->mutex)
+static int pfn_reader_init(struct pfn_reader *pfns, struct iopt_pages *pages,
+			   unsigned long start_index, unsigned long last_index)
+	__must_hold(pages->mutex)
 {
 	int rc;
 
@@ -877,14 +914,15 @@ static int pfn_reader_init(struct pfn_reader *pfns, struct iopt_pages *pages, un
 	rc = batch_init(&pfns->batch, last_index - start_index + 1);
 	if (rc)
 		return rc;
-	interval_tree_double_span_iter_first(&pfns->span, &pages->access_itree, &pages->domains_itree, start_index,
-					     last_index);
+	interval_tree_double_span_iter_first(&pfns->span, &pages->access_itree,
+					     &pages->domains_itree, start_index, last_index);
 	return 0;
 }
 
 /*
- * Gives up the pins that are the reader's own: what is pinned ahead and the current batch. After that npinned does
- * not exceed what the domains hold, so they can be unfilled while the reader still exists.
+ * Gives up the pins that are the reader's own: what is pinned ahead and the current batch. After
+ * that npinned does not exceed what the domains hold, so they can be unfilled while the reader
+ * still exists.
  */
 static void pfn_reader_release_pins(struct pfn_reader *pfns)
 {
@@ -896,7 +934,8 @@ static void pfn_reader_release_pins(struct pfn_reader *pfns)
 	if (user->upages_end > pfns->batch_end_index) {
 		unsigned long npages = user->upages_end - pfns->batch_end_index;
 
-		unpin_user_pages(user->upages + (pfns->batch_end_index - user->upages_start), npages);
+		unpin_user_pages(user->upages + (pfns->batch_end_index - user->upages_start),
+				 npages);
 		iopt_pages_sub_npinned(pages, npages);
 		user->upages_end = pfns->batch_end_index;
 	}
@@ -918,8 +957,9 @@ static void pfn_reader_destroy(struct pfn_reader *pfns)
 	WARN_ON(pages->last_npinned != pages->npinned);
 }
 
-static int pfn_reader_first(struct pfn_reader *pfns, struct iopt_pages *pages, unsigned long start_index,
-			    unsigned long last_index) __must_hold(pages->mutex)
+static int pfn_reader_first(struct pfn_reader *pfns, struct iopt_pages *pages,
+			    unsigned long start_index, unsigned long last_index)
+	__must_hold(pages->mutex)
 {
 	int rc;
 
@@ -935,13 +975,15 @@ static int pfn_reader_first(struct pfn_reader *pfns, struct iopt_pages *pages, u
 	return rc;
 }
 
-static result<struct iopt_pages *> iopt_alloc_pages(unsigned long start_byte, unsigned long length, bool writable)
+static result<struct iopt_pages *> iopt_alloc_pages(unsigned long start_byte, unsigned long length,
+						    bool writable)
 {
 	struct iopt_pages *pages;
 
 	if (length > SIZE_MAX - PAGE_SIZE || length == 0)
 		return -EINVAL;
-	/* The round up below has to fit. Upstream's does not, and an assertion finds it when the area is made. */
+	/* The round up below has to fit. Upstream's does not, and an assertion finds it when the
+	 * area is made. */
 	if (length > SIZE_MAX - (PAGE_SIZE - 1) - start_byte)
 		return -EOVERFLOW;
 
@@ -964,7 +1006,8 @@ static result<struct iopt_pages *> iopt_alloc_pages(unsigned long start_byte, un
 	return pages;
 }
 
-result<struct iopt_pages *> iopt_alloc_user_pages(user_inout<void> uptr, unsigned long length, bool writable)
+result<struct iopt_pages *> iopt_alloc_user_pages(user_inout<void> uptr, unsigned long length,
+						  bool writable)
 {
 	unsigned long addr = uptr.addr();
 	unsigned long end;
@@ -981,8 +1024,9 @@ result<struct iopt_pages *> iopt_alloc_user_pages(user_inout<void> uptr, unsigne
 	return pages;
 }
 
-result<struct iopt_pages *> iopt_alloc_file_pages(struct file *file, unsigned long start_byte, unsigned long start,
-						  unsigned long length, bool writable)
+result<struct iopt_pages *> iopt_alloc_file_pages(struct file *file, unsigned long start_byte,
+						  unsigned long start, unsigned long length,
+						  bool writable)
 {
 	auto pages = iopt_alloc_pages(start_byte, length, writable);
 
@@ -1014,12 +1058,14 @@ void iopt_release_pages(struct kref *kref)
 /*
  * Unmaps and unpins [start_index, last_index] of an area that goes up to real_last_index.
  *
- * A domain may have mapped consecutive PFNs with one large page, so each unmap ends where the PFNs make a step; it
- * goes beyond last_index if need be. What was unmapped already, but is not ours to unpin, is left in the batch as
- * the carry: always [last_index + 1, *unmapped_end_index) when we return.
+ * A domain may have mapped consecutive PFNs with one large page, so each unmap ends where the PFNs
+ * make a step; it goes beyond last_index if need be. What was unmapped already, but is not ours to
+ * unpin, is left in the batch as the carry: always [last_index + 1, *unmapped_end_index) when we
+ * return.
  */
-static void iopt_area_unpin_domain(struct pfn_batch *batch, struct iopt_area *area, struct iopt_pages *pages,
-				   struct iommu_domain *domain, unsigned long start_index, unsigned long last_index,
+static void iopt_area_unpin_domain(struct pfn_batch *batch, struct iopt_area *area,
+				   struct iopt_pages *pages, struct iommu_domain *domain,
+				   unsigned long start_index, unsigned long last_index,
 				   unsigned long *unmapped_end_index, unsigned long real_last_index)
 	__must_hold(pages->mutex)
 {
@@ -1029,14 +1075,16 @@ static void iopt_area_unpin_domain(struct pfn_batch *batch, struct iopt_area *ar
 		if (*unmapped_end_index <= last_index) {
 			unsigned long start = max(start_index, *unmapped_end_index);
 
-			WARN_ON(batch->total_pfns && *unmapped_end_index - batch->total_pfns != start_index);
+			WARN_ON(batch->total_pfns &&
+				*unmapped_end_index - batch->total_pfns != start_index);
 			batch_from_domain(batch, domain, area, start, last_index);
 			batch_last_index = start_index + batch->total_pfns - 1;
 			WARN_ON(batch_last_index > real_last_index);
 
 			/* Up to the next step, be it somebody else's pages */
 			if (batch_last_index == last_index && last_index != real_last_index)
-				batch_from_domain_continue(batch, domain, area, last_index + 1, real_last_index);
+				batch_from_domain_continue(batch, domain, area, last_index + 1,
+							   real_last_index);
 
 			/* Not so if the carry alone fills the batch */
 			if (*unmapped_end_index <= batch_last_index) {
@@ -1068,8 +1116,9 @@ static void __iopt_area_unfill_domain(struct iopt_area *area, struct iopt_pages 
 	lockdep_assert_held(&pages->mutex);
 
 	batch_init_backup(&batch, last_index - start_index + 1, backup, sizeof(backup));
-	interval_tree_for_each_double_span (&span, &pages->domains_itree, &pages->access_itree, start_index,
-					    last_index) {
+	interval_tree_for_each_double_span(&span, &pages->domains_itree, &pages->access_itree,
+					   start_index, last_index)
+	{
 		if (span.is_used) {
 			batch_skip_carry(&batch, span.last_used - span.start_used + 1);
 			continue;
@@ -1098,7 +1147,8 @@ void iopt_area_unmap_domain(struct iopt_area *area, struct iommu_domain *domain)
 	iommu_unmap_nofail(domain, iopt_area_iova(area), iopt_area_length(area));
 }
 
-void iopt_area_unfill_domain(struct iopt_area *area, struct iopt_pages *pages, struct iommu_domain *domain)
+void iopt_area_unfill_domain(struct iopt_area *area, struct iopt_pages *pages,
+			     struct iommu_domain *domain)
 {
 	lockdep_assert_held(&pages->mutex);
 
@@ -1171,7 +1221,7 @@ int iopt_area_fill_domains(struct iopt_area *area, struct iopt_pages *pages)
 	while (!pfn_reader_done(&pfns)) {
 		done_first_end_index = pfns.batch_end_index;
 		done_all_end_index = pfns.batch_start_index;
-		xa_for_each(&iopt->domains, index, domain) {
+		xa_for_each (&iopt->domains, index, domain) {
 			rc = batch_to_domain(&pfns.batch, domain, area, pfns.batch_start_index);
 			if (rc)
 				goto out_unmap;
@@ -1194,13 +1244,14 @@ int iopt_area_fill_domains(struct iopt_area *area, struct iopt_pages *pages)
 
 out_unmap:
 	/*
-	 * Domains before index have one batch more. The last domain in the list, which never has more than the
-	 * others, does the unpinning: it comes when the others are empty and the batch that only they had is
-	 * given up.
+	 * Domains before index have one batch more. The last domain in the list, which never has
+	 * more than the others, does the unpinning: it comes when the others are empty and the
+	 * batch that only they had is given up.
 	 */
 	last_domain = nullptr;
-	xa_for_each(&iopt->domains, unmap_index, domain) {
-		unsigned long end_index = unmap_index < index ? done_first_end_index : done_all_end_index;
+	xa_for_each (&iopt->domains, unmap_index, domain) {
+		unsigned long end_index = unmap_index < index ? done_first_end_index
+							      : done_all_end_index;
 
 		if (unmap_index == iopt->next_domain_id - 1) {
 			last_domain = domain;
@@ -1208,7 +1259,8 @@ out_unmap:
 			break;
 		}
 		if (end_index != iopt_area_index(area))
-			iopt_area_unmap_domain_range(area, domain, iopt_area_index(area), end_index - 1);
+			iopt_area_unmap_domain_range(area, domain, iopt_area_index(area),
+						     end_index - 1);
 	}
 	pfn_reader_release_pins(&pfns);
 	if (!WARN_ON(!last_domain))
@@ -1230,7 +1282,7 @@ void iopt_area_unfill_domains(struct iopt_area *area, struct iopt_pages *pages)
 	if (!area->storage_domain)
 		return;
 
-	xa_for_each(&iopt->domains, index, domain)
+	xa_for_each (&iopt->domains, index, domain)
 		if (domain != area->storage_domain)
 			iopt_area_unmap_domain_range(area, domain, iopt_area_index(area),
 						     iopt_area_last_index(area));
@@ -1240,8 +1292,9 @@ void iopt_area_unfill_domains(struct iopt_area *area, struct iopt_pages *pages)
 	area->storage_domain = nullptr;
 }
 
-static void iopt_pages_unpin_xarray(struct pfn_batch *batch, struct iopt_pages *pages, unsigned long start_index,
-				    unsigned long last_index) __must_hold(pages->mutex)
+static void iopt_pages_unpin_xarray(struct pfn_batch *batch, struct iopt_pages *pages,
+				    unsigned long start_index, unsigned long last_index)
+	__must_hold(pages->mutex)
 {
 	while (start_index <= last_index) {
 		batch_from_xarray_clear(batch, &pages->pinned_pfns, start_index, last_index);
@@ -1251,7 +1304,8 @@ static void iopt_pages_unpin_xarray(struct pfn_batch *batch, struct iopt_pages *
 	}
 }
 
-void iopt_pages_unfill_xarray(struct iopt_pages *pages, unsigned long start_index, unsigned long last_index)
+void iopt_pages_unfill_xarray(struct iopt_pages *pages, unsigned long start_index,
+			      unsigned long last_index)
 {
 	struct interval_tree_double_span_iter span;
 	u64 backup[BATCH_BACKUP_SIZE];
@@ -1260,11 +1314,13 @@ void iopt_pages_unfill_xarray(struct iopt_pages *pages, unsigned long start_inde
 
 	lockdep_assert_held(&pages->mutex);
 
-	interval_tree_for_each_double_span (&span, &pages->access_itree, &pages->domains_itree, start_index,
-					    last_index) {
+	interval_tree_for_each_double_span(&span, &pages->access_itree, &pages->domains_itree,
+					   start_index, last_index)
+	{
 		if (!span.is_used) {
 			if (!batch_inited) {
-				batch_init_backup(&batch, last_index - start_index + 1, backup, sizeof(backup));
+				batch_init_backup(&batch, last_index - start_index + 1, backup,
+						  sizeof(backup));
 				batch_inited = true;
 			}
 			iopt_pages_unpin_xarray(&batch, pages, span.start_hole, span.last_hole);
@@ -1279,8 +1335,8 @@ void iopt_pages_unfill_xarray(struct iopt_pages *pages, unsigned long start_inde
 	update_unpinned(pages);
 }
 
-void iopt_pages_fill_from_xarray(struct iopt_pages *pages, unsigned long start_index, unsigned long last_index,
-				 struct page **out_pages)
+void iopt_pages_fill_from_xarray(struct iopt_pages *pages, unsigned long start_index,
+				 unsigned long last_index, struct page **out_pages)
 {
 	xa_guard guard(&pages->pinned_pfns);
 
@@ -1293,7 +1349,8 @@ void iopt_pages_fill_from_xarray(struct iopt_pages *pages, unsigned long start_i
 }
 
 static int iopt_pages_fill_from_domain(struct iopt_pages *pages, unsigned long start_index,
-				       unsigned long last_index, struct page **out_pages) __must_hold(pages->mutex)
+				       unsigned long last_index, struct page **out_pages)
+	__must_hold(pages->mutex)
 {
 	while (start_index != last_index + 1) {
 		struct iopt_area *area = iopt_pages_find_domain_area(pages, start_index);
@@ -1303,15 +1360,17 @@ static int iopt_pages_fill_from_domain(struct iopt_pages *pages, unsigned long s
 			return -EINVAL;
 
 		domain_last = min(iopt_area_last_index(area), last_index);
-		out_pages = raw_pages_from_domain(area->storage_domain, area, start_index, domain_last, out_pages);
+		out_pages = raw_pages_from_domain(area->storage_domain, area, start_index,
+						  domain_last, out_pages);
 		start_index = domain_last + 1;
 	}
 	return 0;
 }
 
 /* Pins all of [start_index, last_index] straight into out_pages, or nothing. */
-static int iopt_pages_fill(struct iopt_pages *pages, struct pfn_reader_user *user, unsigned long start_index,
-			   unsigned long last_index, struct page **out_pages) __must_hold(pages->mutex)
+static int iopt_pages_fill(struct iopt_pages *pages, struct pfn_reader_user *user,
+			   unsigned long start_index, unsigned long last_index,
+			   struct page **out_pages) __must_hold(pages->mutex)
 {
 	unsigned long cur_index = start_index;
 	int rc;
@@ -1331,8 +1390,8 @@ out_unpin:
 	return rc;
 }
 
-int iopt_pages_fill_xarray(struct iopt_pages *pages, unsigned long start_index, unsigned long last_index,
-			   struct page **out_pages)
+int iopt_pages_fill_xarray(struct iopt_pages *pages, unsigned long start_index,
+			   unsigned long last_index, struct page **out_pages)
 {
 	struct interval_tree_double_span_iter span;
 	unsigned long xa_end = start_index;
@@ -1342,22 +1401,27 @@ int iopt_pages_fill_xarray(struct iopt_pages *pages, unsigned long start_index, 
 	lockdep_assert_held(&pages->mutex);
 
 	pfn_reader_user_init(&user, pages);
-	/* The room in out_pages, which stands in for upages: in pages it is never less than what is left to pin */
+	/* The room in out_pages, which stands in for upages: in pages it is never less than what is
+	 * left to pin */
 	user.upages_len = (last_index - start_index + 1) * sizeof(*out_pages);
-	interval_tree_for_each_double_span (&span, &pages->access_itree, &pages->domains_itree, start_index,
-					    last_index) {
+	interval_tree_for_each_double_span(&span, &pages->access_itree, &pages->domains_itree,
+					   start_index, last_index)
+	{
 		struct page **cur_pages = out_pages + (span.start_used - start_index);
 
 		if (span.is_used == 1) {
-			iopt_pages_fill_from_xarray(pages, span.start_used, span.last_used, cur_pages);
+			iopt_pages_fill_from_xarray(pages, span.start_used, span.last_used,
+						    cur_pages);
 			continue;
 		}
 
 		if (span.is_used == 2) {
-			rc = iopt_pages_fill_from_domain(pages, span.start_used, span.last_used, cur_pages);
+			rc = iopt_pages_fill_from_domain(pages, span.start_used, span.last_used,
+							 cur_pages);
 			if (rc)
 				goto out_clean_xa;
-			rc = pages_to_xarray(&pages->pinned_pfns, span.start_used, span.last_used, cur_pages);
+			rc = pages_to_xarray(&pages->pinned_pfns, span.start_used, span.last_used,
+					     cur_pages);
 			if (rc)
 				goto out_clean_xa;
 			xa_end = span.last_used + 1;
@@ -1367,7 +1431,8 @@ int iopt_pages_fill_xarray(struct iopt_pages *pages, unsigned long start_index, 
 		rc = iopt_pages_fill(pages, &user, span.start_hole, span.last_hole, cur_pages);
 		if (rc)
 			goto out_clean_xa;
-		rc = pages_to_xarray(&pages->pinned_pfns, span.start_hole, span.last_hole, cur_pages);
+		rc = pages_to_xarray(&pages->pinned_pfns, span.start_hole, span.last_hole,
+				     cur_pages);
 		if (rc) {
 			iopt_pages_err_unpin(pages, span.start_hole, span.last_hole, cur_pages);
 			goto out_clean_xa;
@@ -1390,9 +1455,11 @@ out_clean_xa:
 	return rc;
 }
 
-/* Copies through a pfn_reader: sees exactly the pages that a domain would see, whatever became of the mapping. */
-static int iopt_pages_rw_slow(struct iopt_pages *pages, unsigned long start_index, unsigned long last_index,
-			      unsigned long offset, void *data, unsigned long length, unsigned int flags)
+/* Copies through a pfn_reader: sees exactly the pages that a domain would see, whatever became of
+ * the mapping. */
+static int iopt_pages_rw_slow(struct iopt_pages *pages, unsigned long start_index,
+			      unsigned long last_index, unsigned long offset, void *data,
+			      unsigned long length, unsigned int flags)
 {
 	char *cur_data = static_cast<char *>(data);
 	struct pfn_reader pfns;
@@ -1424,8 +1491,8 @@ out_destroy:
 }
 
 /* Copies within one page, without memory and without the trees; like the CPU, not like DMA. */
-static int iopt_pages_rw_page(struct iopt_pages *pages, unsigned long index, unsigned long offset, void *data,
-			      unsigned long length, unsigned int flags)
+static int iopt_pages_rw_page(struct iopt_pages *pages, unsigned long index, unsigned long offset,
+			      void *data, unsigned long length, unsigned int flags)
 {
 	struct page *page = nullptr;
 	long rc;
@@ -1443,7 +1510,8 @@ static int iopt_pages_rw_page(struct iopt_pages *pages, unsigned long index, uns
 
 	mmap_read_lock(pages->source_mm);
 	rc = pin_user_pages_remote(pages->source_mm, pages->uptr + index * PAGE_SIZE, 1,
-				   (flags & IOMMUFD_ACCESS_RW_WRITE) ? FOLL_WRITE : 0, &page, nullptr);
+				   (flags & IOMMUFD_ACCESS_RW_WRITE) ? FOLL_WRITE : 0, &page,
+				   nullptr);
 	mmap_read_unlock(pages->source_mm);
 	if (rc != 1) {
 		if (WARN_ON(rc >= 0))
@@ -1460,8 +1528,8 @@ out_mmput:
 }
 
 /* Copies with the CPU through current->mm, which is the pages' source_mm. */
-static int iopt_pages_rw_user(struct iopt_pages *pages, unsigned long start_byte, void *data, unsigned long length,
-			      unsigned int flags)
+static int iopt_pages_rw_user(struct iopt_pages *pages, unsigned long start_byte, void *data,
+			      unsigned long length, unsigned int flags)
 {
 	unsigned long uptr = pages->uptr + start_byte;
 
@@ -1470,8 +1538,8 @@ static int iopt_pages_rw_user(struct iopt_pages *pages, unsigned long start_byte
 	return user_in<void>(uptr).copy_from_user(data, length);
 }
 
-int iopt_pages_rw_access(struct iopt_pages *pages, unsigned long start_byte, void *data, unsigned long length,
-			 unsigned int flags)
+int iopt_pages_rw_access(struct iopt_pages *pages, unsigned long start_byte, void *data,
+			 unsigned long length, unsigned int flags)
 {
 	unsigned long start_index = start_byte / PAGE_SIZE;
 	unsigned long last_index = (start_byte + length - 1) / PAGE_SIZE;
@@ -1482,23 +1550,25 @@ int iopt_pages_rw_access(struct iopt_pages *pages, unsigned long start_byte, voi
 		return -EPERM;
 
 	if (pages->type != IOPT_ADDRESS_USER)
-		return iopt_pages_rw_slow(pages, start_index, last_index, start_byte % PAGE_SIZE, data, length,
-					  flags);
+		return iopt_pages_rw_slow(pages, start_index, last_index, start_byte % PAGE_SIZE,
+					  data, length, flags);
 
 	if (!(flags & IOMMUFD_ACCESS_RW_KTHREAD) && change_mm) {
 		if (start_index == last_index)
-			return iopt_pages_rw_page(pages, start_index, start_byte % PAGE_SIZE, data, length, flags);
-		return iopt_pages_rw_slow(pages, start_index, last_index, start_byte % PAGE_SIZE, data, length,
-					  flags);
+			return iopt_pages_rw_page(pages, start_index, start_byte % PAGE_SIZE, data,
+						  length, flags);
+		return iopt_pages_rw_slow(pages, start_index, last_index, start_byte % PAGE_SIZE,
+					  data, length, flags);
 	}
 
-	/* What follows looks at the mapping of this moment, not at what was pinned. A driver knows that. */
+	/* What follows looks at the mapping of this moment, not at what was pinned. A driver knows
+	 * that. */
 	if (!change_mm)
 		return iopt_pages_rw_user(pages, start_byte, data, length, flags);
 
 	if (!mmget_not_zero(pages->source_mm))
-		return iopt_pages_rw_slow(pages, start_index, last_index, start_byte % PAGE_SIZE, data, length,
-					  flags);
+		return iopt_pages_rw_slow(pages, start_index, last_index, start_byte % PAGE_SIZE,
+					  data, length, flags);
 	{
 		kthread_mm_scope scope(pages->source_mm);
 
@@ -1508,8 +1578,9 @@ int iopt_pages_rw_access(struct iopt_pages *pages, unsigned long start_byte, voi
 	return rc;
 }
 
-static struct iopt_pages_access *iopt_pages_get_exact_access(struct iopt_pages *pages, unsigned long index,
-							     unsigned long last) __must_hold(pages->mutex)
+static struct iopt_pages_access *
+iopt_pages_get_exact_access(struct iopt_pages *pages, unsigned long index, unsigned long last)
+	__must_hold(pages->mutex)
 {
 	struct interval_tree_node *node;
 
@@ -1522,8 +1593,9 @@ static struct iopt_pages_access *iopt_pages_get_exact_access(struct iopt_pages *
 	return nullptr;
 }
 
-int iopt_area_add_access(struct iopt_area *area, unsigned long start_index, unsigned long last_index,
-			 struct page **out_pages, unsigned int flags, bool lock_area)
+int iopt_area_add_access(struct iopt_area *area, unsigned long start_index,
+			 unsigned long last_index, struct page **out_pages, unsigned int flags,
+			 bool lock_area)
 {
 	struct iopt_pages *pages = area->pages;
 	struct iopt_pages_access *access;
@@ -1559,8 +1631,8 @@ int iopt_area_add_access(struct iopt_area *area, unsigned long start_index, unsi
 	return 0;
 }
 
-void iopt_area_remove_access(struct iopt_area *area, unsigned long start_index, unsigned long last_index,
-			     bool unlock_area)
+void iopt_area_remove_access(struct iopt_area *area, unsigned long start_index,
+			     unsigned long last_index, bool unlock_area)
 {
 	struct iopt_pages *pages = area->pages;
 	struct iopt_pages_access *access;

@@ -35,8 +35,8 @@ inline constexpr unsigned long k4kAndUp = ~(SZ_4K - 1);
 inline constexpr unsigned long k2kAndUp = ~(2 * SZ_1K - 1);
 
 // A domain whose map is a std::map. An unmap must cut where a map call cut: it
-// refuses to break a page. As with a driver's, its ops may be called for different
-// IOVA at once.
+// refuses to break a page. As with a driver's, its ops may be called for
+// different IOVA at once.
 struct FakeDomain : iommu_domain {
   struct Pte {
     phys_addr_t phys;
@@ -117,8 +117,7 @@ struct FakeDomain : iommu_domain {
   }
 
   static size_t UnmapPages(iommu_domain* domain, unsigned long iova,
-                           size_t pgsize, size_t pgcount,
-                           iommu_iotlb_gather*) {
+                           size_t pgsize, size_t pgcount, iommu_iotlb_gather*) {
     FakeDomain* d = Self(domain);
     const size_t size = pgsize * pgcount;
     size_t done = 0;
@@ -285,9 +284,7 @@ class IoptTest : public ::testing::Test {
   long MmLockedVm() const LOCK_ANALYSIS_ESCAPE("one thread") {
     return static_cast<long>(to_sim_mm(task_->mm)->locked_vm);
   }
-  long Pins() const {
-    return static_cast<long>(mm_get_residue(&kernel_).pins);
-  }
+  long Pins() const { return static_cast<long>(mm_get_residue(&kernel_).pins); }
 
   // Reads the I/O address space like a device would that has no page table.
   int Rw(iommufd_ioas* ioas, unsigned long iova, void* data,
@@ -346,8 +343,8 @@ class FakeAccess {
           std::vector<struct page*>* out = nullptr,
           unsigned int flags = IOMMUFD_ACCESS_RW_READ) {
     std::vector<struct page*> pages(length / kPage + 2);
-    int rc = iopt_pin_pages(&ioas_->iopt, iova, length, pages.data(), flags,
-                            false);
+    int rc =
+        iopt_pin_pages(&ioas_->iopt, iova, length, pages.data(), flags, false);
     if (!rc) pins_.emplace_back(iova, length);
     if (out) *out = pages;
     return rc;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// Random sequences of everything that io_pagetable.cc and pages.cc do, against a
-// model that knows only arithmetic: what each IOVA translates to, how often each
-// page is pinned, what the user pays. Also with every allocation failing in turn,
-// and from several threads at once.
+// Random sequences of everything that io_pagetable.cc and pages.cc do, against
+// a model that knows only arithmetic: what each IOVA translates to, how often
+// each page is pinned, what the user pays. Also with every allocation failing
+// in turn, and from several threads at once.
 #include <algorithm>
 #include <random>
 #include <thread>
@@ -59,8 +59,8 @@ struct TableModel {
   unsigned long Alignment() const {
     unsigned long alignment = access || small_pages ? kPage : 1;
     for (const auto& domain : domains)
-      alignment = std::max(alignment, domain->pgsize_bitmap &
-                                          -domain->pgsize_bitmap);
+      alignment =
+          std::max(alignment, domain->pgsize_bitmap & -domain->pgsize_bitmap);
     return alignment;
   }
 
@@ -99,12 +99,11 @@ class IoptModelTest : public IoptTest,
  protected:
   void SetUp() override {
     rng_.seed(static_cast<unsigned>(GetParam()) * 7919 + 1);
-    const mapping_shape shapes[] = {
-        {}, {.fragmented = true}, {.huge = true}};
+    const mapping_shape shapes[] = {{}, {.fragmented = true}, {.huge = true}};
     for (size_t n = 0; n <= std::size(shapes); n++) {
-      const unsigned long buf =
-          n < std::size(shapes) ? NewBuffer(kBufferPages * kPage, shapes[n])
-                                : NewRunsBuffer(kBufferPages, 5);
+      const unsigned long buf = n < std::size(shapes)
+                                    ? NewBuffer(kBufferPages * kPage, shapes[n])
+                                    : NewRunsBuffer(kBufferPages, 5);
       buffers_.push_back(buf);
       for (unsigned long i = 0; i < kBufferPages; i++)
         pages_[buf + i * kPage] = PageOf(buf + i * kPage);
@@ -167,9 +166,9 @@ class IoptModelTest : public IoptTest,
         for (auto& [iova, area] : table->areas)
           for (unsigned long off = 0; off < area.length; off += step) {
             const unsigned long addr = area.addr() + off;
-            ASSERT_EQ(domain->Translate(iova + off),
-                      page_to_phys(pages_[addr & PAGE_MASK]) +
-                          offset_in_page(addr));
+            ASSERT_EQ(
+                domain->Translate(iova + off),
+                page_to_phys(pages_[addr & PAGE_MASK]) + offset_in_page(addr));
           }
       }
     }
@@ -213,8 +212,8 @@ class IoptModelTest : public IoptTest,
     const unsigned long units = kBufferPages * kPage / unit;
     const unsigned long first = Rand(units);
     const unsigned long length =
-        unit * (1 + Rand(Rand(2) ? std::min(units - first, 4ul)
-                                 : units - first));
+        unit *
+        (1 + Rand(Rand(2) ? std::min(units - first, 4ul) : units - first));
     const unsigned long addr = buf + first * unit;
     const int prot = Rand(4) ? IOMMU_READ | IOMMU_WRITE : IOMMU_READ;
     auto pages = std::make_shared<PagesModel>();
@@ -224,8 +223,7 @@ class IoptModelTest : public IoptTest,
 
     unsigned long iova = kLow + Rand(kIovaPages * kPage / unit) * unit;
     if (Rand(3) == 0) {
-      const unsigned long max_alignment =
-          addr ? addr & -addr : ~0ul;
+      const unsigned long max_alignment = addr ? addr & -addr : ~0ul;
       const bool fits =
           std::min(roundup_pow_of_two(length), max_alignment) >= alignment;
       if (Run(fits ? 0 : -EINVAL, [&] {
@@ -237,9 +235,8 @@ class IoptModelTest : public IoptTest,
       }
       return;
     }
-    if (Run(t->Free(iova, length) ? 0 : -EEXIST, [&] {
-          return MapFixed(t->ioas.get(), iova, addr, length, prot);
-        }))
+    if (Run(t->Free(iova, length) ? 0 : -EEXIST,
+            [&] { return MapFixed(t->ioas.get(), iova, addr, length, prot); }))
       t->areas[iova] = {iova, length, offset_in_page(addr), pages, prot};
   }
 
@@ -306,8 +303,8 @@ class IoptModelTest : public IoptTest,
       start = kLow + Rand(kIovaPages) * kPage;
       length = kPage * (1 + Rand(40));
     } else {
-      auto it = std::next(t->areas.begin(),
-                          static_cast<long>(Rand(t->areas.size())));
+      auto it =
+          std::next(t->areas.begin(), static_cast<long>(Rand(t->areas.size())));
       start = it->first;
       length = it->second.length;
       if (Rand(3) == 0) length += Rand(64) * kPage;
@@ -317,13 +314,12 @@ class IoptModelTest : public IoptTest,
     int expect = 0;
     unsigned long bytes = 0;
     std::vector<unsigned long> gone;
-    for (auto it = t->From(start);
-         it != t->areas.end() && it->first <= last; ++it) {
+    for (auto it = t->From(start); it != t->areas.end() && it->first <= last;
+         ++it) {
       auto& area = it->second;
       auto meets = [&](const PinModel& pin) { return pin.Meets(area); };
-      if (std::any_of(t->pins.begin(), t->pins.end(), [&](auto& pin) {
-            return pin.locked && meets(pin);
-          })) {
+      if (std::any_of(t->pins.begin(), t->pins.end(),
+                      [&](auto& pin) { return pin.locked && meets(pin); })) {
         expect = -EBUSY;
         break;
       }
@@ -349,16 +345,16 @@ class IoptModelTest : public IoptTest,
     for (unsigned long iova : gone) t->areas.erase(iova);
     if (t->access) {
       EXPECT_EQ(t->access->pins().size(),
-                static_cast<size_t>(std::count_if(
-                    t->pins.begin(), t->pins.end(),
-                    [](auto& pin) { return !pin.locked; })));
+                static_cast<size_t>(
+                    std::count_if(t->pins.begin(), t->pins.end(),
+                                  [](auto& pin) { return !pin.locked; })));
     }
   }
 
   void DoCut(TableModel* t) {
     if (t->areas.empty()) return;
-    auto it = std::next(t->areas.begin(),
-                        static_cast<long>(Rand(t->areas.size())));
+    auto it =
+        std::next(t->areas.begin(), static_cast<long>(Rand(t->areas.size())));
     AreaModel area = it->second;
     unsigned long cut = area.iova + Rand(area.length);
     if (Rand(4)) {
@@ -367,17 +363,14 @@ class IoptModelTest : public IoptTest,
     }
     const unsigned long mask = t->Alignment() - 1;
     const unsigned long left = cut + 1 - area.iova;
-    const bool pinned =
-        std::any_of(t->pins.begin(), t->pins.end(),
-                    [&](auto& pin) { return pin.Meets(area); });
+    const bool pinned = std::any_of(t->pins.begin(), t->pins.end(),
+                                    [&](auto& pin) { return pin.Meets(area); });
     int expect = 0;
     const bool nothing = cut == area.iova || cut == area.last();
     if (!nothing && (((cut + 1) & mask) || ((area.start_byte + left) & mask) ||
                      pinned || (!t->domains.empty() && !t->small_pages)))
       expect = -EINVAL;
-    if (Run(expect, [&] {
-          return iopt_cut_iova(&t->ioas->iopt, &cut, 1);
-        }) &&
+    if (Run(expect, [&] { return iopt_cut_iova(&t->ioas->iopt, &cut, 1); }) &&
         !nothing) {
       AreaModel rhs = area;
       t->areas[area.iova].length = left;
@@ -390,11 +383,12 @@ class IoptModelTest : public IoptTest,
 
   void DoAddDomain(TableModel* t) {
     if (t->domains.size() == 3) return;
-    auto domain = std::make_unique<FakeDomain>(
-        Pick({k4kOnly, k4kAndUp, k2kAndUp}));
-    const unsigned long mask = std::max(t->Alignment(),
-                                        domain->pgsize_bitmap &
-                                            -domain->pgsize_bitmap) - 1;
+    auto domain =
+        std::make_unique<FakeDomain>(Pick({k4kOnly, k4kAndUp, k2kAndUp}));
+    const unsigned long mask =
+        std::max(t->Alignment(),
+                 domain->pgsize_bitmap & -domain->pgsize_bitmap) -
+        1;
     int expect = 0;
     if (mask + 1 != t->Alignment())
       for (auto& [iova, area] : t->areas)
@@ -419,13 +413,12 @@ class IoptModelTest : public IoptTest,
 
   void DoPin(TableModel* t) {
     if (t->areas.empty() || t->pins.size() > 6) return;
-    auto it = std::next(t->areas.begin(),
-                        static_cast<long>(Rand(t->areas.size())));
+    auto it =
+        std::next(t->areas.begin(), static_cast<long>(Rand(t->areas.size())));
     const AreaModel& first = it->second;
     PinModel pin;
     pin.iova = first.iova + Rand(first.length / kPage + 1) * kPage;
-    if (Rand(8))
-      pin.iova += (kPage - (first.start_byte % kPage)) % kPage;
+    if (Rand(8)) pin.iova += (kPage - (first.start_byte % kPage)) % kPage;
     pin.length = kPage * (1 + Rand(Rand(2) ? 3 : 40));
     pin.locked = !t->access || Rand(4) == 0;
     // The same range again.
@@ -441,8 +434,8 @@ class IoptModelTest : public IoptTest,
     unsigned long at = pin.iova;
     size_t npages = 0;
     std::vector<struct page*> want;
-    for (auto a = t->From(pin.iova);
-         a != t->areas.end() && a->first <= at; ++a) {
+    for (auto a = t->From(pin.iova); a != t->areas.end() && a->first <= at;
+         ++a) {
       const AreaModel& area = a->second;
       const bool end = area.last() >= last;
       if ((area.start_byte + (at - area.iova)) % kPage ||
@@ -498,8 +491,8 @@ class IoptModelTest : public IoptTest,
 
   void DoRw(TableModel* t) {
     if (t->areas.empty()) return;
-    auto it = std::next(t->areas.begin(),
-                        static_cast<long>(Rand(t->areas.size())));
+    auto it =
+        std::next(t->areas.begin(), static_cast<long>(Rand(t->areas.size())));
     const unsigned long iova = it->first + Rand(it->second.length);
     const unsigned long length = 1 + Rand(Rand(2) ? 16 : 9000);
     auto slices = t->Slices(iova, length);
@@ -509,9 +502,8 @@ class IoptModelTest : public IoptTest,
       for (auto& slice : slices)
         if (!slice.pages->writable) return;
     if (slices.empty() && write) return;
-    const unsigned int flags =
-        Pick({0, +__IOMMUFD_ACCESS_RW_SLOW_PATH}) |
-        (write ? +IOMMUFD_ACCESS_RW_WRITE : 0);
+    const unsigned int flags = Pick({0, +__IOMMUFD_ACCESS_RW_SLOW_PATH}) |
+                               (write ? +IOMMUFD_ACCESS_RW_WRITE : 0);
     std::vector<char> data(length), user(length);
     if (write)
       for (char& c : data) c = static_cast<char>(rng_());
@@ -599,7 +591,8 @@ class IoptSweepTest : public IoptTest {
  protected:
   // Runs `op` with its first, second, ... failure until none is left. `undo`
   // follows a success; after a failure nothing may be left of it.
-  void Sweep(const std::function<int()>& op, const std::function<void()>& undo) {
+  void Sweep(const std::function<int()>& op,
+             const std::function<void()>& undo) {
     const long slab = kernel_slab_live(&kernel_);
     const long pins = Pins();
     const long locked = LockedVm() + MmLockedVm();
@@ -645,17 +638,19 @@ TEST_F(IoptSweepTest, EveryFailure) {
 
       // Two areas, copied into a table with a domain of its own.
       ASSERT_EQ(MapFixed(a.get(), iova, buf, 10 * kPage), 0);
-      ASSERT_EQ(MapFixed(a.get(), iova + 10 * kPage, buf + 10 * kPage,
-                         20 * kPage),
-                0);
+      ASSERT_EQ(
+          MapFixed(a.get(), iova + 10 * kPage, buf + 10 * kPage, 20 * kPage),
+          0);
       unsigned long dst = 2 * iova;
       Sweep([&] { return iopt_table_add_domain(&b->iopt, &db); },
             [&] { iopt_table_remove_domain(&b->iopt, &db); });
       ASSERT_EQ(iopt_table_add_domain(&b->iopt, &db), 0);
-      Sweep([&] {
-        return Copy(a.get(), iova + 5 * kPage, 12 * kPage, b.get(), &dst,
-                    IOMMU_READ);
-      }, [&] { EXPECT_EQ(Unmap(b.get(), dst, 12 * kPage), 0); });
+      Sweep(
+          [&] {
+            return Copy(a.get(), iova + 5 * kPage, 12 * kPage, b.get(), &dst,
+                        IOMMU_READ);
+          },
+          [&] { EXPECT_EQ(Unmap(b.get(), dst, 12 * kPage), 0); });
 
       // A third domain comes, and the first one with areas that wait for it.
       Sweep([&] { return iopt_table_add_domain(&a->iopt, &late); },
@@ -681,15 +676,16 @@ TEST_F(IoptSweepTest, EveryFailure) {
       // Reading and writing through every path.
       iopt_table_remove_domain(&a->iopt, &late);
       std::vector<char> data(3 * kPage);
-      for (int flags : {0, +__IOMMUFD_ACCESS_RW_SLOW_PATH,
-                        +IOMMUFD_ACCESS_RW_WRITE,
-                        __IOMMUFD_ACCESS_RW_SLOW_PATH |
-                            IOMMUFD_ACCESS_RW_WRITE}) {
+      for (int flags :
+           {0, +__IOMMUFD_ACCESS_RW_SLOW_PATH, +IOMMUFD_ACCESS_RW_WRITE,
+            __IOMMUFD_ACCESS_RW_SLOW_PATH | IOMMUFD_ACCESS_RW_WRITE}) {
         for (unsigned long length : {8ul, 3 * kPage}) {
-          Sweep([&] {
-            return Rw(a.get(), iova + 9 * kPage - 4, data.data(), length,
-                      static_cast<unsigned int>(flags));
-          }, [] {});
+          Sweep(
+              [&] {
+                return Rw(a.get(), iova + 9 * kPage - 4, data.data(), length,
+                          static_cast<unsigned int>(flags));
+              },
+              [] {});
         }
       }
 

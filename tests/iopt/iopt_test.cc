@@ -47,8 +47,7 @@ TEST_F(IoptTest, MapErrorsInOrder) {
   // Length before iova before what is there.
   EXPECT_EQ(MapFixed(ioas.get(), kIova, buf, kPage + 1), -EINVAL);
   EXPECT_EQ(MapFixed(ioas.get(), kIova + 1, buf, kPage), -EINVAL);
-  EXPECT_EQ(MapFixed(ioas.get(), ~0UL - kPage + 1, buf, 2 * kPage),
-            -EOVERFLOW);
+  EXPECT_EQ(MapFixed(ioas.get(), ~0UL - kPage + 1, buf, 2 * kPage), -EOVERFLOW);
   EXPECT_EQ(MapFixed(ioas.get(), 0, buf, kPage), -EINVAL) << "reserved";
   EXPECT_EQ(MapFixed(ioas.get(), 0xf000, buf, 2 * kPage), -EINVAL);
   EXPECT_EQ(MapFixed(ioas.get(), (1UL << 40) - kPage, buf, 2 * kPage), -EINVAL);
@@ -418,9 +417,9 @@ TEST_F(IoptTest, CopySharesThePins) {
   ASSERT_EQ(MapFixed(a.get(), kIova, buf, 16 * kPage), 0);
   EXPECT_EQ(LockedVm(), 16);
   unsigned long dst = 0x100000;
-  ASSERT_EQ(Copy(a.get(), kIova + 2 * kPage, 8 * kPage, b.get(), &dst,
-                 kReadWrite),
-            0);
+  ASSERT_EQ(
+      Copy(a.get(), kIova + 2 * kPage, 8 * kPage, b.get(), &dst, kReadWrite),
+      0);
   EXPECT_EQ(LockedVm(), 16) << "paid once";
   EXPECT_EQ(Pins(), 16);
   EXPECT_EQ(db.Translate(dst), PhysOf(buf + 2 * kPage));
@@ -656,7 +655,8 @@ TEST_F(IoptTest, UnmapWhileTheAccessUnmaps) {
   Destroy(ioas.get());
 }
 
-// Each area has its own tries: a long row of pinned neighbours is no driver bug.
+// Each area has its own tries: a long row of pinned neighbours is no driver
+// bug.
 TEST_F(IoptTest, UnmapOfManyPinnedNeighbours) {
   auto ioas = NewIoas();
   FakeAccess access(ictx_.get(), ioas.get());
@@ -752,7 +752,8 @@ TEST_F(IoptTest, LockedAndUnlockedPinsOfOneRange) {
 }
 
 // Upstream: carrying pages over from one batch to the next lost its place. An
-// access in the middle of an area much larger than a batch, then the domain goes.
+// access in the middle of an area much larger than a batch, then the domain
+// goes.
 TEST_F(IoptTest, BatchCarry) {
   for (size_t limit : {12ul, 24ul, 36ul, 120ul, 65536ul}) {
     for (unsigned long run : {1ul, 4ul, 7ul, 100ul}) {
@@ -841,18 +842,23 @@ TEST_F(IoptTest, RwOfUnalignedRanges) {
         }
         const unsigned long buf = NewBuffer(16 * kPage, {.fragmented = true});
         ASSERT_EQ(MapFixed(ioas.get(), kIova, buf, 8 * kPage), 0);
-        ASSERT_EQ(MapFixed(ioas.get(), kIova + 8 * kPage, buf + 8 * kPage,
-                           8 * kPage),
-                  0);
+        ASSERT_EQ(
+            MapFixed(ioas.get(), kIova + 8 * kPage, buf + 8 * kPage, 8 * kPage),
+            0);
         std::vector<char> model(16 * kPage), out(16 * kPage);
         for (size_t i = 0; i < model.size(); i++)
           model[i] = static_cast<char>(i * 7 + i / 4096);
         ASSERT_EQ(Rw(ioas.get(), kIova, model.data(), model.size(),
                      IOMMUFD_ACCESS_RW_WRITE | slow),
                   0);
-        for (auto [off, len] : std::vector<std::pair<size_t, size_t>>{
-                 {0, 1}, {kPage - 1, 2}, {100, 3 * kPage}, {5, 16 * kPage - 5},
-                 {8 * kPage - 3, 7}, {0, 16 * kPage}, {16 * kPage - 1, 1}}) {
+        for (auto [off, len] :
+             std::vector<std::pair<size_t, size_t>>{{0, 1},
+                                                    {kPage - 1, 2},
+                                                    {100, 3 * kPage},
+                                                    {5, 16 * kPage - 5},
+                                                    {8 * kPage - 3, 7},
+                                                    {0, 16 * kPage},
+                                                    {16 * kPage - 1, 1}}) {
           std::fill(out.begin(), out.end(), 0);
           ASSERT_EQ(Rw(ioas.get(), kIova + off, out.data(), len, slow), 0);
           EXPECT_EQ(memcmp(out.data(), model.data() + off, len), 0);
@@ -877,8 +883,8 @@ TEST_F(IoptTest, RwErrors) {
   ASSERT_EQ(MapFixed(ioas.get(), kIova, ro, 2 * kPage, kRead), 0);
   ASSERT_EQ(MapFixed(ioas.get(), 2 * kIova, 0x1000, 2 * kPage), 0);
   EXPECT_EQ(Rw(ioas.get(), kIova, &byte, 1, IOMMUFD_ACCESS_RW_WRITE), -EPERM);
-  for (unsigned int slow : std::initializer_list<unsigned int>{
-             0, __IOMMUFD_ACCESS_RW_SLOW_PATH}) {
+  for (unsigned int slow :
+       std::initializer_list<unsigned int>{0, __IOMMUFD_ACCESS_RW_SLOW_PATH}) {
     EXPECT_EQ(Rw(ioas.get(), kIova, two, sizeof(two), slow), 0);
     EXPECT_EQ(Rw(ioas.get(), 2 * kIova, &byte, 1, slow), -EFAULT);
     EXPECT_EQ(Rw(ioas.get(), 2 * kIova, two, sizeof(two), slow), -EFAULT);
@@ -900,8 +906,8 @@ TEST_F(IoptTest, RwFromAnotherProcess) {
   mm_struct* other = arena_mm_alloc(&kernel_);
   task_->mm = other;
   std::vector<char> data(3 * kPage, 'x'), out(3 * kPage);
-  for (unsigned int kthread : std::initializer_list<unsigned int>{
-             0, IOMMUFD_ACCESS_RW_KTHREAD}) {
+  for (unsigned int kthread :
+       std::initializer_list<unsigned int>{0, IOMMUFD_ACCESS_RW_KTHREAD}) {
     EXPECT_EQ(Rw(ioas.get(), kIova + 7, data.data(), 5,
                  IOMMUFD_ACCESS_RW_WRITE | kthread),
               0);
@@ -1082,11 +1088,12 @@ TEST_F(IoptFileTest, MapsAMemfd) {
   std::vector<struct page*> pages;
   ASSERT_EQ(access.Pin(kIova + kPage, 4 * kPage, &pages), 0);
   for (int i = 0; i < 4; i++)
-    EXPECT_EQ(page_to_phys(pages[i]), domain.Translate(kIova + (1 + i) * kPage));
+    EXPECT_EQ(page_to_phys(pages[i]),
+              domain.Translate(kIova + (1 + i) * kPage));
   std::vector<char> in(3 * kPage, 'y'), out(3 * kPage);
-  EXPECT_EQ(Rw(ioas.get(), kIova + 5, in.data(), in.size(),
-               IOMMUFD_ACCESS_RW_WRITE),
-            0);
+  EXPECT_EQ(
+      Rw(ioas.get(), kIova + 5, in.data(), in.size(), IOMMUFD_ACCESS_RW_WRITE),
+      0);
   EXPECT_EQ(Rw(ioas.get(), kIova + 5, out.data(), out.size(), 0), 0);
   EXPECT_EQ(in, out);
   iopt_table_remove_domain(&ioas->iopt, &domain);
@@ -1138,9 +1145,12 @@ TEST(DoubleSpan, FirstTreeGoesFirst) {
         spans.push_back({it.is_used, it.start_used, it.last_used});
     return spans;
   };
-  EXPECT_EQ(walk(0, ~0UL),
-            (std::vector<Span>{{0, 0, 4}, {2, 5, 9}, {1, 10, 19}, {2, 20, 30},
-                               {0, 31, 39}, {1, 40, ~0UL}}));
+  EXPECT_EQ(walk(0, ~0UL), (std::vector<Span>{{0, 0, 4},
+                                              {2, 5, 9},
+                                              {1, 10, 19},
+                                              {2, 20, 30},
+                                              {0, 31, 39},
+                                              {1, 40, ~0UL}}));
   EXPECT_EQ(walk(12, 12), (std::vector<Span>{{1, 12, 12}}));
   EXPECT_EQ(walk(19, 21), (std::vector<Span>{{1, 19, 19}, {2, 20, 21}}));
   EXPECT_EQ(walk(31, 39), (std::vector<Span>{{0, 31, 39}}));
