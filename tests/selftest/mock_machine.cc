@@ -3,7 +3,10 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstdlib>
+#include <functional>
+#include <thread>
 #include <utility>
 
 #include "core/sim_syscalls.h"
@@ -11,6 +14,45 @@
 #include "gtest/gtest.h"
 
 namespace iommulab {
+
+namespace {
+
+// Not a scheduler: it only widens the windows. Where a task gives way is
+// random, how the host goes on is the host's choice.
+struct InterleaveHook : sched_hook {
+  InterleaveHook() {
+    point = [](sched_hook*, task_struct*, sched_event, const void*) {
+      static thread_local uint64_t state =
+          std::hash<std::thread::id>()(std::this_thread::get_id()) | 1;
+      state ^= state << 13;
+      state ^= state >> 7;
+      state ^= state << 17;
+      if (state % 64 == 0) {
+        std::this_thread::sleep_for(std::chrono::microseconds(50));
+      } else if (state % 4 == 0) {
+        std::this_thread::yield();
+      }
+    };
+    block = [](sched_hook*, task_struct*, const void*, long) {
+      std::this_thread::yield();
+      return true;
+    };
+  }
+};
+
+int InitMachine(kernel* k, const void* options) {
+  static InterleaveHook hook;
+  const auto* opts = static_cast<const MockMachine::Options*>(options);
+  if (opts->interleave) k->sched = &hook;
+  return platform_init_mock(k, &opts->mock);
+}
+
+constexpr machine_ops kMachine = {
+    .init = InitMachine,
+    .exit = platform_exit,
+};
+
+}  // namespace
 
 struct MockMachine::Impl {
   std::unique_ptr<sim_syscalls> sim;
@@ -20,8 +62,8 @@ MockMachine::MockMachine(const Options& options)
     : options_(options), impl_(std::make_unique<Impl>()) {
   sim_options sim;
   sim.kernel.panic_on_warn = options_.panic_on_warn;
-  sim.machine = &mock_machine;
-  sim.machine_options = &options_.mock;
+  sim.machine = &kMachine;
+  sim.machine_options = &options_;
   auto created = sim_syscalls::create(sim);
   if (!created) {
     ADD_FAILURE() << "no kernel: " << created.error();

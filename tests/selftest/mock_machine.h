@@ -30,6 +30,8 @@ class MockMachine {
     mock_machine_options mock = {};
     // Off for shapes that the core WARNs about: a driver's bug.
     bool panic_on_warn = true;
+    // Threads give way to each other at the places where a race can begin.
+    bool interleave = false;
   };
 
   // What MOCK_DOMAIN makes.

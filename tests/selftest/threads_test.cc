@@ -2,6 +2,7 @@
 // Several threads on one file: what they do to each other is allowed to fail
 // with the errnos that a race explains, and with no others; afterwards nothing
 // is left.
+#include <atomic>
 #include <cerrno>
 #include <functional>
 #include <set>
@@ -22,6 +23,7 @@ constexpr uint64_t kIova = MOCK_APERTURE_START;
 MockMachine::Options WithRevision(const std::string& revision) {
   MockMachine::Options options;
   options.revision = revision;
+  options.interleave = true;
   return options;
 }
 
@@ -74,13 +76,18 @@ INSTANTIATE_TEST_SUITE_P(Revisions, ThreadsTest,
 
 // Allocation and destruction of one vIOMMU's queues race in the driver.
 TEST_P(ThreadsTest, Queues) {
-  OnThreads(m_, [this](MockMachine& m, int thread) {
+  std::atomic<int> owners[2] = {};
+  OnThreads(m_, [this, &owners](MockMachine& m, int thread) {
     for (int i = 0; i < kRounds; ++i) {
       uint32_t id = 0;
       const uint32_t index = (thread + i) % 2;
       int rc = m.QueueAlloc(viommu_, index, kIova + index * kPage, kPage, &id);
       ExpectOneOf(rc, {-EEXIST, -EIO, -EBUSY});
       if (rc) continue;
+      // One index, one queue.
+      EXPECT_EQ(owners[index].fetch_add(1), 0);
+      std::this_thread::yield();
+      owners[index].fetch_sub(1);
       // A queue that another one depends on, or waits to.
       while ((rc = m.Destroy(id)) == -EBUSY) std::this_thread::yield();
       EXPECT_EQ(rc, 0);
