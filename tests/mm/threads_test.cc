@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // Several tasks in one address space. Most of these are for ThreadSanitizer.
+#include <sched.h>
+#include <signal.h>
+
 #include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <functional>
 #include <thread>
 #include <vector>
@@ -112,43 +116,48 @@ TEST_F(ThreadsTest, CopiesRaceWithUnmap) {
   });
 }
 
-// The first task copies without references until a second one comes.
-TEST_F(ThreadsTest, SecondTaskArrivesDuringCopies) {
-  for (int round = 0; round < 20; round++) {
-    mm_struct* mm = arena_mm_alloc(kernel_.get());
-    task_struct first(kernel_.get(), "first");
-    first.mm = mm;
-    unsigned long a;
-    {
-      task_scope ts(&first);
-      a = Map(kPage);
-    }
-    std::atomic<int> go{0};
-    std::thread t([&] {
-      task_scope ts(&first);
-      char buf[256] = {};
-      go = 1;
-      while (go < 2)
-        if (mm->user_ops->copy_to_user(mm, a, buf, sizeof(buf))) break;
-    });
-    while (!go) {
-    }
-    {
-      task_struct second(kernel_.get(), "second");
-      second.mm = mm;
-      mm_add_task(mm);
-      task_scope ts(&second);
-      EXPECT_EQ(0, vm_munmap(a, kPage));
-      page* p = alloc_page(GFP_KERNEL);
-      char* c = static_cast<char*>(page_address(p));
-      for (int i = 0; i < 256; i++) EXPECT_EQ(0, c[i]);
-      __free_page(p);
-    }
-    go = 2;
-    t.join();
-    task_scope ts(&first);
-    mmput(mm);
-  }
+// A copy whose source the test makes available late: the copying thread faults
+// in the middle of it.
+struct SlowSource {
+  char* page;
+  std::atomic<bool> inside{false}, go{false};
+};
+SlowSource slow_source;
+
+void OnSegv(int) {
+  slow_source.inside = true;
+  while (!slow_source.go) sched_yield();
+  ::mprotect(slow_source.page, kPage, PROT_READ | PROT_WRITE);
+}
+
+// The first task copies without references. A second one waits until the copy
+// that it meets is over: then nothing can be unmapped under it.
+TEST_F(ThreadsTest, SecondTaskWaitsForTheCopyOfTheFirst) {
+  unsigned long a = Map(kPage);
+  ASSERT_TRUE(CanWrite(a));
+  slow_source.page = static_cast<char*>(
+      ::mmap(nullptr, kPage, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  struct sigaction action = {}, old;
+  action.sa_handler = OnSegv;
+  ASSERT_EQ(0, sigaction(SIGSEGV, &action, &old));
+  std::atomic<bool> added{false};
+  std::thread second([&] {
+    while (!slow_source.inside) sched_yield();
+    mm_add_task(mm_);
+    added = true;
+  });
+  std::thread third([&] {
+    while (!slow_source.inside) sched_yield();
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    EXPECT_FALSE(added);
+    slow_source.go = true;
+  });
+  EXPECT_EQ(0u, Out(a, slow_source.page, 64));
+  second.join();
+  third.join();
+  EXPECT_TRUE(added);
+  sigaction(SIGSEGV, &old, nullptr);
+  ::munmap(slow_source.page, kPage);
 }
 
 TEST_F(ThreadsTest, AllocAndFreeFromManyTasks) {
