@@ -157,7 +157,13 @@ TEST_P(MmapTest, HalfAMappingHoldsItToo) {
   EXPECT_EQ(m_.sys().munmap(at, kPage), 0);
   EXPECT_EQ(Mappings(), 1u);
   EXPECT_EQ(m_.Destroy(owner_), -EBUSY);
+  // A hole makes two of it.
+  EXPECT_EQ(m_.sys().munmap(at + 2 * kPage, kPage), 0);
+  EXPECT_EQ(Mappings(), 2u);
+  EXPECT_EQ(m_.Load<uint32_t>(at + kPage), 0u);
   EXPECT_EQ(m_.sys().munmap(at + kPage, kPage), 0);
+  EXPECT_EQ(m_.Destroy(owner_), -EBUSY);
+  EXPECT_EQ(m_.sys().munmap(at + 3 * kPage, kPage), 0);
   EXPECT_EQ(Mappings(), 0u);
   EXPECT_EQ(Look(m_).Users(owner_), 1u);
 }
@@ -178,7 +184,7 @@ TEST_P(MmapTest, TheMappingOutlivesTheDescriptor) {
 
 TEST_P(MmapTest, AFailedOwnerOffersNothing) {
   // The data cannot be written back, so the vIOMMU and its region go.
-  iommu_owner_selftest data = {};
+  iommu_viommu_selftest data = {};
   uint64_t ro = m_.Anon(kPage);
   ASSERT_EQ(m_.Store(ro, data), 0);
   ASSERT_EQ(Sim(m_).mprotect(ro, kPage, PROT_READ), 0);
