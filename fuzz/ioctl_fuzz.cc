@@ -41,6 +41,9 @@
 #include "uapi/prog/parse.h"
 #include "uapi/prog/print.h"
 
+// Of the leak detector.
+extern "C" __attribute__((weak)) int __lsan_do_recoverable_leak_check();
+
 extern "C" {
 int LLVMFuzzerInitialize(int* argc, char*** argv);
 int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size);
@@ -179,6 +182,10 @@ int RunInChild(const std::string& text, std::string* output) {
       fprintf(stderr, "%s\n", outcome.finding.c_str());
       _exit(78);
     }
+    if (__lsan_do_recoverable_leak_check != nullptr &&
+        __lsan_do_recoverable_leak_check() != 0) {
+      _exit(79);
+    }
     _exit(0);
   }
   close(fds[1]);
@@ -231,9 +238,10 @@ void OnLine(Child* c, const std::string& line) {
 volatile sig_atomic_t interrupted;
 void OnInterrupt(int) { interrupted = 1; }
 
-// A program in its smallest form, and how it ends.
+// A program in its smallest form, and how it ends. `said` is what the child
+// that found it printed.
 void ReportFinding(const std::string& input, const DriverOptions& options,
-                   const char* self, size_t number) {
+                   const char* self, size_t number, const std::string& said) {
   std::string text;
   if (!ReadFile(input, &text)) return;
   std::string output;
@@ -246,8 +254,11 @@ void ReportFinding(const std::string& input, const DriverOptions& options,
   WriteFile(base + ".orig.prog", text);
   std::string path = base + ".orig.prog";
   if (status == 0) {
-    printf("fuzz: the finding does not show again when it runs alone: %s\n",
-           path.c_str());
+    WriteFile(base + ".log", said);
+    printf("fuzz: FINDING %s\n", Headline(said).c_str());
+    printf("fuzz: it does not show again when it runs alone: program %s, "
+           "report %s.log\n",
+           path.c_str(), base.c_str());
     return;
   }
   if (prog::Parse(text, &program, &error)) {
@@ -350,8 +361,10 @@ void Drive(int* argc, char*** argv) {
       dup2(fds[1], STDERR_FILENO);
       const int null = open("/dev/null", O_WRONLY);
       dup2(null, STDOUT_FILENO);
-      // Never freed: libFuzzer keeps it.
-      auto* args = new std::vector<std::string>{
+      // libFuzzer reads them for as long as it runs.
+      static std::vector<std::string> args;
+      static std::vector<char*> pointers;
+      args = {
           self,
           "-max_total_time=" + std::to_string(options.seconds),
           "-seed=" + std::to_string(options.seed + i),
@@ -364,12 +377,11 @@ void Drive(int* argc, char*** argv) {
           "-print_final_stats=1",
           "-artifact_prefix=" + found + "/" + std::to_string(i) + "-",
           corpus};
-      for (const std::string& s : options.seeds) args->push_back(s);
-      auto* pointers = new std::vector<char*>;
-      for (std::string& a : *args) pointers->push_back(a.data());
-      *argc = static_cast<int>(pointers->size());
-      pointers->push_back(nullptr);
-      *argv = pointers->data();
+      for (const std::string& s : options.seeds) args.push_back(s);
+      for (std::string& a : args) pointers.push_back(a.data());
+      *argc = static_cast<int>(pointers.size());
+      pointers.push_back(nullptr);
+      *argv = pointers.data();
       return;
     }
     close(fds[1]);
@@ -461,7 +473,10 @@ void Drive(int* argc, char*** argv) {
     // What is only slow is no finding.
     if (f.find("slow-unit-") != std::string::npos) continue;
     failed = true;
-    ReportFinding(f, options, self, ++reported);
+    // Its name begins with the number of the job.
+    const size_t job = strtoull(f.c_str() + found.size() + 1, nullptr, 10);
+    ReportFinding(f, options, self, ++reported,
+                  job < children.size() ? children[job].tail : "");
   }
   for (const Child& c : children) {
     const bool told_to = stopping && WIFSIGNALED(c.status) &&
