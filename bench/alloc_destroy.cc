@@ -207,14 +207,14 @@ void Floor(benchmark::State& state, size_t bytes) {
   for (auto _ : state) {
     iommu_destroy destroy;
     u32 id, size;
-    int rc = user_in<u32>(user).copy_from_user(&size);
+    int rc = get_user(&size, user_in<u32>(user));
     rc |= copy_struct_from_user(&cmd, sizeof(cmd), user_in<void>(user), sizeof(cmd));
     void* p = calloc(1, bytes);
     benchmark::DoNotOptimize(p);
     rc |= xa_alloc(&ids, &id, p, xa_limit_31b, GFP_KERNEL);
     rc |= user_out<void>(user).copy_to_user(&cmd, sizeof(cmd));
 
-    rc |= user_in<u32>(user).copy_from_user(&size);
+    rc |= get_user(&size, user_in<u32>(user));
     rc |= copy_struct_from_user(&destroy, sizeof(destroy), user_in<void>(user),
                                 sizeof(destroy));
     xa_erase(&ids, id);

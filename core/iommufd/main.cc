@@ -424,7 +424,7 @@ static long iommufd_fops_ioctl(struct file *filp, unsigned int cmd, unsigned lon
 
 	ucmd.ictx = ictx;
 	ucmd.ubuffer = user_inout<void>(arg);
-	ret = user_in<u32>(arg).copy_from_user(&ucmd.user_size);
+	ret = get_user(&ucmd.user_size, user_in<u32>(arg));
 	if (ret)
 		return ret;
 

@@ -6,12 +6,18 @@
 #include "core/linux/fault-inject.h"
 #include "core/linux/lockdep.h"
 
-// What every copy does: it may sleep for a page, and it is a fault site. Compare might_fault(),
-// should_fail_usercopy().
-static bool pre_copy(const src_loc &where)
+// Every access to user memory may sleep for a page.
+static void might_fault(const src_loc &where)
 {
 	might_sleep(where);
 	sched_point();
+}
+
+// A block copy is a fault site; a scalar, a clear and a check are none. Compare
+// should_fail_usercopy().
+static bool pre_copy(const src_loc &where)
+{
+	might_fault(where);
 	return should_fail(FAULT_USERCOPY, where);
 }
 
@@ -29,10 +35,24 @@ int __copy_to_user_slow(u64 addr, const void *src, size_t n, const src_loc &wher
 	return current->mm->user_ops->copy_to_user(current->mm, addr, src, n) ? -EFAULT : 0;
 }
 
+int __get_user(void *dst, u64 addr, size_t n, const src_loc &where)
+{
+	if (unlikely(current->instrument))
+		might_fault(where);
+	return current->mm->user_ops->copy_from_user(current->mm, dst, addr, n) ? -EFAULT : 0;
+}
+
+int __put_user(u64 addr, const void *src, size_t n, const src_loc &where)
+{
+	if (unlikely(current->instrument))
+		might_fault(where);
+	return current->mm->user_ops->copy_to_user(current->mm, addr, src, n) ? -EFAULT : 0;
+}
+
 int __clear_user(u64 addr, size_t n, const src_loc &where)
 {
-	if (unlikely(current->instrument) && pre_copy(where))
-		return -EFAULT;
+	if (unlikely(current->instrument))
+		might_fault(where);
 	return current->mm->user_ops->clear_user(current->mm, addr, n) ? -EFAULT : 0;
 }
 
@@ -40,9 +60,8 @@ int check_zeroed_user(user_in<void> from, size_t n, const src_loc &where)
 {
 	u8 buf[256];
 
-	// One fault site for the whole check, however many pieces it is read in.
-	if (unlikely(current->instrument) && pre_copy(where))
-		return -EFAULT;
+	if (unlikely(current->instrument))
+		might_fault(where);
 	while (n) {
 		size_t len = min(n, sizeof(buf));
 

@@ -13,6 +13,8 @@
 // 0 or -EFAULT; for current->mm. Compare copy_from_user(), copy_to_user(), clear_user().
 [[nodiscard]] int __copy_from_user_slow(void *dst, u64 addr, size_t n, const src_loc &where);
 [[nodiscard]] int __copy_to_user_slow(u64 addr, const void *src, size_t n, const src_loc &where);
+[[nodiscard]] int __get_user(void *dst, u64 addr, size_t n, const src_loc &where);
+[[nodiscard]] int __put_user(u64 addr, const void *src, size_t n, const src_loc &where);
 [[nodiscard]] int __clear_user(u64 addr, size_t n, const src_loc &where);
 
 [[nodiscard]] static inline int __copy_from_user(void *dst, u64 addr, size_t n,
@@ -135,18 +137,20 @@ template <class T> using user_inout = user_ptr<T, true, true>;
 	return __clear_user(to.addr(), n, where);
 }
 
-// get_user() and put_user() of one scalar.
+// One scalar. Not a fault site, as in the kernel; a block copy is.
 template <class T>
 [[nodiscard]] static inline int get_user(T *v, user_in<T> p,
 					 const src_loc &where = src_loc::current())
 {
-	return p.copy_from_user(v, where);
+	static_assert(std::is_integral_v<T>);
+	return __get_user(v, p.addr(), sizeof(T), where);
 }
 template <class T>
 [[nodiscard]] static inline int put_user(T v, user_out<T> p,
 					 const src_loc &where = src_loc::current())
 {
-	return p.copy_to_user(v, where);
+	static_assert(std::is_integral_v<T>);
+	return __put_user(p.addr(), &v, sizeof(T), where);
 }
 
 // 1 when all @n bytes are zero, 0 when not, -EFAULT. Compare check_zeroed_user().
