@@ -93,6 +93,7 @@ struct DriverOptions {
   uint64_t minimize = 60;    // seconds at most for making a finding small
   std::string corpus;        // where new inputs are kept; empty: nowhere
   std::string artifacts = "fuzz-findings";
+  std::string rerun;               // what to type before a program; or self
   std::vector<std::string> seeds;  // folders with programs to begin with
 };
 
@@ -241,7 +242,7 @@ void OnInterrupt(int) { interrupted = 1; }
 // A program in its smallest form, and how it ends. `said` is what the child
 // that found it printed.
 void ReportFinding(const std::string& input, const DriverOptions& options,
-                   const char* self, size_t number, const std::string& said) {
+                   size_t number, const std::string& said) {
   std::string text;
   if (!ReadFile(input, &text)) return;
   std::string output;
@@ -286,7 +287,7 @@ void ReportFinding(const std::string& input, const DriverOptions& options,
   WriteFile(base + ".log", output);
   printf("fuzz: FINDING %s\n%s", Headline(output).c_str(), text.c_str());
   printf("fuzz: program %s, report %s.log\n", path.c_str(), base.c_str());
-  printf("fuzz: rerun it with: %s %s\n", self, path.c_str());
+  printf("fuzz: rerun it with: %s %s\n", options.rerun.c_str(), path.c_str());
 }
 
 void Remove(const std::string& dir) {
@@ -323,6 +324,7 @@ void Drive(int* argc, char*** argv) {
                !number("--interval", &options.interval) &&
                !number("--minimize", &options.minimize) &&
                !text("--corpus", &options.corpus) &&
+               !text("--rerun", &options.rerun) &&
                !text("--artifacts", &options.artifacts)) {
       Usage(arg == "--help" ? nullptr : arg.c_str());
     }
@@ -332,6 +334,7 @@ void Drive(int* argc, char*** argv) {
         std::clamp(sysconf(_SC_NPROCESSORS_ONLN), 1L, 8L));
   }
   options.interval = std::max<uint64_t>(options.interval, 1);
+  if (options.rerun.empty()) options.rerun = self;
 
   // New inputs go where every job sees them.
   char scratch[] = "/tmp/iommulab-fuzz.XXXXXX";
@@ -475,7 +478,7 @@ void Drive(int* argc, char*** argv) {
     failed = true;
     // Its name begins with the number of the job.
     const size_t job = strtoull(f.c_str() + found.size() + 1, nullptr, 10);
-    ReportFinding(f, options, self, ++reported,
+    ReportFinding(f, options, ++reported,
                   job < children.size() ? children[job].tail : "");
   }
   for (const Child& c : children) {
