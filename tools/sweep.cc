@@ -11,6 +11,8 @@
 namespace tools {
 namespace {
 
+// What one cause can spoil is not all worth reading.
+constexpr size_t kMostProblems = 20;
 // A call with more failures than this has no end.
 constexpr unsigned kMostFailures = 10000;
 
@@ -36,9 +38,11 @@ SweepOutcome SweepFailNth(
     const prog::BoundProgram& bound,
     const std::function<void(const std::string&)>& problem) {
   SweepOutcome outcome;
+  size_t problems = 0;
   auto bad = [&](const std::string& text) {
     outcome.good = false;
-    problem(text);
+    if (++problems < kMostProblems) problem(text);
+    if (problems == kMostProblems) problem("and more of this kind");
   };
   for (size_t i = 0; i < bound.calls.size(); i++) {
     const prog::BoundCall& swept = bound.calls[i];

@@ -295,8 +295,13 @@ const desc_struct* ChoosePointee(const desc_field& d, const desc_struct& s,
       known = n.has_value();
       if (n) value = *n;
     }
+    // Of several structs for one type the first that has the fields.
     for (const desc_variant& variant : d.variants) {
-      if (known && variant.selector == value) selected = variant.pointee;
+      if (!known || variant.selector != value) continue;
+      if (selected == nullptr ||
+          (!HasFields(*selected, v) && HasFields(*variant.pointee, v))) {
+        selected = variant.pointee;
+      }
     }
   }
   if (selected != nullptr && HasFields(*selected, v)) return selected;
