@@ -224,7 +224,12 @@ void iommufd_put_object(struct iommufd_ctx *ictx, struct iommufd_object *obj)
 {
 	/* in this order: who waits for wait_cnt must not find a user that is a short reference's */
 	refcount_dec(&obj->users);
-	if (refcount_dec_and_test(&obj->wait_cnt))
+	/*
+	 * The last access to the object: who waits for zero frees it. So not refcount_dec_and_test(), which reads the count
+	 * once more when it was the last.
+	 */
+	sched_point(SCHED_AT_REF, &obj->wait_cnt);
+	if (obj->wait_cnt.refs.fetch_sub(1, std::memory_order_acq_rel) == 1)
 		wake_up_interruptible_all(&ictx->destroy_wait);
 }
 
@@ -244,6 +249,12 @@ int iommufd_try_inc_users(struct iommufd_ctx *ictx, struct iommufd_object *obj)
 	return cur == obj ? 0 : -EBUSY;
 }
 
+/* refcount_read(), ordered before what follows. */
+static inline int refcount_read_acquire(const refcount_t *r)
+{
+	return r->refs.load(std::memory_order_acquire);
+}
+
 /* Drops the table's part of wait_cnt and waits until no short reference is left. */
 static int iommufd_object_dec_wait(struct iommufd_ctx *ictx, struct iommufd_object *to_destroy)
 {
@@ -253,7 +264,9 @@ static int iommufd_object_dec_wait(struct iommufd_ctx *ictx, struct iommufd_obje
 	if (iommufd_ops(to_destroy)->pre_destroy)
 		iommufd_ops(to_destroy)->pre_destroy(to_destroy);
 
-	if (wait_event_timeout(ictx->destroy_wait, refcount_read(&to_destroy->wait_cnt) == 0, msecs_to_jiffies(60000)))
+	/* acquires what the last holder did to the object, which is about to be freed */
+	if (wait_event_timeout(ictx->destroy_wait, !refcount_read_acquire(&to_destroy->wait_cnt),
+			       msecs_to_jiffies(60000)))
 		return 0;
 
 	pr_crit("Time out waiting for iommufd object to become free\n");
