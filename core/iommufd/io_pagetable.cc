@@ -663,11 +663,8 @@ void iopt_remove_reserved_iova(struct io_pagetable *iopt, void *owner)
 	__iopt_remove_reserved_iova(iopt, owner);
 }
 
-void iopt_init_table(struct io_pagetable *iopt)
+void iopt_init_table(struct io_pagetable *iopt) LOCK_ANALYSIS_ESCAPE("nobody else sees it yet")
 {
-	rwsem_write_guard domains_guard(&iopt->domains_rwsem);
-	rwsem_write_guard iova_guard(&iopt->iova_rwsem);
-
 	iopt->area_itree = RB_ROOT_CACHED;
 	iopt->allowed_itree = RB_ROOT_CACHED;
 	iopt->reserved_itree = RB_ROOT_CACHED;
@@ -678,13 +675,13 @@ void iopt_init_table(struct io_pagetable *iopt)
 }
 
 void iopt_destroy_table(struct io_pagetable *iopt)
+	LOCK_ANALYSIS_ESCAPE("the last reference is gone: nobody else sees it")
 {
 	struct interval_tree_node *node;
 
 	/* Those that a test reserved */
 	iopt_remove_reserved_iova(iopt, nullptr);
 
-	rwsem_write_guard guard(&iopt->iova_rwsem);
 	while ((node = interval_tree_iter_first(&iopt->allowed_itree, 0, ULONG_MAX))) {
 		interval_tree_remove(node, &iopt->allowed_itree);
 		kfree_obj(container_of(node, struct iopt_allowed, node));
