@@ -114,15 +114,15 @@ class Drawing {
       stack.emplace_back(root, 0);
       state[root] = 1;
       while (!stack.empty()) {
-        auto& [node, next] = stack.back();
-        if (next == graph_.edges.size()) {
+        const size_t node = stack.back().first;
+        const size_t index = stack.back().second++;
+        if (index == graph_.edges.size()) {
           state[node] = 2;
           stack.pop_back();
           continue;
         }
-        const GraphEdge& e = graph_.edges[next];
-        const size_t index = next++;
-        if (e.from != node || e.to == node) continue;
+        const GraphEdge& e = graph_.edges[index];
+        if (!Drawn(index) || e.from != node) continue;
         if (state[e.to] == 1) {
           reversed_[index] = true;
         } else if (state[e.to] == 0) {
