@@ -16,7 +16,9 @@ def planted_bug(name, src, runner = None):
         ],
         outs = [source],
         # A hunk that does not fit fails the build: the patch follows the source.
-        cmd = "patch --silent --force --output=$@ $(execpath %s) $(execpath %s.patch)" % (src, name),
+        # A copy, because patch refuses the links that a sandbox is made of.
+        cmd = ("cp $(execpath %s) $@ && chmod u+w $@ && " +
+               "patch --silent --force --no-backup-if-mismatch $@ $(execpath %s.patch)") % (src, name),
     )
     native.cc_library(
         name = name + "_planted",
@@ -26,6 +28,7 @@ def planted_bug(name, src, runner = None):
         copts = [
             "-w",
             "-fno-exceptions",
+            "-fno-rtti",
         ],
         # Whole, and before what it stands in front of.
         alwayslink = True,
