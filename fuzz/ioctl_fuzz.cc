@@ -93,6 +93,7 @@ struct DriverOptions {
   uint64_t minimize = 60;    // seconds at most for making a finding small
   std::string corpus;        // where new inputs are kept; empty: nowhere
   std::string artifacts = "fuzz-findings";
+  std::string shrink;              // a program to make small, and nothing else
   std::string rerun;               // what to type before a program; or self
   std::vector<std::string> seeds;  // folders with programs to begin with
 };
@@ -104,6 +105,7 @@ struct DriverOptions {
           "                  [--seeds=DIR]... [--corpus=DIR] "
           "[--artifacts=DIR]\n"
           "                  [--interval=5] [--minimize=60]\n"
+          "       ioctl_fuzz --shrink=FILE.prog\n"
           "       ioctl_fuzz FILE.prog...\n"
           "  --seeds      programs to begin with (the folder is only read)\n"
           "  --corpus     keeps inputs that reach something new, for later\n"
@@ -240,11 +242,11 @@ volatile sig_atomic_t interrupted;
 void OnInterrupt(int) { interrupted = 1; }
 
 // A program in its smallest form, and how it ends. `said` is what the child
-// that found it printed.
-void ReportFinding(const std::string& input, const DriverOptions& options,
+// that found it printed. False: alone, nothing is wrong with it.
+bool ReportFinding(const std::string& input, const DriverOptions& options,
                    size_t number, const std::string& said) {
   std::string text;
-  if (!ReadFile(input, &text)) return;
+  if (!ReadFile(input, &text)) return false;
   std::string output;
   const int status = RunInChild(text, &output);
   const std::string signature = Signature(output);
@@ -260,7 +262,7 @@ void ReportFinding(const std::string& input, const DriverOptions& options,
     printf("fuzz: it does not show again when it runs alone: program %s, "
            "report %s.log\n",
            path.c_str(), base.c_str());
-    return;
+    return false;
   }
   if (prog::Parse(text, &program, &error)) {
     const auto began = Clock::now();
@@ -288,6 +290,7 @@ void ReportFinding(const std::string& input, const DriverOptions& options,
   printf("fuzz: FINDING %s\n%s", Headline(output).c_str(), text.c_str());
   printf("fuzz: program %s, report %s.log\n", path.c_str(), base.c_str());
   printf("fuzz: rerun it with: %s %s\n", options.rerun.c_str(), path.c_str());
+  return true;
 }
 
 void Remove(const std::string& dir) {
@@ -325,6 +328,7 @@ void Drive(int* argc, char*** argv) {
                !number("--minimize", &options.minimize) &&
                !text("--corpus", &options.corpus) &&
                !text("--rerun", &options.rerun) &&
+               !text("--shrink", &options.shrink) &&
                !text("--artifacts", &options.artifacts)) {
       Usage(arg == "--help" ? nullptr : arg.c_str());
     }
@@ -335,6 +339,12 @@ void Drive(int* argc, char*** argv) {
   }
   options.interval = std::max<uint64_t>(options.interval, 1);
   if (options.rerun.empty()) options.rerun = self;
+  if (!options.shrink.empty()) {
+    mkdir(options.artifacts.c_str(), 0755);
+    const bool failed = ReportFinding(options.shrink, options, 1, "");
+    fflush(stdout);
+    _exit(failed ? 1 : 0);
+  }
 
   // New inputs go where every job sees them.
   char scratch[] = "/tmp/iommulab-fuzz.XXXXXX";

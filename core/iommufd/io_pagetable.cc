@@ -20,6 +20,7 @@
 #include "core/linux/err.h"
 #include "core/linux/file.h"
 #include "core/linux/slab.h"
+#include "core/mm/memfd.h"
 
 struct iopt_pages_list {
 	struct iopt_pages *pages = nullptr;
@@ -399,6 +400,14 @@ int iopt_map_file_pages(struct iommufd_ctx *ictx, struct io_pagetable *iopt, uns
 	file = fget(fd);
 	if (!file)
 		return -EBADF;
+	/*
+	 * The kernel (v7.2) finds this out when it pins. An IOAS without a domain pins nothing: a file of
+	 * iommufd's own, mapped there, would hold the context that maps it, and neither would ever go.
+	 */
+	if (!is_memfd(file)) {
+		fput(file);
+		return -EINVAL;
+	}
 
 	auto pages =
 		iopt_alloc_file_pages(file, start_byte, start, length, iommu_prot & IOMMU_WRITE);
