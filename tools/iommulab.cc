@@ -140,7 +140,7 @@ absl::StatusOr<std::unique_ptr<Source>> Load(const std::string& file) {
     return absl::InvalidArgumentError(
         prog::FormatError(source->file, source->text, error));
   }
-  source->revision = "vcmdq-v2";
+  source->revision = desc_revisions[0].name;
   for (const prog::BoundCall& call : source->bound.calls) {
     if (call.builtin != prog::Builtin::kOpen) continue;
     for (const prog::Field& arg : call.call->args) {
@@ -523,9 +523,11 @@ const char* ObjectName(desc_object object) {
       return "HW_QUEUE";
     case desc_object::STDEV:
       return "selftest device";
-    default:
-      return "object";
+    case desc_object::ACCESS_PAGES:
+    case desc_object::MAX:
+      break;
   }
+  return "object";
 }
 
 std::string FieldHelp(const desc_field& f) {
@@ -612,7 +614,7 @@ void ListStruct(const desc_struct& s, int indent) {
 }
 
 int ListCommand(const std::vector<std::string>& names) {
-  uint8_t revisions = DESC_BOTH;
+  uint8_t revisions = DESC_ALL;
   const std::string uapi = absl::GetFlag(FLAGS_uapi);
   if (!uapi.empty()) {
     revisions = prog::RevisionByName(uapi);
@@ -637,9 +639,11 @@ int ListCommand(const std::vector<std::string>& names) {
     if ((d.revisions & revisions) == 0 || !wanted(d.name)) continue;
     any = true;
     printf("%s(f, ...)%s\n", d.name,
-           d.revisions == DESC_BOTH
+           d.revisions == DESC_ALL
                ? ""
-               : absl::StrCat("   only ", prog::RevisionName(d.revisions))
+               : absl::StrCat("   only ",
+                              absl::StrJoin(prog::RevisionNames(d.revisions),
+                                            ", "))
                      .c_str());
     ListStruct(*d.arg, 4);
   }

@@ -72,7 +72,13 @@ SweepOutcome SweepFailNth(
       const bool stays = run.results[i].injected_error == EFAULT &&
                          (swept.desc == nullptr ||
                           swept.desc->creates == desc_object::NONE);
-      const size_t judged = stays ? i : bound.calls.size();
+      // A call that makes an object and gets on in spite of the failure may
+      // have made another one: an attach that cannot use one automatic table
+      // makes the next.
+      const bool another = injected && run.results[i].injected_error == 0 &&
+                           swept.desc != nullptr &&
+                           swept.desc->creates != desc_object::NONE;
+      const size_t judged = stays || another ? i : bound.calls.size();
       for (size_t k = 0; k < judged; k++) {
         const prog::CallResult& result = run.results[k];
         const prog::BoundCall& call = bound.calls[k];
