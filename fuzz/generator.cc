@@ -176,6 +176,23 @@ const desc_ioctl* DescOf(const Scope& scope, const Call& call) {
   return d != nullptr ? d : iommufd_desc_find(call.name);
 }
 
+// The first call that makes such an object. nullptr: the revision has none.
+const desc_ioctl* MakerOf(desc_object object, uint8_t revision) {
+  for (const desc_ioctl& d : iommufd_desc_all()) {
+    if (object != desc_object::NONE && d.creates == object &&
+        (d.revisions & revision)) {
+      return &d;
+    }
+  }
+  return nullptr;
+}
+
+// The same for a queue of whichever form the revision has.
+const desc_ioctl* QueueMaker(uint8_t revision) {
+  const desc_ioctl* d = MakerOf(desc_object::VCMDQ, revision);
+  return d != nullptr ? d : MakerOf(desc_object::HW_QUEUE, revision);
+}
+
 // Adds what `call` defines.
 void Note(Scope* scope, const Call& call) {
   if (!call.result.empty()) scope->names.insert(call.result);
@@ -381,8 +398,8 @@ class Writer {
     Call call;
     call.name = "open";
     call.result = scope_.Fresh("f");
-    // Both forms of the surface, each half of the time.
-    Arg(&call, "uapi", Word(OneIn(r_, 2) ? "hw-queue" : "vcmdq-v2"));
+    // Each form of the surface as often as the others.
+    Arg(&call, "uapi", Word(Pick(r_, prog::RevisionNames())));
     Emit(std::move(call));
   }
 
@@ -417,10 +434,9 @@ class Writer {
     fd_ = Iommufd();
     Need(desc_object::VIOMMU, 0);
     MapAtKnownPlace();
-    const uint8_t revision = RevisionOf(scope_, fd_);
-    Ioctl(iommufd_desc_find(
-        revision == DESC_HW_QUEUE ? "HW_QUEUE_ALLOC" : "VCMDQ_ALLOC",
-        revision));
+    const desc_ioctl* maker = QueueMaker(RevisionOf(scope_, fd_));
+    if (maker == nullptr) return;
+    Ioctl(maker);
     if (OneIn(r_, 2)) Mmap();
   }
 
@@ -754,34 +770,33 @@ class Writer {
   std::string Need(desc_object object, int depth) {
     if (depth > depth_limit_ || out_->size() > options_.max_calls + 8) return "";
     const uint8_t revision = RevisionOf(scope_, fd_);
-    const char* maker = nullptr;
+    const desc_ioctl* d = nullptr;
     switch (object) {
-      case desc_object::IOAS:
       case desc_object::PT:
-      case desc_object::ANY: maker = "IOAS_ALLOC"; break;
+      case desc_object::ANY:
+        d = iommufd_desc_find("IOAS_ALLOC", revision);
+        break;
       case desc_object::DEVICE:
       case desc_object::STDEV:
-        maker = OneIn(r_, 3) ? "MOCK_DOMAIN_FLAGS" : "MOCK_DOMAIN";
+        d = iommufd_desc_find(
+            OneIn(r_, 3) ? "MOCK_DOMAIN_FLAGS" : "MOCK_DOMAIN", revision);
         break;
       case desc_object::HWPT:
-      case desc_object::HWPT_NESTED: maker = "HWPT_ALLOC"; break;
-      case desc_object::FAULT: maker = "FAULT_QUEUE_ALLOC"; break;
-      case desc_object::VIOMMU: maker = "VIOMMU_ALLOC"; break;
-      case desc_object::VDEVICE: maker = "VDEVICE_ALLOC"; break;
-      case desc_object::VEVENTQ: maker = "VEVENTQ_ALLOC"; break;
-      case desc_object::VCMDQ:
-      case desc_object::HW_QUEUE:
-        maker = revision == DESC_HW_QUEUE ? "HW_QUEUE_ALLOC" : "VCMDQ_ALLOC";
+      case desc_object::VIOMMU: return Plain(object, depth);
+      case desc_object::HWPT_NESTED:
+        d = iommufd_desc_find("HWPT_ALLOC", revision);
         break;
-      case desc_object::ACCESS: maker = "CREATE_ACCESS"; break;
-      case desc_object::ACCESS_PAGES: maker = "ACCESS_PAGES"; break;
-      default: return "";
+      case desc_object::VCMDQ:
+      case desc_object::HW_QUEUE: d = QueueMaker(revision); break;
+      case desc_object::ACCESS:
+        d = iommufd_desc_find("CREATE_ACCESS", revision);
+        break;
+      case desc_object::ACCESS_PAGES:
+        d = iommufd_desc_find("ACCESS_PAGES", revision);
+        break;
+      default: d = MakerOf(object, revision); break;
     }
     const bool fd = object == desc_object::ACCESS;
-    if (object == desc_object::HWPT || object == desc_object::VIOMMU) {
-      return Plain(object, depth);
-    }
-    const desc_ioctl* d = iommufd_desc_find(maker, revision);
     if (d == nullptr) return "";
     Ioctl(*d, depth + 1);
     for (size_t i = scope_.resources.size(); i-- > 0;) {

@@ -91,15 +91,15 @@ static_assert(all_whole(), "a description leaves a byte out, covers one twice, o
 static consteval bool all_there()
 {
 	for (uint32_t nr = IOMMUFD_CMD_BASE; nr <= IOMMUFD_CMD_HW_QUEUE_ALLOC; nr++)
-		if (!iommufd_desc_has(_IO(IOMMUFD_TYPE, nr), DESC_VCMDQ_V2) ||
-		    !iommufd_desc_has(_IO(IOMMUFD_TYPE, nr), DESC_HW_QUEUE))
+		if (!iommufd_desc_has(_IO(IOMMUFD_TYPE, nr), DESC_ALL))
 			return false;
 	for (uint32_t op = IOMMU_TEST_OP_ADD_RESERVED; op <= IOMMU_TEST_OP_DMABUF_REVOKE; op++)
 		if (!iommufd_desc_lookup(IOMMU_TEST_CMD, op, DESC_HW_QUEUE))
 			return false;
-	for (uint32_t op = IOMMU_TEST_OP_ADD_RESERVED; op <= IOMMU_TEST_OP_PASID_CHECK_HWPT; op++)
-		if (!iommufd_desc_lookup(IOMMU_TEST_CMD, op, DESC_VCMDQ_V2))
-			return false;
+	for (const auto &[name, r] : desc_revisions)
+		for (uint32_t op = IOMMU_TEST_OP_ADD_RESERVED; op <= IOMMU_TEST_OP_PASID_CHECK_HWPT; op++)
+			if (!iommufd_desc_lookup(IOMMU_TEST_CMD, op, r))
+				return false;
 	for (size_t i = 1; i < std::size(desc_ioctls); i++) {
 		const desc_ioctl &prev = desc_ioctls[i - 1], &d = desc_ioctls[i];
 

@@ -100,11 +100,31 @@ struct desc_struct {
 	std::span<const desc_field> fields;
 };
 
+/* The forms of the surface: a bit each. */
 enum desc_revision : uint8_t {
 	DESC_VCMDQ_V2 = 1,
 	DESC_HW_QUEUE = 2,
-	DESC_BOTH = 3,
+	DESC_ALL = 0xff,
 };
+
+/* By the names that an open takes; the first is the default. */
+struct desc_revision_name {
+	const char *name;
+	desc_revision revision;
+};
+inline constexpr desc_revision_name desc_revisions[] = {
+	{ "vcmdq-v2", DESC_VCMDQ_V2 },
+	{ "hw-queue", DESC_HW_QUEUE },
+};
+
+/* nullptr: no name has this bit. */
+constexpr const char *desc_revision_name_of(uint8_t revision)
+{
+	for (const desc_revision_name &r : desc_revisions)
+		if (r.revision == revision)
+			return r.name;
+	return nullptr;
+}
 
 /* One ioctl, or one op of IOMMU_TEST_CMD. */
 struct desc_ioctl {
@@ -122,7 +142,7 @@ struct desc_ioctl {
 std::span<const desc_ioctl> iommufd_desc_all();
 
 /* By name; nullptr when there is none. A name is unique within one revision. */
-const desc_ioctl *iommufd_desc_find(std::string_view name, uint8_t revisions = DESC_BOTH);
+const desc_ioctl *iommufd_desc_find(std::string_view name, uint8_t revisions = DESC_ALL);
 
 /* By ioctl number (and op where the command is IOMMU_TEST_CMD); nullptr when there is none. */
 const desc_ioctl *iommufd_desc_find_cmd(uint32_t cmd, uint32_t op, uint8_t revisions);

@@ -856,51 +856,51 @@ TEST_OP(dmabuf_revoke,
 
 /* The ioctls in order of their numbers, then the test ops in order of theirs. */
 inline constexpr desc_ioctl desc_ioctls[] = {
-	IOCTL(DESTROY, iommu_destroy, id, DESC_BOTH, destroy),
-	IOCTL(IOAS_ALLOC, iommu_ioas_alloc, out_ioas_id, DESC_BOTH, ioas_alloc, CREATES(IOAS)),
-	IOCTL(IOAS_ALLOW_IOVAS, iommu_ioas_allow_iovas, allowed_iovas, DESC_BOTH, ioas_allow_iovas),
-	IOCTL(IOAS_COPY, iommu_ioas_copy, src_iova, DESC_BOTH, ioas_copy),
-	IOCTL(IOAS_IOVA_RANGES, iommu_ioas_iova_ranges, out_iova_alignment, DESC_BOTH, ioas_iova_ranges),
-	IOCTL(IOAS_MAP, iommu_ioas_map, iova, DESC_BOTH, ioas_map),
-	IOCTL(IOAS_UNMAP, iommu_ioas_unmap, length, DESC_BOTH, ioas_unmap),
-	IOCTL(OPTION, iommu_option, val64, DESC_BOTH, option),
-	IOCTL(VFIO_IOAS, iommu_vfio_ioas, __reserved, DESC_BOTH, vfio_ioas),
-	IOCTL(HWPT_ALLOC, iommu_hwpt_alloc, __reserved, DESC_BOTH, hwpt_alloc, CREATES(HWPT)),
+	IOCTL(DESTROY, iommu_destroy, id, DESC_ALL, destroy),
+	IOCTL(IOAS_ALLOC, iommu_ioas_alloc, out_ioas_id, DESC_ALL, ioas_alloc, CREATES(IOAS)),
+	IOCTL(IOAS_ALLOW_IOVAS, iommu_ioas_allow_iovas, allowed_iovas, DESC_ALL, ioas_allow_iovas),
+	IOCTL(IOAS_COPY, iommu_ioas_copy, src_iova, DESC_ALL, ioas_copy),
+	IOCTL(IOAS_IOVA_RANGES, iommu_ioas_iova_ranges, out_iova_alignment, DESC_ALL, ioas_iova_ranges),
+	IOCTL(IOAS_MAP, iommu_ioas_map, iova, DESC_ALL, ioas_map),
+	IOCTL(IOAS_UNMAP, iommu_ioas_unmap, length, DESC_ALL, ioas_unmap),
+	IOCTL(OPTION, iommu_option, val64, DESC_ALL, option),
+	IOCTL(VFIO_IOAS, iommu_vfio_ioas, __reserved, DESC_ALL, vfio_ioas),
+	IOCTL(HWPT_ALLOC, iommu_hwpt_alloc, __reserved, DESC_ALL, hwpt_alloc, CREATES(HWPT)),
 	IOCTL(GET_HW_INFO, iommu_hw_info, __reserved, DESC_VCMDQ_V2, hw_info),
 	IOCTL(GET_HW_INFO, iommu_hw_info, __reserved, DESC_HW_QUEUE, hw_info_merged),
-	IOCTL(HWPT_SET_DIRTY_TRACKING, iommu_hwpt_set_dirty_tracking, __reserved, DESC_BOTH, hwpt_set_dirty_tracking),
-	IOCTL(HWPT_GET_DIRTY_BITMAP, iommu_hwpt_get_dirty_bitmap, data, DESC_BOTH, hwpt_get_dirty_bitmap),
-	IOCTL(HWPT_INVALIDATE, iommu_hwpt_invalidate, __reserved, DESC_BOTH, hwpt_invalidate),
-	IOCTL(FAULT_QUEUE_ALLOC, iommu_fault_alloc, out_fault_fd, DESC_BOTH, fault_alloc, CREATES(FAULT)),
-	IOCTL(IOAS_MAP_FILE, iommu_ioas_map_file, iova, DESC_BOTH, ioas_map_file),
-	IOCTL(VIOMMU_ALLOC, iommu_viommu_alloc, out_viommu_id, DESC_BOTH, viommu_alloc, CREATES(VIOMMU)),
-	IOCTL(VDEVICE_ALLOC, iommu_vdevice_alloc, virt_id, DESC_BOTH, vdevice_alloc, CREATES(VDEVICE)),
-	IOCTL(IOAS_CHANGE_PROCESS, iommu_ioas_change_process, __reserved, DESC_BOTH, ioas_change_process),
-	IOCTL(VEVENTQ_ALLOC, iommu_veventq_alloc, out_veventq_fd, DESC_BOTH, veventq_alloc, CREATES(VEVENTQ)),
+	IOCTL(HWPT_SET_DIRTY_TRACKING, iommu_hwpt_set_dirty_tracking, __reserved, DESC_ALL, hwpt_set_dirty_tracking),
+	IOCTL(HWPT_GET_DIRTY_BITMAP, iommu_hwpt_get_dirty_bitmap, data, DESC_ALL, hwpt_get_dirty_bitmap),
+	IOCTL(HWPT_INVALIDATE, iommu_hwpt_invalidate, __reserved, DESC_ALL, hwpt_invalidate),
+	IOCTL(FAULT_QUEUE_ALLOC, iommu_fault_alloc, out_fault_fd, DESC_ALL, fault_alloc, CREATES(FAULT)),
+	IOCTL(IOAS_MAP_FILE, iommu_ioas_map_file, iova, DESC_ALL, ioas_map_file),
+	IOCTL(VIOMMU_ALLOC, iommu_viommu_alloc, out_viommu_id, DESC_ALL, viommu_alloc, CREATES(VIOMMU)),
+	IOCTL(VDEVICE_ALLOC, iommu_vdevice_alloc, virt_id, DESC_ALL, vdevice_alloc, CREATES(VDEVICE)),
+	IOCTL(IOAS_CHANGE_PROCESS, iommu_ioas_change_process, __reserved, DESC_ALL, ioas_change_process),
+	IOCTL(VEVENTQ_ALLOC, iommu_veventq_alloc, out_veventq_fd, DESC_ALL, veventq_alloc, CREATES(VEVENTQ)),
 	IOCTL(VCMDQ_ALLOC, iommu_vcmdq_alloc, length, DESC_VCMDQ_V2, vcmdq_alloc, CREATES(VCMDQ)),
 	IOCTL(HW_QUEUE_ALLOC, iommu_hw_queue_alloc, length, DESC_HW_QUEUE, hw_queue_alloc, CREATES(HW_QUEUE)),
 
-	TEST(ADD_RESERVED, DESC_BOTH, add_reserved),
-	TEST(MOCK_DOMAIN, DESC_BOTH, mock_domain, CREATES(STDEV)),
-	TEST(MD_CHECK_MAP, DESC_BOTH, md_check_map),
-	TEST(MD_CHECK_REFS, DESC_BOTH, md_check_refs),
-	TEST(CREATE_ACCESS, DESC_BOTH, create_access),
-	TEST(DESTROY_ACCESS_PAGES, DESC_BOTH, destroy_access_pages),
-	TEST(ACCESS_PAGES, DESC_BOTH, access_pages),
-	TEST(ACCESS_RW, DESC_BOTH, access_rw),
-	TEST(SET_TEMP_MEMORY_LIMIT, DESC_BOTH, set_temp_memory_limit),
-	TEST(MOCK_DOMAIN_REPLACE, DESC_BOTH, mock_domain_replace),
-	TEST(ACCESS_REPLACE_IOAS, DESC_BOTH, access_replace_ioas),
-	TEST(MOCK_DOMAIN_FLAGS, DESC_BOTH, mock_domain_flags, CREATES(STDEV)),
-	TEST(DIRTY, DESC_BOTH, dirty),
-	TEST(MD_CHECK_IOTLB, DESC_BOTH, md_check_iotlb),
-	TEST(TRIGGER_IOPF, DESC_BOTH, trigger_iopf),
-	TEST(DEV_CHECK_CACHE, DESC_BOTH, dev_check_cache),
-	TEST(TRIGGER_VEVENT, DESC_BOTH, trigger_vevent),
-	TEST(PASID_ATTACH, DESC_BOTH, pasid_attach),
-	TEST(PASID_REPLACE, DESC_BOTH, pasid_replace),
-	TEST(PASID_DETACH, DESC_BOTH, pasid_detach),
-	TEST(PASID_CHECK_HWPT, DESC_BOTH, pasid_check_hwpt),
+	TEST(ADD_RESERVED, DESC_ALL, add_reserved),
+	TEST(MOCK_DOMAIN, DESC_ALL, mock_domain, CREATES(STDEV)),
+	TEST(MD_CHECK_MAP, DESC_ALL, md_check_map),
+	TEST(MD_CHECK_REFS, DESC_ALL, md_check_refs),
+	TEST(CREATE_ACCESS, DESC_ALL, create_access),
+	TEST(DESTROY_ACCESS_PAGES, DESC_ALL, destroy_access_pages),
+	TEST(ACCESS_PAGES, DESC_ALL, access_pages),
+	TEST(ACCESS_RW, DESC_ALL, access_rw),
+	TEST(SET_TEMP_MEMORY_LIMIT, DESC_ALL, set_temp_memory_limit),
+	TEST(MOCK_DOMAIN_REPLACE, DESC_ALL, mock_domain_replace),
+	TEST(ACCESS_REPLACE_IOAS, DESC_ALL, access_replace_ioas),
+	TEST(MOCK_DOMAIN_FLAGS, DESC_ALL, mock_domain_flags, CREATES(STDEV)),
+	TEST(DIRTY, DESC_ALL, dirty),
+	TEST(MD_CHECK_IOTLB, DESC_ALL, md_check_iotlb),
+	TEST(TRIGGER_IOPF, DESC_ALL, trigger_iopf),
+	TEST(DEV_CHECK_CACHE, DESC_ALL, dev_check_cache),
+	TEST(TRIGGER_VEVENT, DESC_ALL, trigger_vevent),
+	TEST(PASID_ATTACH, DESC_ALL, pasid_attach),
+	TEST(PASID_REPLACE, DESC_ALL, pasid_replace),
+	TEST(PASID_DETACH, DESC_ALL, pasid_detach),
+	TEST(PASID_CHECK_HWPT, DESC_ALL, pasid_check_hwpt),
 	TEST(DMABUF_GET, DESC_HW_QUEUE, dmabuf_get, desc_object::NONE, true),
 	TEST(DMABUF_REVOKE, DESC_HW_QUEUE, dmabuf_revoke),
 };
@@ -931,7 +931,7 @@ constexpr const desc_ioctl *iommufd_desc_lookup(uint32_t cmd, uint32_t op, desc_
 /* Is an ioctl described in each of `revisions`? For IOMMU_TEST_CMD: any op of it. */
 constexpr bool iommufd_desc_has(uint32_t cmd, uint8_t revisions)
 {
-	for (desc_revision r : { DESC_VCMDQ_V2, DESC_HW_QUEUE })
+	for (const auto &[name, r] : desc_revisions)
 		if (revisions & r && !iommufd_desc_lookup(cmd, cmd == IOMMU_TEST_CMD ? 1 : 0, r))
 			return false;
 	return true;
@@ -943,7 +943,7 @@ constexpr bool iommufd_desc_has(uint32_t cmd, uint8_t revisions)
  */
 constexpr bool iommufd_desc_agrees(uint32_t cmd, size_t size, size_t min_size, uint8_t revisions)
 {
-	for (desc_revision r : { DESC_VCMDQ_V2, DESC_HW_QUEUE }) {
+	for (const auto &[name, r] : desc_revisions) {
 		const desc_ioctl *d = iommufd_desc_lookup(cmd, cmd == IOMMU_TEST_CMD ? 1 : 0, r);
 
 		if (revisions & r && !(d && d->arg->size == size && d->min_size == min_size))

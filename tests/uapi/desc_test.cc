@@ -19,7 +19,7 @@
 namespace {
 
 const desc_field& FieldOf(const char* command, const char* name,
-                          uint8_t revisions = DESC_BOTH) {
+                          uint8_t revisions = DESC_ALL) {
   const desc_ioctl* d = iommufd_desc_find(command, revisions);
   EXPECT_NE(d, nullptr) << command;
   const desc_field* f = desc_find_field(*d->arg, name);
@@ -38,9 +38,9 @@ TEST(Desc, FindsEachByNameAndByNumber) {
   EXPECT_EQ(iommufd_desc_find("MOCK_DOMAIN")->cmd, IOMMU_TEST_CMD);
   EXPECT_EQ(iommufd_desc_find("MOCK_DOMAIN")->op, IOMMU_TEST_OP_MOCK_DOMAIN);
   EXPECT_EQ(iommufd_desc_find("NO_SUCH"), nullptr);
-  EXPECT_EQ(iommufd_desc_find_cmd(_IO(IOMMUFD_TYPE, 0x7f), 0, DESC_BOTH),
+  EXPECT_EQ(iommufd_desc_find_cmd(_IO(IOMMUFD_TYPE, 0x7f), 0, DESC_ALL),
             nullptr);
-  EXPECT_EQ(iommufd_desc_find_cmd(IOMMU_TEST_CMD, 99, DESC_BOTH), nullptr);
+  EXPECT_EQ(iommufd_desc_find_cmd(IOMMU_TEST_CMD, 99, DESC_ALL), nullptr);
   // 21 commands, one of them of two names, and 23 mock ops.
   EXPECT_EQ(names.size(), 22u + 23u);
 }
@@ -107,24 +107,24 @@ TEST(Desc, FlagMasks) {
     uint64_t valid;
     uint8_t revisions;
   } const kMasks[] = {
-      {"IOAS_ALLOC", "flags", 0, DESC_BOTH},
-      {"IOAS_MAP", "flags", 7, DESC_BOTH},
-      {"IOAS_MAP_FILE", "flags", 7, DESC_BOTH},
-      {"IOAS_COPY", "flags", 7, DESC_BOTH},
-      {"HWPT_ALLOC", "flags", 0xf, DESC_BOTH},
+      {"IOAS_ALLOC", "flags", 0, DESC_ALL},
+      {"IOAS_MAP", "flags", 7, DESC_ALL},
+      {"IOAS_MAP_FILE", "flags", 7, DESC_ALL},
+      {"IOAS_COPY", "flags", 7, DESC_ALL},
+      {"HWPT_ALLOC", "flags", 0xf, DESC_ALL},
       {"GET_HW_INFO", "flags", 0, DESC_VCMDQ_V2},
       {"GET_HW_INFO", "flags", 1, DESC_HW_QUEUE},
-      {"HWPT_SET_DIRTY_TRACKING", "flags", 1, DESC_BOTH},
-      {"HWPT_GET_DIRTY_BITMAP", "flags", 1, DESC_BOTH},
-      {"FAULT_QUEUE_ALLOC", "flags", 0, DESC_BOTH},
-      {"VIOMMU_ALLOC", "flags", 0, DESC_BOTH},
-      {"VEVENTQ_ALLOC", "flags", 0, DESC_BOTH},
+      {"HWPT_SET_DIRTY_TRACKING", "flags", 1, DESC_ALL},
+      {"HWPT_GET_DIRTY_BITMAP", "flags", 1, DESC_ALL},
+      {"FAULT_QUEUE_ALLOC", "flags", 0, DESC_ALL},
+      {"VIOMMU_ALLOC", "flags", 0, DESC_ALL},
+      {"VEVENTQ_ALLOC", "flags", 0, DESC_ALL},
       {"VCMDQ_ALLOC", "flags", 0, DESC_VCMDQ_V2},
       {"HW_QUEUE_ALLOC", "flags", 0, DESC_HW_QUEUE},
-      {"MOCK_DOMAIN_FLAGS", "dev_flags", 7, DESC_BOTH},
-      {"CREATE_ACCESS", "flags", 1, DESC_BOTH},
-      {"ACCESS_PAGES", "flags", 0x10001, DESC_BOTH},
-      {"ACCESS_RW", "flags", 0x10005, DESC_BOTH},
+      {"MOCK_DOMAIN_FLAGS", "dev_flags", 7, DESC_ALL},
+      {"CREATE_ACCESS", "flags", 1, DESC_ALL},
+      {"ACCESS_PAGES", "flags", 0x10001, DESC_ALL},
+      {"ACCESS_RW", "flags", 0x10005, DESC_ALL},
   };
   std::set<const desc_field*> seen;
   for (const auto& m : kMasks) {

@@ -24,16 +24,19 @@
 namespace prog {
 
 uint8_t RevisionByName(std::string_view name) {
-  if (name == "vcmdq-v2") return DESC_VCMDQ_V2;
-  if (name == "hw-queue") return DESC_HW_QUEUE;
+  for (const desc_revision_name& r : desc_revisions) {
+    if (name == r.name) return r.revision;
+  }
   return 0;
 }
 
-const char* RevisionName(uint8_t revision) {
-  return revision == DESC_HW_QUEUE ? "hw-queue" : "vcmdq-v2";
+std::vector<std::string> RevisionNames(uint8_t revisions) {
+  std::vector<std::string> names;
+  for (const desc_revision_name& r : desc_revisions) {
+    if (r.revision & revisions) names.push_back(r.name);
+  }
+  return names;
 }
-
-std::vector<std::string> RevisionNames() { return {"vcmdq-v2", "hw-queue"}; }
 
 namespace {
 
@@ -362,9 +365,32 @@ class Runner {
     return addr;
   }
 
+  static uint64_t WholePages(uint64_t bytes) {
+    return (bytes + kPage - 1) & ~(kPage - 1);
+  }
+
   void AddMapping(uint64_t addr, uint64_t bytes) {
     std::lock_guard<std::mutex> lock(resources_mutex_);
-    mappings_[addr] = (bytes + kPage - 1) & ~(kPage - 1);
+    CutMappings(addr, WholePages(bytes));
+    mappings_[addr] = WholePages(bytes);
+  }
+
+  // [addr, addr + bytes) is no longer mapped, or is something else now.
+  void CutMappings(uint64_t addr, uint64_t bytes) {
+    const uint64_t end = addr + bytes;
+    auto it = mappings_.upper_bound(addr);
+    if (it != mappings_.begin()) --it;
+    while (it != mappings_.end() && it->first < end) {
+      const uint64_t old = it->first;
+      const uint64_t old_end = old + it->second;
+      if (old_end <= addr) {
+        ++it;
+        continue;
+      }
+      it = mappings_.erase(it);
+      if (old < addr) mappings_[old] = addr - old;
+      if (old_end > end) mappings_[end] = old_end - end;
+    }
   }
 
   void AddFd(int fd) {
@@ -744,9 +770,9 @@ class Runner {
     const int ret = sys_->munmap(addr, length);
     Disarm(f);
     f->result->error = ret < 0 ? -ret : 0;
-    if (ret == 0 && length >= known) {
+    if (ret == 0) {
       std::lock_guard<std::mutex> lock(resources_mutex_);
-      mappings_.erase(addr);
+      CutMappings(addr, WholePages(length));
     }
     return true;
   }

@@ -74,10 +74,10 @@ struct BindOptions {
 [[nodiscard]] bool Bind(const Program& program, const BindOptions& options,
                         BoundProgram* bound, Error* error);
 
-// DESC_VCMDQ_V2 for "vcmdq-v2", DESC_HW_QUEUE for "hw-queue", else 0.
+// DESC_VCMDQ_V2 for "vcmdq-v2", and so on (desc_revisions); 0: no such name.
 uint8_t RevisionByName(std::string_view name);
-const char* RevisionName(uint8_t revision);
-std::vector<std::string> RevisionNames();
+// Of those in the mask.
+std::vector<std::string> RevisionNames(uint8_t revisions = DESC_ALL);
 
 // One value that a call returned.
 struct Output {
