@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The IOMMU core: devices and groups, DMA ownership, attachments, mappings, reserved regions, copies of driver data.
+ * The IOMMU core: devices and groups, DMA ownership, attachments, mappings, reserved regions,
+ * copies of driver data.
  *
- * Mirrors the parts of drivers/iommu/iommu.c that iommufd and its drivers use, and the copy helpers of include/linux/iommu.h, of
- * Linux 7.2. It differs as iommu.h says; also there is no device recovery and no deferred attach.
+ * Mirrors the parts of drivers/iommu/iommu.c that iommufd and its drivers use, and the copy helpers
+ * of include/linux/iommu.h, of Linux 7.2. It differs as iommu.h says; also there is no device
+ * recovery and no deferred attach.
  */
 #include "core/iommu/iommu.h"
 
@@ -23,12 +25,12 @@ struct group_device {
 struct iommu_group {
 	struct kref ref;
 	struct mutex mutex{LOCK_CLASS(iommu_group, mutex)};
-	struct list_head devices __guarded_by(mutex);	/* struct group_device */
+	struct list_head devices __guarded_by(mutex); /* struct group_device */
 	/* PASID -> iommu_attach_handle, or the domain tagged with IOMMU_PASID_ARRAY_DOMAIN */
 	struct xarray pasid_array{LOCK_CLASS(iommu_group, pasid_array)};
 	int id = 0;
 	struct kernel *kernel = nullptr;
-	struct iommu_group *next = nullptr;		/* the kernel's list, by id */
+	struct iommu_group *next = nullptr; /* the kernel's list, by id */
 	struct iommu_domain *default_domain __guarded_by(mutex) = nullptr;
 	struct iommu_domain *blocking_domain __guarded_by(mutex) = nullptr;
 	struct iommu_domain *domain __guarded_by(mutex) = nullptr;
@@ -42,8 +44,8 @@ enum {
 
 /* ---- copies of driver data ---- */
 
-int __iommu_copy_struct_from_user(void *dst_data, const struct iommu_user_data *src_data, unsigned int data_type,
-				  size_t data_len, size_t min_len)
+int __iommu_copy_struct_from_user(void *dst_data, const struct iommu_user_data *src_data,
+				  unsigned int data_type, size_t data_len, size_t min_len)
 {
 	if (WARN_ON(!dst_data || !src_data))
 		return -EINVAL;
@@ -54,8 +56,10 @@ int __iommu_copy_struct_from_user(void *dst_data, const struct iommu_user_data *
 	return copy_struct_from_user(dst_data, data_len, src_data->uptr, src_data->len);
 }
 
-int __iommu_copy_struct_from_user_array(void *dst_data, const struct iommu_user_data_array *src_array,
-					unsigned int data_type, unsigned int index, size_t data_len, size_t min_len)
+int __iommu_copy_struct_from_user_array(void *dst_data,
+					const struct iommu_user_data_array *src_array,
+					unsigned int data_type, unsigned int index, size_t data_len,
+					size_t min_len)
 {
 	struct iommu_user_data src_data;
 
@@ -68,18 +72,21 @@ int __iommu_copy_struct_from_user_array(void *dst_data, const struct iommu_user_
 }
 
 int iommu_copy_struct_from_full_user_array(void *kdst, size_t kdst_entry_size,
-					   const struct iommu_user_data_array *user_array, unsigned int data_type)
+					   const struct iommu_user_data_array *user_array,
+					   unsigned int data_type)
 {
 	if (user_array->type != data_type)
 		return -EINVAL;
 	if (!user_array->entry_num)
 		return -EINVAL;
 	if (user_array->entry_len == kdst_entry_size)
-		return user_array->uptr.copy_from_user(kdst, user_array->entry_num * user_array->entry_len);
+		return user_array->uptr.copy_from_user(kdst, user_array->entry_num *
+								     user_array->entry_len);
 
 	for (u32 i = 0; i != user_array->entry_num; i++) {
-		int ret = copy_struct_from_user(static_cast<char *>(kdst) + kdst_entry_size * i, kdst_entry_size,
-						user_array->uptr + user_array->entry_len * i, user_array->entry_len);
+		int ret = copy_struct_from_user(
+			static_cast<char *>(kdst) + kdst_entry_size * i, kdst_entry_size,
+			user_array->uptr + user_array->entry_len * i, user_array->entry_len);
 
 		if (ret)
 			return ret;
@@ -87,8 +94,8 @@ int iommu_copy_struct_from_full_user_array(void *kdst, size_t kdst_entry_size,
 	return 0;
 }
 
-int __iommu_copy_struct_to_user(const struct iommu_user_data *dst_data, const void *src_data, unsigned int data_type,
-				size_t data_len, size_t min_len)
+int __iommu_copy_struct_to_user(const struct iommu_user_data *dst_data, const void *src_data,
+				unsigned int data_type, size_t data_len, size_t min_len)
 {
 	if (WARN_ON(!dst_data || !src_data))
 		return -EINVAL;
@@ -101,7 +108,8 @@ int __iommu_copy_struct_to_user(const struct iommu_user_data *dst_data, const vo
 
 /* ---- instances and devices ---- */
 
-int iommu_device_register(struct iommu_device *iommu, const struct iommu_ops *ops, struct device *hwdev)
+int iommu_device_register(struct iommu_device *iommu, const struct iommu_ops *ops,
+			  struct device *hwdev)
 {
 	/* a driver that cannot be asked which instance serves a device is none */
 	if (WARN_ON(!ops->probe_device || !ops->device_group))
@@ -127,19 +135,23 @@ bool device_iommu_capable(struct device *dev, enum iommu_cap cap)
 	return ops->capable ? ops->capable(dev, cap) : false;
 }
 
-static int __iommu_attach_device(struct iommu_domain *domain, struct device *dev, struct iommu_domain *old)
+static int __iommu_attach_device(struct iommu_domain *domain, struct device *dev,
+				 struct iommu_domain *old)
 {
 	if (!domain->ops->attach_dev)
 		return -ENODEV;
 	return domain->ops->attach_dev(domain, dev, old);
 }
 
-static int __iommu_device_set_domain(struct iommu_group *group, struct device *dev, struct iommu_domain *new_domain,
-				     struct iommu_domain *old_domain, unsigned int flags) __must_hold(group->mutex)
+static int __iommu_device_set_domain(struct iommu_group *group, struct device *dev,
+				     struct iommu_domain *new_domain,
+				     struct iommu_domain *old_domain, unsigned int flags)
+	__must_hold(group -> mutex)
 {
 	int ret;
 
-	/* a blocking domain has no 1:1 mapping, so such a device cannot be owned by anybody either */
+	/* a blocking domain has no 1:1 mapping, so such a device cannot be owned by anybody either
+	 */
 	if (dev->iommu->require_direct &&
 	    (new_domain->type == IOMMU_DOMAIN_BLOCKED || new_domain == group->blocking_domain)) {
 		dev_warn(dev, "needs a 1:1 mapping, cannot be blocked");
@@ -158,11 +170,13 @@ static int __iommu_device_set_domain(struct iommu_group *group, struct device *d
 }
 
 /*
- * Attaches every device of the group. 0: group->domain is the new one. An error: it is the old one, except with
- * IOMMU_SET_DOMAIN_MUST_SUCCEED where the group is left in between. A driver that refuses a domain that worked before has a bug.
+ * Attaches every device of the group. 0: group->domain is the new one. An error: it is the old one,
+ * except with IOMMU_SET_DOMAIN_MUST_SUCCEED where the group is left in between. A driver that
+ * refuses a domain that worked before has a bug.
  */
-static int __iommu_group_set_domain_internal(struct iommu_group *group, struct iommu_domain *new_domain,
-					     unsigned int flags) __must_hold(group->mutex)
+static int __iommu_group_set_domain_internal(struct iommu_group *group,
+					     struct iommu_domain *new_domain, unsigned int flags)
+	__must_hold(group -> mutex)
 {
 	struct group_device *last_gdev;
 	struct group_device *gdev;
@@ -176,7 +190,7 @@ static int __iommu_group_set_domain_internal(struct iommu_group *group, struct i
 	if (WARN_ON(!new_domain))
 		return -EINVAL;
 
-	list_for_each_entry(gdev, &group->devices, list) {
+	list_for_each_entry (gdev, &group->devices, list) {
 		ret = __iommu_device_set_domain(group, gdev->dev, new_domain, group->domain, flags);
 		if (ret) {
 			result = ret;
@@ -191,33 +205,38 @@ static int __iommu_group_set_domain_internal(struct iommu_group *group, struct i
 
 err_revert:
 	last_gdev = gdev;
-	list_for_each_entry(gdev, &group->devices, list) {
+	list_for_each_entry (gdev, &group->devices, list) {
 		if (gdev == last_gdev)
 			break;
 		/* without one it is the first probe, and the release cleans up */
 		if (group->domain)
-			WARN_ON(__iommu_device_set_domain(group, gdev->dev, group->domain, new_domain,
+			WARN_ON(__iommu_device_set_domain(group, gdev->dev, group->domain,
+							  new_domain,
 							  IOMMU_SET_DOMAIN_MUST_SUCCEED));
 	}
 	return ret;
 }
 
 static int __iommu_group_set_domain(struct iommu_group *group, struct iommu_domain *new_domain)
-	__must_hold(group->mutex)
+	__must_hold(group -> mutex)
 {
 	return __iommu_group_set_domain_internal(group, new_domain, 0);
 }
 
-static void __iommu_group_set_domain_nofail(struct iommu_group *group, struct iommu_domain *new_domain)
-	__must_hold(group->mutex)
+static void __iommu_group_set_domain_nofail(struct iommu_group *group,
+					    struct iommu_domain *new_domain)
+	__must_hold(group -> mutex)
 {
-	WARN_ON(__iommu_group_set_domain_internal(group, new_domain, IOMMU_SET_DOMAIN_MUST_SUCCEED));
+	WARN_ON(__iommu_group_set_domain_internal(group, new_domain,
+						  IOMMU_SET_DOMAIN_MUST_SUCCEED));
 }
 
-/* What the group has when nobody attached a domain: all blocked while it has an owner, the kernel's own otherwise. */
-static void __iommu_group_set_core_domain(struct iommu_group *group) __must_hold(group->mutex)
+/* What the group has when nobody attached a domain: all blocked while it has an owner, the kernel's
+ * own otherwise. */
+static void __iommu_group_set_core_domain(struct iommu_group *group) __must_hold(group -> mutex)
 {
-	__iommu_group_set_domain_nofail(group, group->owner ? group->blocking_domain : group->default_domain);
+	__iommu_group_set_domain_nofail(group, group->owner ? group->blocking_domain
+							    : group->default_domain);
 }
 
 int iommu_probe_device(struct device *dev, struct iommu_device *iommu)
@@ -268,7 +287,7 @@ int iommu_probe_device(struct device *dev, struct iommu_device *iommu)
 	gdev->dev = dev;
 
 	iommu_get_resv_regions(dev, &resv);
-	list_for_each_entry(region, &resv, list)
+	list_for_each_entry (region, &resv, list)
 		if (region->type == IOMMU_RESV_DIRECT)
 			dev->iommu->require_direct = true;
 	iommu_put_resv_regions(dev, &resv);
@@ -278,9 +297,9 @@ int iommu_probe_device(struct device *dev, struct iommu_device *iommu)
 	if (group->domain) {
 		ret = __iommu_device_set_domain(group, dev, group->domain, nullptr, 0);
 	} else {
-		group->default_domain = ops->default_domain  ? ops->default_domain :
-					ops->identity_domain ? ops->identity_domain :
-							       ops->blocked_domain;
+		group->default_domain = ops->default_domain    ? ops->default_domain
+					: ops->identity_domain ? ops->identity_domain
+							       : ops->blocked_domain;
 		ret = __iommu_group_set_domain(group, group->default_domain);
 		if (ret)
 			group->default_domain = nullptr;
@@ -316,12 +335,13 @@ void iommu_release_device(struct device *dev)
 	ops = dev_iommu_ops(dev);
 
 	mutex_lock(&group->mutex);
-	list_for_each_entry(gdev, &group->devices, list)
+	list_for_each_entry (gdev, &group->devices, list)
 		if (gdev->dev == dev)
 			break;
 	list_del(&gdev->list);
 	/* iommufd lets go of a device before its driver does */
-	WARN_ON(list_empty(&group->devices) && (group->owner_cnt || !xa_empty(&group->pasid_array)));
+	WARN_ON(list_empty(&group->devices) &&
+		(group->owner_cnt || !xa_empty(&group->pasid_array)));
 	if (list_empty(&group->devices)) {
 		if (group->blocking_domain != ops->blocked_domain)
 			blocking = group->blocking_domain;
@@ -422,7 +442,7 @@ bool iommu_group_has_isolated_msi(struct iommu_group *group)
 	struct group_device *gdev;
 
 	mutex_guard lock(&group->mutex);
-	list_for_each_entry(gdev, &group->devices, list)
+	list_for_each_entry (gdev, &group->devices, list)
 		if (!gdev->dev->iommu->isolated_msi)
 			return false;
 	return true;
@@ -445,7 +465,8 @@ struct iommu_domain *iommu_get_domain_for_dev(struct device *dev)
 
 /* ---- ownership ---- */
 
-static int __iommu_group_alloc_blocking_domain(struct iommu_group *group) __must_hold(group->mutex)
+static int __iommu_group_alloc_blocking_domain(struct iommu_group *group)
+	__must_hold(group -> mutex)
 {
 	struct device *dev = list_first_entry(&group->devices, struct group_device, list)->dev;
 	const struct iommu_ops *ops = dev_iommu_ops(dev);
@@ -466,11 +487,13 @@ static int __iommu_group_alloc_blocking_domain(struct iommu_group *group) __must
 	return 0;
 }
 
-static int __iommu_take_dma_ownership(struct iommu_group *group, void *owner) __must_hold(group->mutex)
+static int __iommu_take_dma_ownership(struct iommu_group *group, void *owner)
+	__must_hold(group -> mutex)
 {
 	int ret;
 
-	if ((group->domain && group->domain != group->default_domain) || !xa_empty(&group->pasid_array))
+	if ((group->domain && group->domain != group->default_domain) ||
+	    !xa_empty(&group->pasid_array))
 		return -EBUSY;
 
 	ret = __iommu_group_alloc_blocking_domain(group);
@@ -532,8 +555,8 @@ result<struct iommu_domain *> iommu_paging_domain_alloc(struct device *dev)
 	if (!ops->domain_alloc_paging && !ops->domain_alloc_paging_flags)
 		return -EOPNOTSUPP;
 
-	auto domain = ops->domain_alloc_paging ? ops->domain_alloc_paging(dev) :
-						 ops->domain_alloc_paging_flags(dev, 0, nullptr);
+	auto domain = ops->domain_alloc_paging ? ops->domain_alloc_paging(dev)
+					       : ops->domain_alloc_paging_flags(dev, 0, nullptr);
 
 	if (!domain)
 		return domain;
@@ -561,9 +584,10 @@ phys_addr_t iommu_iova_to_phys(struct iommu_domain *domain, dma_addr_t iova)
 	return domain->ops->iova_to_phys(domain, iova);
 }
 
-/* The largest page size that fits, and how many of them until a larger one would fit better. size is not 0. */
-static size_t iommu_pgsize(struct iommu_domain *domain, unsigned long iova, phys_addr_t paddr, size_t size,
-			   size_t *count)
+/* The largest page size that fits, and how many of them until a larger one would fit better. size
+ * is not 0. */
+static size_t iommu_pgsize(struct iommu_domain *domain, unsigned long iova, phys_addr_t paddr,
+			   size_t size, size_t *count)
 {
 	unsigned int pgsize_idx, pgsize_idx_next;
 	unsigned long pgsizes;
@@ -598,8 +622,8 @@ out_set_count:
 	return pgsize;
 }
 
-static int __iommu_map(struct iommu_domain *domain, unsigned long iova, phys_addr_t paddr, size_t size, int prot,
-		       gfp_t gfp, size_t *mapped)
+static int __iommu_map(struct iommu_domain *domain, unsigned long iova, phys_addr_t paddr,
+		       size_t size, int prot, gfp_t gfp, size_t *mapped)
 {
 	const struct iommu_domain_ops *ops = domain->ops;
 	unsigned long min_pagesz;
@@ -634,7 +658,8 @@ static int __iommu_map(struct iommu_domain *domain, unsigned long iova, phys_add
 	return 0;
 }
 
-int iommu_map(struct iommu_domain *domain, unsigned long iova, phys_addr_t paddr, size_t size, int prot, gfp_t gfp)
+int iommu_map(struct iommu_domain *domain, unsigned long iova, phys_addr_t paddr, size_t size,
+	      int prot, gfp_t gfp)
 {
 	size_t mapped = 0;
 	int ret;
@@ -656,7 +681,8 @@ size_t iommu_unmap_fast(struct iommu_domain *domain, unsigned long iova, size_t 
 	size_t unmapped = 0;
 	unsigned long min_pagesz;
 
-	if (WARN_ON(!ops->unmap_pages || !(domain->type & __IOMMU_DOMAIN_PAGING) || !domain->pgsize_bitmap))
+	if (WARN_ON(!ops->unmap_pages || !(domain->type & __IOMMU_DOMAIN_PAGING) ||
+		    !domain->pgsize_bitmap))
 		return 0;
 
 	min_pagesz = 1UL << __ffs(domain->pgsize_bitmap);
@@ -707,7 +733,7 @@ void iommu_put_resv_regions(struct device *dev, struct list_head *list)
 {
 	struct iommu_resv_region *entry, *next;
 
-	list_for_each_entry_safe(entry, next, list, list) {
+	list_for_each_entry_safe (entry, next, list, list) {
 		if (entry->free)
 			entry->free(dev, entry);
 		else
@@ -733,16 +759,18 @@ struct iommu_resv_region *iommu_alloc_resv_region(phys_addr_t start, size_t leng
 /* ---- attachments with a handle ---- */
 
 /*
- * An entry of pasid_array. With a handle it is the handle, whose domain is set here; the only users of attachments here always
- * have one.
+ * An entry of pasid_array. With a handle it is the handle, whose domain is set here; the only users
+ * of attachments here always have one.
  */
-static void *iommu_make_pasid_array_entry(struct iommu_domain *domain, struct iommu_attach_handle *handle)
+static void *iommu_make_pasid_array_entry(struct iommu_domain *domain,
+					  struct iommu_attach_handle *handle)
 {
 	handle->domain = domain;
 	return handle;
 }
 
-static bool domain_iommu_ops_compatible(const struct iommu_ops *ops, const struct iommu_domain *domain)
+static bool domain_iommu_ops_compatible(const struct iommu_ops *ops,
+					const struct iommu_domain *domain)
 {
 	if (domain->owner == ops)
 		return true;
@@ -750,14 +778,16 @@ static bool domain_iommu_ops_compatible(const struct iommu_ops *ops, const struc
 	return domain == ops->blocked_domain || domain == ops->identity_domain;
 }
 
-static int __iommu_attach_group(struct iommu_domain *domain, struct iommu_group *group) __must_hold(group->mutex)
+static int __iommu_attach_group(struct iommu_domain *domain, struct iommu_group *group)
+	__must_hold(group -> mutex)
 {
 	struct group_device *gdev;
 
-	if (group->domain && group->domain != group->default_domain && group->domain != group->blocking_domain)
+	if (group->domain && group->domain != group->default_domain &&
+	    group->domain != group->blocking_domain)
 		return -EBUSY;
 
-	list_for_each_entry(gdev, &group->devices, list)
+	list_for_each_entry (gdev, &group->devices, list)
 		if (!domain_iommu_ops_compatible(dev_iommu_ops(gdev->dev), domain))
 			return -EINVAL;
 	return __iommu_group_set_domain(group, domain);
@@ -784,7 +814,8 @@ int iommu_attach_group_handle(struct iommu_domain *domain, struct iommu_group *g
 		return ret;
 	}
 
-	/* the slot is there: cannot fail. Not before the attach, so that nobody finds a handle of a failed one */
+	/* the slot is there: cannot fail. Not before the attach, so that nobody finds a handle of a
+	 * failed one */
 	WARN_ON(xa_is_err(xa_store(&group->pasid_array, IOMMU_NO_PASID, entry, GFP_KERNEL)));
 	return 0;
 }
@@ -808,8 +839,9 @@ int iommu_replace_group_handle(struct iommu_group *group, struct iommu_domain *n
 		return -EINVAL;
 
 	mutex_guard lock(&group->mutex);
-	/* the kernel leaves this to the drivers' attach_dev; a foreign domain is nothing that one should be shown */
-	list_for_each_entry(gdev, &group->devices, list)
+	/* the kernel leaves this to the drivers' attach_dev; a foreign domain is nothing that one
+	 * should be shown */
+	list_for_each_entry (gdev, &group->devices, list)
 		if (!domain_iommu_ops_compatible(dev_iommu_ops(gdev->dev), new_domain))
 			return -EINVAL;
 	entry = iommu_make_pasid_array_entry(new_domain, handle);
@@ -835,13 +867,14 @@ static void iommu_remove_dev_pasid(struct device *dev, ioasid_t pasid, struct io
 	WARN_ON(blocked_domain->ops->set_dev_pasid(blocked_domain, dev, pasid, domain));
 }
 
-static int __iommu_set_group_pasid(struct iommu_domain *domain, struct iommu_group *group, ioasid_t pasid,
-				   struct iommu_domain *old) __must_hold(group->mutex)
+static int __iommu_set_group_pasid(struct iommu_domain *domain, struct iommu_group *group,
+				   ioasid_t pasid, struct iommu_domain *old)
+	__must_hold(group -> mutex)
 {
 	struct group_device *device, *last_gdev;
 	int ret;
 
-	list_for_each_entry(device, &group->devices, list) {
+	list_for_each_entry (device, &group->devices, list) {
 		if (!device->dev->iommu->max_pasids)
 			continue;
 		ret = domain->ops->set_dev_pasid(domain, device->dev, pasid, old);
@@ -852,7 +885,7 @@ static int __iommu_set_group_pasid(struct iommu_domain *domain, struct iommu_gro
 
 err_revert:
 	last_gdev = device;
-	list_for_each_entry(device, &group->devices, list) {
+	list_for_each_entry (device, &group->devices, list) {
 		if (device == last_gdev)
 			break;
 		if (!device->dev->iommu->max_pasids)
@@ -877,14 +910,16 @@ int iommu_attach_device_pasid(struct iommu_domain *domain, struct device *dev, i
 		return -ENODEV;
 	ops = dev_iommu_ops(dev);
 
-	if (!domain->ops->set_dev_pasid || !ops->blocked_domain || !ops->blocked_domain->ops->set_dev_pasid)
+	if (!domain->ops->set_dev_pasid || !ops->blocked_domain ||
+	    !ops->blocked_domain->ops->set_dev_pasid)
 		return -EOPNOTSUPP;
 	if (!domain_iommu_ops_compatible(ops, domain) || pasid == IOMMU_NO_PASID || !handle)
 		return -EINVAL;
 
 	mutex_guard lock(&group->mutex);
-	/* a device without PASIDs does not use them, so it does not limit the others of its group */
-	list_for_each_entry(device, &group->devices, list)
+	/* a device without PASIDs does not use them, so it does not limit the others of its group
+	 */
+	list_for_each_entry (device, &group->devices, list)
 		if (device->dev->iommu->max_pasids > 0 && pasid >= device->dev->iommu->max_pasids)
 			return -EINVAL;
 
@@ -913,7 +948,8 @@ int iommu_replace_device_pasid(struct iommu_domain *domain, struct device *dev, 
 		return -ENODEV;
 	if (!domain->ops->set_dev_pasid)
 		return -EOPNOTSUPP;
-	if (!domain_iommu_ops_compatible(dev_iommu_ops(dev), domain) || pasid == IOMMU_NO_PASID || !handle)
+	if (!domain_iommu_ops_compatible(dev_iommu_ops(dev), domain) || pasid == IOMMU_NO_PASID ||
+	    !handle)
 		return -EINVAL;
 
 	mutex_guard lock(&group->mutex);
@@ -941,17 +977,18 @@ void iommu_detach_device_pasid(struct iommu_domain *domain, struct device *dev, 
 	struct group_device *device;
 
 	mutex_guard lock(&group->mutex);
-	list_for_each_entry(device, &group->devices, list)
+	list_for_each_entry (device, &group->devices, list)
 		if (device->dev->iommu->max_pasids > 0)
 			iommu_remove_dev_pasid(device->dev, pasid, domain);
 	xa_erase(&group->pasid_array, pasid);
 }
 
-result<struct iommu_attach_handle *> iommu_attach_handle_get(struct iommu_group *group, ioasid_t pasid,
-							     unsigned int type)
+result<struct iommu_attach_handle *> iommu_attach_handle_get(struct iommu_group *group,
+							     ioasid_t pasid, unsigned int type)
 {
 	xa_guard lock(&group->pasid_array);
-	auto *handle = static_cast<struct iommu_attach_handle *>(xa_load(&group->pasid_array, pasid));
+	auto *handle =
+		static_cast<struct iommu_attach_handle *>(xa_load(&group->pasid_array, pasid));
 
 	if (!handle)
 		return -ENOENT;

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * What a driver may include of iommufd: the object base and its two kinds of reference, vIOMMUs, vDEVICEs, vCMDQs and hardware
- * queues with their ops in both forms, and the interface of drivers that bind devices and access address spaces.
+ * What a driver may include of iommufd: the object base and its two kinds of reference, vIOMMUs,
+ * vDEVICEs, vCMDQs and hardware queues with their ops in both forms, and the interface of drivers
+ * that bind devices and access address spaces.
  *
- * Mirrors include/linux/iommufd.h of Linux v6.15 plus the vCMDQ series v2 (viommu_alloc and so on) and, beside it, of Linux 7.2
- * (viommu_init and so on). It differs in this: an object derives from struct iommufd_object instead of containing it, a driver's
- * type derives from the core's, and struct iommufd_struct tells the core how to make and end one, where the kernel is told a
- * size.
+ * Mirrors include/linux/iommufd.h of Linux v6.15 plus the vCMDQ series v2 (viommu_alloc and so on)
+ * and, beside it, of Linux 7.2 (viommu_init and so on). It differs in this: an object derives from
+ * struct iommufd_object instead of containing it, a driver's type derives from the core's, and
+ * struct iommufd_struct tells the core how to make and end one, where the kernel is told a size.
  */
 #pragma once
 
@@ -58,7 +59,8 @@ enum iommufd_object_type {
 	IOMMUFD_OBJ_MAX,
 };
 
-/* How to make and end an object of one C++ type in memory of `size` zeroed bytes. Made by iommufd_struct_of<T> only. */
+/* How to make and end an object of one C++ type in memory of `size` zeroed bytes. Made by
+ * iommufd_struct_of<T> only. */
 struct iommufd_struct {
 	size_t size;
 	void (*construct)(void *mem);
@@ -67,8 +69,8 @@ struct iommufd_struct {
 };
 
 /*
- * The base of everything that has an id. The object starts out with one user, the object table's; the table's entry also
- * counts one in wait_cnt until it is removed.
+ * The base of everything that has an id. The object starts out with one user, the object table's;
+ * the table's entry also counts one in wait_cnt until it is removed.
  *
  * wait_cnt: short references, for the length of one call. Destroy waits until they are gone.
  * users: those and the long ones. Destroy says -EBUSY while there is more than the table's.
@@ -89,13 +91,15 @@ inline constexpr struct iommufd_struct iommufd_struct_of = {
 	.type = T::obj_type,
 };
 
-/* The two ends of a short reference; short_ref<T> calls them. Compare iommufd_get_object, iommufd_put_object. */
-result<struct iommufd_object *> iommufd_get_object(struct iommufd_ctx *ictx, u32 id, enum iommufd_object_type type);
+/* The two ends of a short reference; short_ref<T> calls them. Compare iommufd_get_object,
+ * iommufd_put_object. */
+result<struct iommufd_object *> iommufd_get_object(struct iommufd_ctx *ictx, u32 id,
+						   enum iommufd_object_type type);
 void iommufd_put_object(struct iommufd_ctx *ictx, struct iommufd_object *obj);
 
 /*
- * A short reference: lasts one call, destroy waits for it. Comes from the object table by id and type only, is put when it goes
- * out of scope. An empty one holds nothing.
+ * A short reference: lasts one call, destroy waits for it. Comes from the object table by id and
+ * type only, is put when it goes out of scope. An empty one holds nothing.
  */
 template <class T> class [[nodiscard]] short_ref {
 public:
@@ -133,8 +137,9 @@ private:
 };
 
 /*
- * A long reference: a member of one object that keeps another; destroy of the other says -EBUSY. Made from a short reference,
- * or with from_held() where the kernel raises users of an object that a caller further up holds. T may be incomplete.
+ * A long reference: a member of one object that keeps another; destroy of the other says -EBUSY.
+ * Made from a short reference, or with from_held() where the kernel raises users of an object that
+ * a caller further up holds. T may be incomplete.
  */
 template <class T> class users_ref {
 public:
@@ -180,17 +185,20 @@ private:
 /* Drivers that bind devices. Compare the kernel's functions of the same names. */
 
 /*
- * Binds a device to the context: it becomes an object with *id and its DMA belongs to the context. Errors: -EINVAL: not cache
- * coherent; -ENODEV: no group; -EPERM: MSIs not isolated, or another owner; -EBUSY: in use by the kernel; -ENOMEM.
+ * Binds a device to the context: it becomes an object with *id and its DMA belongs to the context.
+ * Errors: -EINVAL: not cache coherent; -ENODEV: no group; -EPERM: MSIs not isolated, or another
+ * owner; -EBUSY: in use by the kernel; -ENOMEM.
  */
-result<struct iommufd_device *> iommufd_device_bind(struct iommufd_ctx *ictx, struct device *dev, u32 *id);
+result<struct iommufd_device *> iommufd_device_bind(struct iommufd_ctx *ictx, struct device *dev,
+						    u32 *id);
 /* Nothing else uses idev any more. Waits for calls that do; takes its vDEVICE along. */
 void iommufd_device_unbind(struct iommufd_device *idev);
 
 /*
- * Attaches a PASID of the device (IOMMU_NO_PASID: the device itself) to an IOAS, which chooses or makes a HWPT, or to a HWPT.
- * *pt_id comes back as the HWPT's id. Errors: -ENOENT: no such object; -EINVAL: of another type, incompatible, the group is
- * attached to another one; -EBUSY: attached already; -EADDRINUSE: a reserved region is mapped; -ENOMEM; the driver's.
+ * Attaches a PASID of the device (IOMMU_NO_PASID: the device itself) to an IOAS, which chooses or
+ * makes a HWPT, or to a HWPT. *pt_id comes back as the HWPT's id. Errors: -ENOENT: no such object;
+ * -EINVAL: of another type, incompatible, the group is attached to another one; -EBUSY: attached
+ * already; -EADDRINUSE: a reserved region is mapped; -ENOMEM; the driver's.
  */
 int iommufd_device_attach(struct iommufd_device *idev, ioasid_t pasid, u32 *pt_id);
 /* As detach and attach, without a gap; nothing changes when it fails. -EINVAL: not attached. */
@@ -205,7 +213,8 @@ bool iommufd_ctx_has_group(struct iommufd_ctx *ictx, struct iommu_group *group);
 
 struct iommufd_access_ops {
 	bool needs_pin_pages = false;
-	/* Unpin everything in the range before returning. Called without locks; not for internal accesses. */
+	/* Unpin everything in the range before returning. Called without locks; not for internal
+	 * accesses. */
 	void (*unmap)(void *data, unsigned long iova, unsigned long length) = nullptr;
 };
 
@@ -213,28 +222,33 @@ enum {
 	IOMMUFD_ACCESS_RW_READ = 0,
 	IOMMUFD_ACCESS_RW_WRITE = 1 << 0,
 	IOMMUFD_ACCESS_RW_KTHREAD = 1 << 1,	/* the caller is a kthread: borrow the owner's mm */
-	__IOMMUFD_ACCESS_RW_SLOW_PATH = 1 << 2,	/* for the selftest */
+	__IOMMUFD_ACCESS_RW_SLOW_PATH = 1 << 2, /* for the selftest */
 };
 
-result<struct iommufd_access *> iommufd_access_create(struct iommufd_ctx *ictx, const struct iommufd_access_ops *ops,
+result<struct iommufd_access *> iommufd_access_create(struct iommufd_ctx *ictx,
+						      const struct iommufd_access_ops *ops,
 						      void *data, u32 *id);
 void iommufd_access_destroy(struct iommufd_access *access);
-/* -ENOENT: no such IOAS; -EBUSY: a detach is going on; -ENOMEM. Attached already: a caller's bug and -EINVAL. */
+/* -ENOENT: no such IOAS; -EBUSY: a detach is going on; -ENOMEM. Attached already: a caller's bug
+ * and -EINVAL. */
 int iommufd_access_attach(struct iommufd_access *access, u32 ioas_id);
 /* -ENOENT: not attached, or no such IOAS. */
 int iommufd_access_replace(struct iommufd_access *access, u32 ioas_id);
 void iommufd_access_detach(struct iommufd_access *access);
 
 /*
- * out_pages gets one entry a page. iova is page aligned, length in bytes. Errors: -EINVAL: length 0 or no page alignment;
- * -EOVERFLOW: a wrap; -ENOENT: not attached or not all mapped; -EPERM: not readable (writeable); -ENOMEM; -EFAULT.
+ * out_pages gets one entry a page. iova is page aligned, length in bytes. Errors: -EINVAL: length 0
+ * or no page alignment; -EOVERFLOW: a wrap; -ENOENT: not attached or not all mapped; -EPERM: not
+ * readable (writeable); -ENOMEM; -EFAULT.
  */
-int iommufd_access_pin_pages(struct iommufd_access *access, unsigned long iova, unsigned long length,
-			     struct page **out_pages, unsigned int flags);
+int iommufd_access_pin_pages(struct iommufd_access *access, unsigned long iova,
+			     unsigned long length, struct page **out_pages, unsigned int flags);
 /* iova and length are exactly those of one iommufd_access_pin_pages(). */
-void iommufd_access_unpin_pages(struct iommufd_access *access, unsigned long iova, unsigned long length);
+void iommufd_access_unpin_pages(struct iommufd_access *access, unsigned long iova,
+				unsigned long length);
 /* Copies to or from `data`. The same errors. */
-int iommufd_access_rw(struct iommufd_access *access, unsigned long iova, void *data, size_t len, unsigned int flags);
+int iommufd_access_rw(struct iommufd_access *access, unsigned long iova, void *data, size_t len,
+		      unsigned int flags);
 
 void iommufd_ctx_get(struct iommufd_ctx *ictx);
 void iommufd_ctx_put(struct iommufd_ctx *ictx);
@@ -245,8 +259,8 @@ result<struct iommufd_ctx *> iommufd_ctx_from_fd(int fd);
 /* Drivers of IOMMUs. */
 
 /*
- * A slice of one physical IOMMU for one VM. With viommu_alloc the driver allocates it and the core fills it afterwards; with
- * viommu_init all but ops is there before the driver sees it.
+ * A slice of one physical IOMMU for one VM. With viommu_alloc the driver allocates it and the core
+ * fills it afterwards; with viommu_init all but ops is there before the driver sees it.
  */
 struct iommufd_viommu : iommufd_object {
 	static constexpr enum iommufd_object_type obj_type = IOMMUFD_OBJ_VIOMMU;
@@ -268,19 +282,23 @@ struct iommufd_viommu : iommufd_object {
 /* One device as the guest of a vIOMMU knows it. */
 struct iommufd_vdevice : iommufd_object {
 	static constexpr enum iommufd_object_type obj_type = IOMMUFD_OBJ_VDEVICE;
-	static constexpr bool has_abort = true;	/* under its device's group lock */
+	static constexpr bool has_abort = true; /* under its device's group lock */
 
 	users_ref<struct iommufd_viommu> viommu;
-	struct iommufd_device *idev = nullptr;	/* a short reference that the device's end takes back */
-	struct list_head idev_item;		/* of the device's, where it can have several */
-	/* NULL after its device has gone, where it lives apart from it; then under xa_lock(&viommu->vdevs) */
+	struct iommufd_device *idev =
+		nullptr;	    /* a short reference that the device's end takes back */
+	struct list_head idev_item; /* of the device's, where it can have several */
+	/* NULL after its device has gone, where it lives apart from it; then under
+	 * xa_lock(&viommu->vdevs) */
 	struct device *dev = nullptr;
-	u64 virt_id = 0;			/* unique in its vIOMMU */
-	/* The driver's part of the end: set by vdevice_init(), or called as ops->vdevice_destroy where that form is used. */
+	u64 virt_id = 0; /* unique in its vIOMMU */
+	/* The driver's part of the end: set by vdevice_init(), or called as ops->vdevice_destroy
+	 * where that form is used. */
 	void (*destroy)(struct iommufd_vdevice *vdev) = nullptr;
 };
 
-/* What VCMDQ and HW_QUEUE have in common for a tool that explains who holds whom: the sibling that this one depends on. */
+/* What VCMDQ and HW_QUEUE have in common for a tool that explains who holds whom: the sibling that
+ * this one depends on. */
 struct iommufd_sibling {
 	std::atomic<u32> id{0};
 	std::atomic<u32> count{0};
@@ -292,8 +310,8 @@ struct iommufd_vcmdq : iommufd_object {
 
 	struct iommufd_ctx *ictx = nullptr;
 	users_ref<struct iommufd_viommu> viommu;
-	dma_addr_t addr = 0;		/* guest physical */
-	size_t length = 0;		/* bytes */
+	dma_addr_t addr = 0; /* guest physical */
+	size_t length = 0;   /* bytes */
 	bool pinned = false;
 	struct iommufd_sibling depended;
 };
@@ -303,9 +321,9 @@ struct iommufd_hw_queue : iommufd_object {
 	static constexpr enum iommufd_object_type obj_type = IOMMUFD_OBJ_HW_QUEUE;
 
 	users_ref<struct iommufd_viommu> viommu;
-	struct iommufd_access *access = nullptr;	/* pins the queue's memory */
-	u64 base_addr = 0;				/* guest physical */
-	size_t length = 0;				/* bytes */
+	struct iommufd_access *access = nullptr; /* pins the queue's memory */
+	u64 base_addr = 0;			 /* guest physical */
+	size_t length = 0;			 /* bytes */
 	enum iommu_hw_queue_type type = IOMMU_HW_QUEUE_TYPE_DEFAULT;
 	void (*destroy)(struct iommufd_hw_queue *hw_queue) = nullptr;
 	struct iommufd_sibling depended;
@@ -316,58 +334,71 @@ struct iommufd_hw_queue : iommufd_object {
  * @alloc_domain_nested: a nested domain on this vIOMMU; user_data is there and not empty.
  * @cache_invalidate: sets array->entry_num to what is done, also on failure.
  *
- * The series' form; the driver allocates with the helpers below and gives up with iommufd_struct_destroy():
+ * The series' form; the driver allocates with the helpers below and gives up with
+ * iommufd_struct_destroy():
  * @vdevice_alloc, @vcmdq_alloc: the core fills its part afterwards, except viommu.
  * @vdevice_destroy, @vcmdq_destroy: the driver's part only.
  *
  * The merged form; the core allocates and fills its part first:
  * @vdevice_struct: what to allocate; NULL: the core's own. @vdevice_init may set vdev->destroy.
  * @get_hw_queue_struct: what to allocate for a queue of this type, NULL when there is none.
- * @hw_queue_init_phys: base_addr_pa is where the guest's queue really is. May set hw_queue->destroy.
+ * @hw_queue_init_phys: base_addr_pa is where the guest's queue really is. May set
+ * hw_queue->destroy.
  */
 struct iommufd_viommu_ops {
 	void (*destroy)(struct iommufd_viommu *viommu) = nullptr;
-	result<struct iommu_domain *> (*alloc_domain_nested)(struct iommufd_viommu *viommu, u32 flags,
-							     const struct iommu_user_data *user_data) = nullptr;
-	int (*cache_invalidate)(struct iommufd_viommu *viommu, struct iommu_user_data_array *array) = nullptr;
+	result<struct iommu_domain *> (*alloc_domain_nested)(
+		struct iommufd_viommu *viommu, u32 flags,
+		const struct iommu_user_data *user_data) = nullptr;
+	int (*cache_invalidate)(struct iommufd_viommu *viommu,
+				struct iommu_user_data_array *array) = nullptr;
 
-	result<struct iommufd_vdevice *> (*vdevice_alloc)(struct iommufd_viommu *viommu, struct device *dev,
+	result<struct iommufd_vdevice *> (*vdevice_alloc)(struct iommufd_viommu *viommu,
+							  struct device *dev,
 							  u64 virt_id) = nullptr;
 	void (*vdevice_destroy)(struct iommufd_vdevice *vdev) = nullptr;
-	result<struct iommufd_vcmdq *> (*vcmdq_alloc)(struct iommufd_viommu *viommu, unsigned int type, u32 index,
-						      dma_addr_t addr, size_t length) = nullptr;
+	result<struct iommufd_vcmdq *> (*vcmdq_alloc)(struct iommufd_viommu *viommu,
+						      unsigned int type, u32 index, dma_addr_t addr,
+						      size_t length) = nullptr;
 	void (*vcmdq_destroy)(struct iommufd_vcmdq *vcmdq) = nullptr;
 
 	const struct iommufd_struct *vdevice_struct = nullptr;
 	int (*vdevice_init)(struct iommufd_vdevice *vdev) = nullptr;
-	const struct iommufd_struct *(*get_hw_queue_struct)(struct iommufd_viommu *viommu,
-							    enum iommu_hw_queue_type queue_type) = nullptr;
-	int (*hw_queue_init_phys)(struct iommufd_hw_queue *hw_queue, u32 index, phys_addr_t base_addr_pa) = nullptr;
+	const struct iommufd_struct *(*get_hw_queue_struct)(
+		struct iommufd_viommu *viommu, enum iommu_hw_queue_type queue_type) = nullptr;
+	int (*hw_queue_init_phys)(struct iommufd_hw_queue *hw_queue, u32 index,
+				  phys_addr_t base_addr_pa) = nullptr;
 };
 
 /* Use the typed helpers below. */
-result<struct iommufd_object *> _iommufd_object_alloc(struct iommufd_ctx *ictx, const struct iommufd_struct *st);
+result<struct iommufd_object *> _iommufd_object_alloc(struct iommufd_ctx *ictx,
+						      const struct iommufd_struct *st);
 void iommufd_object_abort(struct iommufd_ctx *ictx, struct iommufd_object *obj);
-int _iommufd_object_depend(struct iommufd_object *obj_dependent, struct iommufd_object *obj_depended);
-void _iommufd_object_undepend(struct iommufd_object *obj_dependent, struct iommufd_object *obj_depended);
-int _iommufd_alloc_mmap(struct iommufd_ctx *ictx, struct iommufd_object *owner, phys_addr_t mmio_addr, size_t length,
-			unsigned long *offset);
-void _iommufd_destroy_mmap(struct iommufd_ctx *ictx, struct iommufd_object *owner, unsigned long offset);
+int _iommufd_object_depend(struct iommufd_object *obj_dependent,
+			   struct iommufd_object *obj_depended);
+void _iommufd_object_undepend(struct iommufd_object *obj_dependent,
+			      struct iommufd_object *obj_depended);
+int _iommufd_alloc_mmap(struct iommufd_ctx *ictx, struct iommufd_object *owner,
+			phys_addr_t mmio_addr, size_t length, unsigned long *offset);
+void _iommufd_destroy_mmap(struct iommufd_ctx *ictx, struct iommufd_object *owner,
+			   unsigned long offset);
 
 /* The device behind a vDEVICE. */
 struct device *iommufd_vdevice_to_device(struct iommufd_vdevice *vdev);
 /* NULL: no such vDEVICE. The caller holds xa_lock(&viommu->vdevs) as long as it uses the device. */
 struct device *iommufd_viommu_find_dev(struct iommufd_viommu *viommu, unsigned long vdev_id)
-	__must_hold(viommu->vdevs);
+	__must_hold(viommu -> vdevs);
 /* -ENOENT: the device has no vDEVICE on this vIOMMU. */
-int iommufd_viommu_get_vdev_id(struct iommufd_viommu *viommu, struct device *dev, unsigned long *vdev_id);
+int iommufd_viommu_get_vdev_id(struct iommufd_viommu *viommu, struct device *dev,
+			       unsigned long *vdev_id);
 
 /*
- * Allocators of the series' form. -ENOMEM, or -EBUSY when the table is full. What they return has an id but cannot be found by
- * it until the core finalizes it.
+ * Allocators of the series' form. -ENOMEM, or -EBUSY when the table is full. What they return has
+ * an id but cannot be found by it until the core finalizes it.
  */
 template <class T>
-static inline result<T *> iommufd_viommu_alloc(struct iommufd_ctx *ictx, const struct iommufd_viommu_ops *viommu_ops)
+static inline result<T *> iommufd_viommu_alloc(struct iommufd_ctx *ictx,
+					       const struct iommufd_viommu_ops *viommu_ops)
 {
 	static_assert(std::is_base_of_v<struct iommufd_viommu, T>);
 	auto obj = _iommufd_object_alloc(ictx, &iommufd_struct_of<T>);
@@ -416,8 +447,9 @@ template <class T> static inline void iommufd_struct_destroy(struct iommufd_ctx 
 }
 
 /*
- * One queue depends on another of its vIOMMU: the other cannot be destroyed before. 0; -EINVAL: itself, or not of one type;
- * -EBUSY: the other is still being made, or being destroyed. The caller's own lock keeps both alive.
+ * One queue depends on another of its vIOMMU: the other cannot be destroyed before. 0; -EINVAL:
+ * itself, or not of one type; -EBUSY: the other is still being made, or being destroyed. The
+ * caller's own lock keeps both alive.
  */
 template <class T> static inline int iommufd_vcmdq_depend(T *dependent, T *depended)
 {
@@ -447,12 +479,13 @@ template <class T> static inline void iommufd_hw_queue_undepend(T *dependent, T 
 }
 
 /*
- * A region of MMIO that userspace may mmap at *offset of the file. mmio_addr and length in bytes, page aligned, else -EINVAL;
- * -ENOMEM; -EBUSY: no offset left. An offset is never 0. A mapping holds a user of its owner, so the region cannot go while it
- * is mapped; that is also why the series' form, which names no owner, names one here.
+ * A region of MMIO that userspace may mmap at *offset of the file. mmio_addr and length in bytes,
+ * page aligned, else -EINVAL; -ENOMEM; -EBUSY: no offset left. An offset is never 0. A mapping
+ * holds a user of its owner, so the region cannot go while it is mapped; that is also why the
+ * series' form, which names no owner, names one here.
  */
-static inline int iommufd_viommu_alloc_mmap(struct iommufd_viommu *viommu, phys_addr_t mmio_addr, size_t length,
-					    unsigned long *offset)
+static inline int iommufd_viommu_alloc_mmap(struct iommufd_viommu *viommu, phys_addr_t mmio_addr,
+					    size_t length, unsigned long *offset)
 {
 	return _iommufd_alloc_mmap(viommu->ictx, viommu, mmio_addr, length, offset);
 }
@@ -462,13 +495,14 @@ static inline void iommufd_viommu_destroy_mmap(struct iommufd_viommu *viommu, un
 	_iommufd_destroy_mmap(viommu->ictx, viommu, offset);
 }
 
-static inline int iommufd_ctx_alloc_mmap(struct iommufd_ctx *ictx, struct iommufd_object *owner, phys_addr_t base,
-					 size_t size, unsigned long *immap_id)
+static inline int iommufd_ctx_alloc_mmap(struct iommufd_ctx *ictx, struct iommufd_object *owner,
+					 phys_addr_t base, size_t size, unsigned long *immap_id)
 {
 	return _iommufd_alloc_mmap(ictx, owner, base, size, immap_id);
 }
 
-static inline void iommufd_ctx_free_mmap(struct iommufd_ctx *ictx, struct iommufd_object *owner, unsigned long immap_id)
+static inline void iommufd_ctx_free_mmap(struct iommufd_ctx *ictx, struct iommufd_object *owner,
+					 unsigned long immap_id)
 {
 	_iommufd_destroy_mmap(ictx, owner, immap_id);
 }

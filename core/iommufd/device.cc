@@ -2,9 +2,9 @@
 /*
  * Devices: binding, groups, attachments; accesses; GET_HW_INFO.
  *
- * Mirrors drivers/iommu/iommufd/device.c of Linux 7.2. It differs in this: vDEVICEs that live apart from their devices (the vCMDQ
- * series v2) lose their device here; no PCI, hence neither the page request nor the PASID capability of one; no module parameter
- * for insecure interrupts.
+ * Mirrors drivers/iommu/iommufd/device.c of Linux 7.2. It differs in this: vDEVICEs that live apart
+ * from their devices (the vCMDQ series v2) lose their device here; no PCI, hence neither the page
+ * request nor the PASID capability of one; no module parameter for insecure interrupts.
  */
 #include "core/iommufd/iommufd_private.h"
 
@@ -21,7 +21,8 @@ static void iommufd_group_release(struct kref *kref)
 	WARN_ON(!xa_empty(&igroup->pasid_attach));
 
 	/* somebody who found it on its way out may have stored its own by now */
-	xa_cmpxchg(&igroup->ictx->groups, iommu_group_id(igroup->group), igroup, nullptr, GFP_KERNEL);
+	xa_cmpxchg(&igroup->ictx->groups, iommu_group_id(igroup->group), igroup, nullptr,
+		   GFP_KERNEL);
 	iommu_group_put(igroup->group);
 	kfree_obj(igroup);
 }
@@ -35,14 +36,17 @@ static bool iommufd_group_try_get(struct iommufd_group *igroup, struct iommu_gro
 {
 	if (!igroup)
 		return false;
-	/* the id is not used again before igroup puts its group, and then igroup cannot be found any more */
+	/* the id is not used again before igroup puts its group, and then igroup cannot be found
+	 * any more */
 	if (WARN_ON(igroup->group != group))
 		return false;
 	return kref_get_unless_zero(&igroup->ref);
 }
 
-/* The context's part of the device's group, with a reference. -ENODEV: the device has no group; -ENOMEM. */
-static result<struct iommufd_group *> iommufd_get_group(struct iommufd_ctx *ictx, struct device *dev)
+/* The context's part of the device's group, with a reference. -ENODEV: the device has no group;
+ * -ENOMEM. */
+static result<struct iommufd_group *> iommufd_get_group(struct iommufd_ctx *ictx,
+							struct device *dev)
 {
 	struct iommufd_group *new_igroup;
 	struct iommufd_group *cur_igroup;
@@ -113,8 +117,8 @@ static void iommufd_device_remove_vdev(struct iommufd_device *idev)
 	idev->destroying = true;
 	vdev = idev->vdev;
 	/*
-	 * None, or one that a DESTROY has taken out of the table already and that waits for the lock: it puts its reference
-	 * when it is done, which is what our caller waits for.
+	 * None, or one that a DESTROY has taken out of the table already and that waits for the
+	 * lock: it puts its reference when it is done, which is what our caller waits for.
 	 */
 	if (!vdev || iommufd_try_inc_users(idev->ictx, vdev)) {
 		mutex_unlock(&idev->igroup->lock);
@@ -122,7 +126,8 @@ static void iommufd_device_remove_vdev(struct iommufd_device *idev)
 	}
 	mutex_unlock(&idev->igroup->lock);
 
-	/* with a user of it nobody else can destroy it. Its id stays taken until the context goes */
+	/* with a user of it nobody else can destroy it. Its id stays taken until the context goes
+	 */
 	iommufd_object_tombstone_user(idev->ictx, vdev);
 }
 
@@ -135,7 +140,7 @@ static void iommufd_device_revoke_vdevs(struct iommufd_device *idev)
 
 	mutex_lock(&idev->ictx->vdev_lock);
 	idev->vdevs_revoked = true;
-	list_for_each_entry_safe(vdev, next, &idev->vdevs, idev_item) {
+	list_for_each_entry_safe (vdev, next, &idev->vdevs, idev_item) {
 		list_del_init(&vdev->idev_item);
 		xa_lock(&vdev->viommu->vdevs);
 		vdev->dev = nullptr;
@@ -170,7 +175,8 @@ void iommufd_device_destroy(struct iommufd_object *obj)
 		iommufd_ctx_put(idev->ictx);
 }
 
-result<struct iommufd_device *> iommufd_device_bind(struct iommufd_ctx *ictx, struct device *dev, u32 *id)
+result<struct iommufd_device *> iommufd_device_bind(struct iommufd_ctx *ictx, struct device *dev,
+						    u32 *id)
 {
 	struct iommufd_device *idev;
 	struct iommufd_group *igroup;
@@ -210,7 +216,8 @@ result<struct iommufd_device *> iommufd_device_bind(struct iommufd_ctx *ictx, st
 	if (!iommufd_selftest_is_mock_dev(dev))
 		iommufd_ctx_get(ictx);
 	idev->dev = dev;
-	idev->enforce_cache_coherency = device_iommu_capable(dev, IOMMU_CAP_ENFORCE_CACHE_COHERENCY);
+	idev->enforce_cache_coherency =
+		device_iommu_capable(dev, IOMMU_CAP_ENFORCE_CACHE_COHERENCY);
 	/* the driver's, until it unbinds: it is also why a user cannot destroy the device */
 	refcount_inc(&idev->users);
 	idev->igroup = igroup;
@@ -230,8 +237,9 @@ bool iommufd_ctx_has_group(struct iommufd_ctx *ictx, struct iommu_group *group)
 
 	xa_guard objects(&ictx->objects);
 
-	xa_for_each(&ictx->objects, index, obj)
-		if (obj->type == IOMMUFD_OBJ_DEVICE && static_cast<struct iommufd_device *>(obj)->igroup->group == group)
+	xa_for_each (&ictx->objects, index, obj)
+		if (obj->type == IOMMUFD_OBJ_DEVICE &&
+		    static_cast<struct iommufd_device *>(obj)->igroup->group == group)
 			return true;
 	return false;
 }
@@ -259,7 +267,7 @@ static struct iommufd_attach *iommufd_group_attach(struct iommufd_group *igroup,
 }
 
 static unsigned int iommufd_group_device_num(struct iommufd_group *igroup, ioasid_t pasid)
-	__must_hold(igroup->lock)
+	__must_hold(igroup -> lock)
 {
 	struct iommufd_attach *attach;
 	struct iommufd_device *idev;
@@ -270,13 +278,14 @@ static unsigned int iommufd_group_device_num(struct iommufd_group *igroup, ioasi
 
 	attach = iommufd_group_attach(igroup, pasid);
 	if (attach)
-		xa_for_each(&attach->device_array, index, idev)
+		xa_for_each (&attach->device_array, index, idev)
 			count++;
 	return count;
 }
 
 /* Every MSI page that devices of the group have used so far must be in the domain too. */
-static int iommufd_group_setup_msi(struct iommufd_group *igroup, struct iommufd_hwpt_paging *hwpt_paging)
+static int iommufd_group_setup_msi(struct iommufd_group *igroup,
+				   struct iommufd_hwpt_paging *hwpt_paging)
 {
 	struct iommufd_ctx *ictx = igroup->ictx;
 	struct iommufd_sw_msi_map *cur;
@@ -286,10 +295,11 @@ static int iommufd_group_setup_msi(struct iommufd_group *igroup, struct iommufd_
 
 	mutex_guard sw_msi(&ictx->sw_msi_lock);
 
-	list_for_each_entry(cur, &ictx->sw_msi_list, sw_msi_item) {
+	list_for_each_entry (cur, &ictx->sw_msi_list, sw_msi_item) {
 		int rc;
 
-		if (cur->sw_msi_start != igroup->sw_msi_start || !test_bit(cur->id, igroup->required_sw_msi.bitmap))
+		if (cur->sw_msi_start != igroup->sw_msi_start ||
+		    !test_bit(cur->id, igroup->required_sw_msi.bitmap))
 			continue;
 		rc = iommufd_sw_msi_install(ictx, hwpt_paging, cur);
 		if (rc)
@@ -298,20 +308,23 @@ static int iommufd_group_setup_msi(struct iommufd_group *igroup, struct iommufd_
 	return 0;
 }
 
-static bool iommufd_group_first_attach(struct iommufd_group *igroup, ioasid_t pasid) __must_hold(igroup->lock)
+static bool iommufd_group_first_attach(struct iommufd_group *igroup, ioasid_t pasid)
+	__must_hold(igroup -> lock)
 {
 	lockdep_assert_held(&igroup->lock);
 	return !iommufd_group_attach(igroup, pasid);
 }
 
-static int iommufd_device_attach_reserved_iova(struct iommufd_device *idev, struct iommufd_hwpt_paging *hwpt_paging)
-	__must_hold(idev->igroup->lock)
+static int iommufd_device_attach_reserved_iova(struct iommufd_device *idev,
+					       struct iommufd_hwpt_paging *hwpt_paging)
+	__must_hold(idev -> igroup->lock)
 {
 	int rc;
 
 	lockdep_assert_held(&idev->igroup->lock);
 
-	rc = iopt_table_enforce_dev_resv_regions(&hwpt_paging->ioas->iopt, idev->dev, &idev->igroup->sw_msi_start);
+	rc = iopt_table_enforce_dev_resv_regions(&hwpt_paging->ioas->iopt, idev->dev,
+						 &idev->igroup->sw_msi_start);
 	if (rc)
 		return rc;
 
@@ -331,10 +344,11 @@ static bool iommufd_device_is_attached(struct iommufd_device *idev, ioasid_t pas
 }
 
 /*
- * HWPTs of a device that uses PASIDs must all have been made for that: its own and those of its PASIDs.
+ * HWPTs of a device that uses PASIDs must all have been made for that: its own and those of its
+ * PASIDs.
  */
-static int iommufd_hwpt_pasid_compat(struct iommufd_hw_pagetable *hwpt, struct iommufd_device *idev, ioasid_t pasid)
-	__must_hold(idev->igroup->lock)
+static int iommufd_hwpt_pasid_compat(struct iommufd_hw_pagetable *hwpt, struct iommufd_device *idev,
+				     ioasid_t pasid) __must_hold(idev -> igroup->lock)
 {
 	struct iommufd_group *igroup = idev->igroup;
 	struct iommufd_attach *attach;
@@ -357,8 +371,9 @@ static int iommufd_hwpt_pasid_compat(struct iommufd_hw_pagetable *hwpt, struct i
 	return 0;
 }
 
-static int iommufd_hwpt_attach_device(struct iommufd_hw_pagetable *hwpt, struct iommufd_device *idev, ioasid_t pasid)
-	__must_hold(idev->igroup->lock)
+static int iommufd_hwpt_attach_device(struct iommufd_hw_pagetable *hwpt,
+				      struct iommufd_device *idev, ioasid_t pasid)
+	__must_hold(idev -> igroup->lock)
 {
 	struct iommufd_attach_handle *handle;
 	int rc;
@@ -381,8 +396,9 @@ static int iommufd_hwpt_attach_device(struct iommufd_hw_pagetable *hwpt, struct 
 	return rc;
 }
 
-static struct iommufd_attach_handle *iommufd_device_get_attach_handle(struct iommufd_device *idev, ioasid_t pasid)
-	__must_hold(idev->igroup->lock)
+static struct iommufd_attach_handle *iommufd_device_get_attach_handle(struct iommufd_device *idev,
+								      ioasid_t pasid)
+	__must_hold(idev -> igroup->lock)
 {
 	lockdep_assert_held(&idev->igroup->lock);
 
@@ -391,8 +407,9 @@ static struct iommufd_attach_handle *iommufd_device_get_attach_handle(struct iom
 	return handle ? to_iommufd_handle(*handle) : nullptr;
 }
 
-static void iommufd_hwpt_detach_device(struct iommufd_hw_pagetable *hwpt, struct iommufd_device *idev, ioasid_t pasid)
-	__must_hold(idev->igroup->lock)
+static void iommufd_hwpt_detach_device(struct iommufd_hw_pagetable *hwpt,
+				       struct iommufd_device *idev, ioasid_t pasid)
+	__must_hold(idev -> igroup->lock)
 {
 	struct iommufd_attach_handle *handle = iommufd_device_get_attach_handle(idev, pasid);
 
@@ -403,8 +420,9 @@ static void iommufd_hwpt_detach_device(struct iommufd_hw_pagetable *hwpt, struct
 	kfree_obj(handle);
 }
 
-static int iommufd_hwpt_replace_device(struct iommufd_device *idev, ioasid_t pasid, struct iommufd_hw_pagetable *hwpt)
-	__must_hold(idev->igroup->lock)
+static int iommufd_hwpt_replace_device(struct iommufd_device *idev, ioasid_t pasid,
+				       struct iommufd_hw_pagetable *hwpt)
+	__must_hold(idev -> igroup->lock)
 {
 	struct iommufd_attach_handle *handle, *old_handle;
 	int rc;
@@ -432,8 +450,10 @@ static int iommufd_hwpt_replace_device(struct iommufd_device *idev, ioasid_t pas
 	return 0;
 }
 
-/* -EINVAL: the group is attached to another HWPT, or the driver refuses this one; -EBUSY: this device is attached already. */
-int iommufd_hw_pagetable_attach(struct iommufd_hw_pagetable *hwpt, struct iommufd_device *idev, ioasid_t pasid)
+/* -EINVAL: the group is attached to another HWPT, or the driver refuses this one; -EBUSY: this
+ * device is attached already. */
+int iommufd_hw_pagetable_attach(struct iommufd_hw_pagetable *hwpt, struct iommufd_device *idev,
+				ioasid_t pasid)
 {
 	struct iommufd_hwpt_paging *hwpt_paging = find_hwpt_paging(hwpt);
 	bool attach_resv = hwpt_paging && pasid == IOMMU_NO_PASID;
@@ -478,15 +498,16 @@ int iommufd_hw_pagetable_attach(struct iommufd_hw_pagetable *hwpt, struct iommuf
 	}
 
 	/*
-	 * The group is attached with its first device. The others must be attached too, since each brings its reserved
-	 * regions, but the hardware has nothing to do.
+	 * The group is attached with its first device. The others must be attached too, since each
+	 * brings its reserved regions, but the hardware has nothing to do.
 	 */
 	if (iommufd_group_first_attach(idev->igroup, pasid)) {
 		rc = iommufd_hwpt_attach_device(hwpt, idev, pasid);
 		if (rc)
 			goto err_unresv;
 		attach->hwpt = hwpt;
-		WARN_ON(xa_is_err(xa_store(&idev->igroup->pasid_attach, pasid, attach, GFP_KERNEL)));
+		WARN_ON(xa_is_err(
+			xa_store(&idev->igroup->pasid_attach, pasid, attach, GFP_KERNEL)));
 	}
 	/* the caller holds the HWPT; each attached device counts one */
 	refcount_inc(&hwpt->users);
@@ -507,7 +528,8 @@ err_release_pasid:
 	return rc;
 }
 
-struct iommufd_hw_pagetable *iommufd_hw_pagetable_detach(struct iommufd_device *idev, ioasid_t pasid)
+struct iommufd_hw_pagetable *iommufd_hw_pagetable_detach(struct iommufd_device *idev,
+							 ioasid_t pasid)
 {
 	struct iommufd_hwpt_paging *hwpt_paging;
 	struct iommufd_hw_pagetable *hwpt;
@@ -539,8 +561,9 @@ struct iommufd_hw_pagetable *iommufd_hw_pagetable_detach(struct iommufd_device *
 }
 
 /* The HWPT whose user the caller has to put, NULL for none. */
-static result<struct iommufd_hw_pagetable *> iommufd_device_do_attach(struct iommufd_device *idev, ioasid_t pasid,
-								      struct iommufd_hw_pagetable *hwpt)
+static result<struct iommufd_hw_pagetable *>
+iommufd_device_do_attach(struct iommufd_device *idev, ioasid_t pasid,
+			 struct iommufd_hw_pagetable *hwpt)
 {
 	int rc = iommufd_hw_pagetable_attach(hwpt, idev, pasid);
 
@@ -549,8 +572,9 @@ static result<struct iommufd_hw_pagetable *> iommufd_device_do_attach(struct iom
 	return nullptr;
 }
 
-static void iommufd_group_remove_reserved_iova(struct iommufd_group *igroup, struct iommufd_hwpt_paging *hwpt_paging)
-	__must_hold(igroup->lock)
+static void iommufd_group_remove_reserved_iova(struct iommufd_group *igroup,
+					       struct iommufd_hwpt_paging *hwpt_paging)
+	__must_hold(igroup -> lock)
 {
 	struct iommufd_attach *attach;
 	struct iommufd_device *cur;
@@ -559,12 +583,13 @@ static void iommufd_group_remove_reserved_iova(struct iommufd_group *igroup, str
 	lockdep_assert_held(&igroup->lock);
 
 	attach = iommufd_group_attach(igroup, IOMMU_NO_PASID);
-	xa_for_each(&attach->device_array, index, cur)
+	xa_for_each (&attach->device_array, index, cur)
 		iopt_remove_reserved_iova(&hwpt_paging->ioas->iopt, cur->dev);
 }
 
 static int iommufd_group_do_replace_reserved_iova(struct iommufd_group *igroup,
-						  struct iommufd_hwpt_paging *hwpt_paging) __must_hold(igroup->lock)
+						  struct iommufd_hwpt_paging *hwpt_paging)
+	__must_hold(igroup -> lock)
 {
 	struct iommufd_hwpt_paging *old_hwpt_paging;
 	struct iommufd_attach *attach;
@@ -579,8 +604,9 @@ static int iommufd_group_do_replace_reserved_iova(struct iommufd_group *igroup,
 	old_hwpt_paging = find_hwpt_paging(attach->hwpt);
 	other_ioas = !old_hwpt_paging || hwpt_paging->ioas.get() != old_hwpt_paging->ioas.get();
 	if (other_ioas) {
-		xa_for_each(&attach->device_array, index, cur) {
-			rc = iopt_table_enforce_dev_resv_regions(&hwpt_paging->ioas->iopt, cur->dev, nullptr);
+		xa_for_each (&attach->device_array, index, cur) {
+			rc = iopt_table_enforce_dev_resv_regions(&hwpt_paging->ioas->iopt, cur->dev,
+								 nullptr);
 			if (rc)
 				goto err_unresv;
 		}
@@ -598,8 +624,9 @@ err_unresv:
 	return rc;
 }
 
-static result<struct iommufd_hw_pagetable *> iommufd_device_do_replace(struct iommufd_device *idev, ioasid_t pasid,
-								       struct iommufd_hw_pagetable *hwpt)
+static result<struct iommufd_hw_pagetable *>
+iommufd_device_do_replace(struct iommufd_device *idev, ioasid_t pasid,
+			  struct iommufd_hw_pagetable *hwpt)
 {
 	struct iommufd_hwpt_paging *hwpt_paging = find_hwpt_paging(hwpt);
 	bool attach_resv = hwpt_paging && pasid == IOMMU_NO_PASID;
@@ -635,7 +662,8 @@ static result<struct iommufd_hw_pagetable *> iommufd_device_do_replace(struct io
 
 	rc = iommufd_hwpt_replace_device(idev, pasid, hwpt);
 	if (rc) {
-		if (attach_resv && (!old_hwpt_paging || hwpt_paging->ioas.get() != old_hwpt_paging->ioas.get()))
+		if (attach_resv &&
+		    (!old_hwpt_paging || hwpt_paging->ioas.get() != old_hwpt_paging->ioas.get()))
 			iommufd_group_remove_reserved_iova(idev->igroup, hwpt_paging);
 		return rc;
 	}
@@ -646,7 +674,8 @@ static result<struct iommufd_hw_pagetable *> iommufd_device_do_replace(struct io
 
 	attach->hwpt = hwpt;
 
-	/* all devices of the group move; one user of the old HWPT is left for the caller to put without the lock */
+	/* all devices of the group move; one user of the old HWPT is left for the caller to put
+	 * without the lock */
 	num_devices = iommufd_group_device_num(idev->igroup, pasid);
 	refcount_add(num_devices, &hwpt->users);
 	if (num_devices > 1)
@@ -654,16 +683,17 @@ static result<struct iommufd_hw_pagetable *> iommufd_device_do_replace(struct io
 	return old_hwpt;
 }
 
-using attach_fn = result<struct iommufd_hw_pagetable *> (*)(struct iommufd_device *idev, ioasid_t pasid,
-							     struct iommufd_hw_pagetable *hwpt);
+using attach_fn = result<struct iommufd_hw_pagetable *> (*)(struct iommufd_device *idev,
+							    ioasid_t pasid,
+							    struct iommufd_hw_pagetable *hwpt);
 
 /*
- * Attaches to an IOAS: to the first automatic HWPT that the device takes, or to a new one. HWPTs that a user made are never
- * chosen. Returns as the attach_fn does.
+ * Attaches to an IOAS: to the first automatic HWPT that the device takes, or to a new one. HWPTs
+ * that a user made are never chosen. Returns as the attach_fn does.
  */
-static result<struct iommufd_hw_pagetable *> iommufd_device_auto_get_domain(struct iommufd_device *idev, ioasid_t pasid,
-									    struct iommufd_ioas *ioas, u32 *pt_id,
-									    attach_fn do_attach)
+static result<struct iommufd_hw_pagetable *>
+iommufd_device_auto_get_domain(struct iommufd_device *idev, ioasid_t pasid,
+			       struct iommufd_ioas *ioas, u32 *pt_id, attach_fn do_attach)
 {
 	/* a driver may finish a domain only when it is attached, so prefer to do both at once */
 	bool immediate_attach = do_attach == iommufd_device_do_attach;
@@ -671,7 +701,7 @@ static result<struct iommufd_hw_pagetable *> iommufd_device_auto_get_domain(stru
 
 	mutex_guard lock(&ioas->mutex);
 
-	list_for_each_entry(hwpt_paging, &ioas->hwpt_list, hwpt_item) {
+	list_for_each_entry (hwpt_paging, &ioas->hwpt_list, hwpt_item) {
 		if (!hwpt_paging->auto_domain)
 			continue;
 		/* its last device is just going */
@@ -692,7 +722,8 @@ static result<struct iommufd_hw_pagetable *> iommufd_device_auto_get_domain(stru
 		return destroy_hwpt;
 	}
 
-	auto new_hwpt = iommufd_hwpt_paging_alloc(idev->ictx, ioas, idev, pasid, 0, immediate_attach, nullptr);
+	auto new_hwpt = iommufd_hwpt_paging_alloc(idev->ictx, ioas, idev, pasid, 0,
+						  immediate_attach, nullptr);
 
 	if (!new_hwpt)
 		return new_hwpt.error();
@@ -716,7 +747,8 @@ static result<struct iommufd_hw_pagetable *> iommufd_device_auto_get_domain(stru
 	return destroy_hwpt;
 }
 
-static int iommufd_device_change_pt(struct iommufd_device *idev, ioasid_t pasid, u32 *pt_id, attach_fn do_attach)
+static int iommufd_device_change_pt(struct iommufd_device *idev, ioasid_t pasid, u32 *pt_id,
+				    attach_fn do_attach)
 {
 	struct iommufd_hw_pagetable *destroy_hwpt = nullptr;
 
@@ -731,7 +763,9 @@ static int iommufd_device_change_pt(struct iommufd_device *idev, ioasid_t pasid,
 		switch (pt_obj->type) {
 		case IOMMUFD_OBJ_HWPT_NESTED:
 		case IOMMUFD_OBJ_HWPT_PAGING: {
-			auto old = (*do_attach)(idev, pasid, static_cast<struct iommufd_hw_pagetable *>(pt_obj.get()));
+			auto old = (*do_attach)(
+				idev, pasid,
+				static_cast<struct iommufd_hw_pagetable *>(pt_obj.get()));
 
 			if (!old)
 				return old.error();
@@ -740,7 +774,8 @@ static int iommufd_device_change_pt(struct iommufd_device *idev, ioasid_t pasid,
 		}
 		case IOMMUFD_OBJ_IOAS: {
 			auto old = iommufd_device_auto_get_domain(
-				idev, pasid, static_cast<struct iommufd_ioas *>(pt_obj.get()), pt_id, do_attach);
+				idev, pasid, static_cast<struct iommufd_ioas *>(pt_obj.get()),
+				pt_id, do_attach);
 
 			if (!old)
 				return old.error();
@@ -785,11 +820,12 @@ void iommufd_device_detach(struct iommufd_device *idev, ioasid_t pasid)
 /* ---- accesses ---- */
 
 /*
- * Moves the access to new_ioas (NULL: to none). The caller holds new_ioas; both the new and the old one's users change here. The
- * lock is dropped while the access is told to unpin. -EBUSY: another is doing the same; -ENOMEM.
+ * Moves the access to new_ioas (NULL: to none). The caller holds new_ioas; both the new and the old
+ * one's users change here. The lock is dropped while the access is told to unpin. -EBUSY: another
+ * is doing the same; -ENOMEM.
  */
 static int iommufd_access_change_ioas(struct iommufd_access *access, struct iommufd_ioas *new_ioas)
-	__must_hold(access->ioas_lock)
+	__must_hold(access -> ioas_lock)
 {
 	u32 iopt_access_list_id = access->iopt_access_list_id;
 	struct iommufd_ioas *cur_ioas = access->ioas;
@@ -830,7 +866,8 @@ static int iommufd_access_change_ioas(struct iommufd_access *access, struct iomm
 	return 0;
 }
 
-static int iommufd_access_change_ioas_id(struct iommufd_access *access, u32 id) __must_hold(access->ioas_lock)
+static int iommufd_access_change_ioas_id(struct iommufd_access *access, u32 id)
+	__must_hold(access -> ioas_lock)
 {
 	auto ioas = iommufd_get_ioas(access->ictx, id);
 
@@ -873,7 +910,8 @@ result<struct iommufd_access *> iommufd_access_create_internal(struct iommufd_ct
 	return access;
 }
 
-result<struct iommufd_access *> iommufd_access_create(struct iommufd_ctx *ictx, const struct iommufd_access_ops *ops,
+result<struct iommufd_access *> iommufd_access_create(struct iommufd_ctx *ictx,
+						      const struct iommufd_access_ops *ops,
 						      void *data, u32 *id)
 {
 	auto access = __iommufd_access_create(ictx);
@@ -932,17 +970,18 @@ int iommufd_access_replace(struct iommufd_access *access, u32 ioas_id)
 }
 
 /*
- * Tells every access on the list, except internal ones, to let go of the range. When it returns they have, or have a bug. An
- * access is not destroyed while it is told.
+ * Tells every access on the list, except internal ones, to let go of the range. When it returns
+ * they have, or have a bug. An access is not destroyed while it is told.
  */
-void iommufd_access_notify_unmap(struct io_pagetable *iopt, unsigned long iova, unsigned long length)
+void iommufd_access_notify_unmap(struct io_pagetable *iopt, unsigned long iova,
+				 unsigned long length)
 {
 	struct iommufd_ioas *ioas = container_of(iopt, struct iommufd_ioas, iopt);
 	struct iommufd_access *access;
 	unsigned long index;
 
 	xa_lock(&ioas->iopt.access_list);
-	xa_for_each(&ioas->iopt.access_list, index, access) {
+	xa_for_each (&ioas->iopt.access_list, index, access) {
 		if (iommufd_access_is_internal(access) || !iommufd_lock_obj(access))
 			continue;
 		xa_unlock(&ioas->iopt.access_list);
@@ -955,18 +994,20 @@ void iommufd_access_notify_unmap(struct io_pagetable *iopt, unsigned long iova, 
 	xa_unlock(&ioas->iopt.access_list);
 }
 
-void iommufd_access_unpin_pages(struct iommufd_access *access, unsigned long iova, unsigned long length)
+void iommufd_access_unpin_pages(struct iommufd_access *access, unsigned long iova,
+				unsigned long length)
 {
 	mutex_guard lock(&access->ioas_lock);
 
 	/* before the attach, or after the detach that unpinned everything */
 	if (WARN_ON(!access->ioas_unpin))
 		return;
-	iopt_unpin_pages(&access->ioas_unpin->iopt, iova, length, iommufd_access_is_internal(access));
+	iopt_unpin_pages(&access->ioas_unpin->iopt, iova, length,
+			 iommufd_access_is_internal(access));
 }
 
-int iommufd_access_pin_pages(struct iommufd_access *access, unsigned long iova, unsigned long length,
-			     struct page **out_pages, unsigned int flags)
+int iommufd_access_pin_pages(struct iommufd_access *access, unsigned long iova,
+			     unsigned long length, struct page **out_pages, unsigned int flags)
 {
 	bool internal = iommufd_access_is_internal(access);
 	unsigned long last_iova;
@@ -987,7 +1028,8 @@ int iommufd_access_pin_pages(struct iommufd_access *access, unsigned long iova, 
 	return iopt_pin_pages(&access->ioas->iopt, iova, length, out_pages, flags, internal);
 }
 
-int iommufd_access_rw(struct iommufd_access *access, unsigned long iova, void *data, size_t length, unsigned int flags)
+int iommufd_access_rw(struct iommufd_access *access, unsigned long iova, void *data, size_t length,
+		      unsigned int flags)
 {
 	struct iopt_area_contig_iter iter;
 	auto *buf = static_cast<u8 *>(data);
@@ -1008,7 +1050,7 @@ int iommufd_access_rw(struct iommufd_access *access, unsigned long iova, void *d
 	struct io_pagetable *iopt = &access->ioas->iopt;
 	rwsem_read_guard iova_lock(&iopt->iova_rwsem);
 
-	iopt_for_each_contig_area(&iter, area, iopt, iova, last_iova) {
+	iopt_for_each_contig_area (&iter, area, iopt, iova, last_iova) {
 		unsigned long last = min(last_iova, iopt_area_last_iova(area));
 		unsigned long bytes = last - iter.cur_iova + 1;
 
@@ -1017,7 +1059,8 @@ int iommufd_access_rw(struct iommufd_access *access, unsigned long iova, void *d
 		if (!iopt_area_check_prot(area, flags))
 			return -EPERM;
 
-		rc = iopt_pages_rw_access(area->pages, iopt_area_start_byte(area, iter.cur_iova), buf, bytes, flags);
+		rc = iopt_pages_rw_access(area->pages, iopt_area_start_byte(area, iter.cur_iova),
+					  buf, bytes, flags);
 		if (rc)
 			return rc;
 		buf += bytes;

@@ -2,9 +2,10 @@
 /*
  * What drivers call, without the object layer behind it.
  *
- * Mirrors drivers/iommu/iommufd/driver.c of Linux 7.2, which has the helpers of the vCMDQ series v2 under new names. It differs in
- * this: a dependency and a region leave a note for introspection; iommufd_sw_msi() returns the IOVA instead of writing a
- * msi_desc; iommufd_viommu_report_event() is not there.
+ * Mirrors drivers/iommu/iommufd/driver.c of Linux 7.2, which has the helpers of the vCMDQ series v2
+ * under new names. It differs in this: a dependency and a region leave a note for introspection;
+ * iommufd_sw_msi() returns the IOVA instead of writing a msi_desc; iommufd_viommu_report_event() is
+ * not there.
  */
 #include "core/iommufd/iommufd_private.h"
 
@@ -30,7 +31,8 @@ static struct iommufd_ctx *iommufd_sibling_ictx(struct iommufd_object *obj)
 	return nullptr;
 }
 
-int _iommufd_object_depend(struct iommufd_object *obj_dependent, struct iommufd_object *obj_depended)
+int _iommufd_object_depend(struct iommufd_object *obj_dependent,
+			   struct iommufd_object *obj_depended)
 {
 	struct iommufd_sibling *note;
 	struct iommufd_ctx *ictx;
@@ -43,8 +45,8 @@ int _iommufd_object_depend(struct iommufd_object *obj_dependent, struct iommufd_
 		return -EINVAL;
 
 	/*
-	 * A sibling that is still being made may fail, one that is being destroyed cannot be held back: in the driver's slots
-	 * both may be found, in the object table neither is.
+	 * A sibling that is still being made may fail, one that is being destroyed cannot be held
+	 * back: in the driver's slots both may be found, in the object table neither is.
 	 */
 	ictx = iommufd_sibling_ictx(obj_depended);
 	if (!ictx)
@@ -58,9 +60,11 @@ int _iommufd_object_depend(struct iommufd_object *obj_dependent, struct iommufd_
 	return 0;
 }
 
-void _iommufd_object_undepend(struct iommufd_object *obj_dependent, struct iommufd_object *obj_depended)
+void _iommufd_object_undepend(struct iommufd_object *obj_dependent,
+			      struct iommufd_object *obj_depended)
 {
-	if (WARN_ON_ONCE(obj_dependent == obj_depended || obj_dependent->type != obj_depended->type))
+	if (WARN_ON_ONCE(obj_dependent == obj_depended ||
+			 obj_dependent->type != obj_depended->type))
 		return;
 
 	if (struct iommufd_sibling *note = iommufd_sibling_of(obj_dependent))
@@ -68,8 +72,8 @@ void _iommufd_object_undepend(struct iommufd_object *obj_dependent, struct iommu
 	refcount_dec(&obj_depended->users);
 }
 
-int _iommufd_alloc_mmap(struct iommufd_ctx *ictx, struct iommufd_object *owner, phys_addr_t mmio_addr, size_t length,
-			unsigned long *offset)
+int _iommufd_alloc_mmap(struct iommufd_ctx *ictx, struct iommufd_object *owner,
+			phys_addr_t mmio_addr, size_t length, unsigned long *offset)
 {
 	struct iommufd_mmap *immap;
 	unsigned long startp;
@@ -88,8 +92,10 @@ int _iommufd_alloc_mmap(struct iommufd_ctx *ictx, struct iommufd_object *owner, 
 	immap->mmio_addr = mmio_addr;
 	refcount_set(&immap->vmas, 1);
 
-	/* the range is the region's length in bytes; 0 is never an offset, so that a driver can take it for none */
-	rc = mtree_alloc_range(&ictx->mt_mmap, &startp, immap, immap->length, PAGE_SIZE, ULONG_MAX, GFP_KERNEL);
+	/* the range is the region's length in bytes; 0 is never an offset, so that a driver can
+	 * take it for none */
+	rc = mtree_alloc_range(&ictx->mt_mmap, &startp, immap, immap->length, PAGE_SIZE, ULONG_MAX,
+			       GFP_KERNEL);
 	if (rc) {
 		kfree_obj(immap);
 		return rc;
@@ -104,7 +110,8 @@ int _iommufd_alloc_mmap(struct iommufd_ctx *ictx, struct iommufd_object *owner, 
 }
 
 /* The owner is on its way out (nobody maps the region any more), or was never published. */
-void _iommufd_destroy_mmap(struct iommufd_ctx *ictx, struct iommufd_object *owner, unsigned long offset)
+void _iommufd_destroy_mmap(struct iommufd_ctx *ictx, struct iommufd_object *owner,
+			   unsigned long offset)
 {
 	auto *immap = static_cast<struct iommufd_mmap *>(mtree_erase(&ictx->mt_mmap, offset));
 
@@ -131,7 +138,8 @@ struct device *iommufd_viommu_find_dev(struct iommufd_viommu *viommu, unsigned l
 	return vdev ? iommufd_vdevice_to_device(vdev) : nullptr;
 }
 
-int iommufd_viommu_get_vdev_id(struct iommufd_viommu *viommu, struct device *dev, unsigned long *vdev_id)
+int iommufd_viommu_get_vdev_id(struct iommufd_viommu *viommu, struct device *dev,
+			       unsigned long *vdev_id)
 {
 	struct iommufd_vdevice *vdev;
 	unsigned long index;
@@ -141,7 +149,7 @@ int iommufd_viommu_get_vdev_id(struct iommufd_viommu *viommu, struct device *dev
 
 	xa_guard vdevs(&viommu->vdevs);
 
-	xa_for_each(&viommu->vdevs, index, vdev) {
+	xa_for_each (&viommu->vdevs, index, vdev) {
 		if (iommufd_vdevice_to_device(vdev) == dev) {
 			*vdev_id = vdev->virt_id;
 			return 0;
@@ -150,17 +158,18 @@ int iommufd_viommu_get_vdev_id(struct iommufd_viommu *viommu, struct device *dev
 	return -ENOENT;
 }
 
-/* The context's map of one doorbell page: all domains of devices with the same window get the same IOVA for it. */
-static result<struct iommufd_sw_msi_map *> iommufd_sw_msi_get_map(struct iommufd_ctx *ictx, phys_addr_t msi_addr,
-								  phys_addr_t sw_msi_start)
-	__must_hold(ictx->sw_msi_lock)
+/* The context's map of one doorbell page: all domains of devices with the same window get the same
+ * IOVA for it. */
+static result<struct iommufd_sw_msi_map *>
+iommufd_sw_msi_get_map(struct iommufd_ctx *ictx, phys_addr_t msi_addr, phys_addr_t sw_msi_start)
+	__must_hold(ictx -> sw_msi_lock)
 {
 	struct iommufd_sw_msi_map *cur;
 	unsigned int max_pgoff = 0;
 
 	lockdep_assert_held(&ictx->sw_msi_lock);
 
-	list_for_each_entry(cur, &ictx->sw_msi_list, sw_msi_item) {
+	list_for_each_entry (cur, &ictx->sw_msi_list, sw_msi_item) {
 		if (cur->sw_msi_start != sw_msi_start)
 			continue;
 		max_pgoff = max(max_pgoff, cur->pgoff + 1);
@@ -201,7 +210,8 @@ int iommufd_sw_msi_install(struct iommufd_ctx *ictx, struct iommufd_hwpt_paging 
 	return 0;
 }
 
-int iommufd_sw_msi(struct iommu_domain *domain, struct device *dev, phys_addr_t msi_addr, unsigned long *iova)
+int iommufd_sw_msi(struct iommu_domain *domain, struct device *dev, phys_addr_t msi_addr,
+		   unsigned long *iova)
 {
 	struct iommufd_hwpt_paging *hwpt_paging;
 	struct iommufd_attach_handle *handle;
@@ -224,7 +234,8 @@ int iommufd_sw_msi(struct iommu_domain *domain, struct device *dev, phys_addr_t 
 	ictx = handle->idev->ictx;
 	mutex_guard sw_msi(&ictx->sw_msi_lock);
 
-	auto msi_map = iommufd_sw_msi_get_map(ictx, msi_addr & PAGE_MASK, handle->idev->igroup->sw_msi_start);
+	auto msi_map = iommufd_sw_msi_get_map(ictx, msi_addr & PAGE_MASK,
+					      handle->idev->igroup->sw_msi_start);
 
 	if (!msi_map)
 		return msi_map.error();

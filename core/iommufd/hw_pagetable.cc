@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Hardware page tables: paging ones over an address space, nested ones over a parent or a vIOMMU, and their invalidation.
+ * Hardware page tables: paging ones over an address space, nested ones over a parent or a vIOMMU,
+ * and their invalidation.
  *
- * Mirrors drivers/iommu/iommufd/hw_pagetable.c of Linux 7.2. It differs in this: no fault queues yet, so that a fault_id is never
- * found; dirty tracking as a flag of HWPT_ALLOC only.
+ * Mirrors drivers/iommu/iommufd/hw_pagetable.c of Linux 7.2. It differs in this: no fault queues
+ * yet, so that a fault_id is never found; dirty tracking as a flag of HWPT_ALLOC only.
  */
 #include "core/iommufd/iommufd_private.h"
 
@@ -61,18 +62,20 @@ static int iommufd_hwpt_paging_enforce_cc(struct iommufd_hwpt_paging *hwpt_pagin
 	if (hwpt_paging->enforce_cache_coherency)
 		return 0;
 	if (paging_domain->ops->enforce_cache_coherency)
-		hwpt_paging->enforce_cache_coherency = paging_domain->ops->enforce_cache_coherency(paging_domain);
+		hwpt_paging->enforce_cache_coherency =
+			paging_domain->ops->enforce_cache_coherency(paging_domain);
 	return hwpt_paging->enforce_cache_coherency ? 0 : -EINVAL;
 }
 
 /*
- * A new paging HWPT for idev, filled with what the IOAS maps. The caller keeps ioas->mutex until it has finalized or aborted it.
- * -EOPNOTSUPP: flags or data that the driver (or the device) does not know; what the driver, the attach or the filling says.
+ * A new paging HWPT for idev, filled with what the IOAS maps. The caller keeps ioas->mutex until it
+ * has finalized or aborted it. -EOPNOTSUPP: flags or data that the driver (or the device) does not
+ * know; what the driver, the attach or the filling says.
  */
-result<struct iommufd_hwpt_paging *> iommufd_hwpt_paging_alloc(struct iommufd_ctx *ictx, struct iommufd_ioas *ioas,
-							       struct iommufd_device *idev, ioasid_t pasid, u32 flags,
-							       bool immediate_attach,
-							       const struct iommu_user_data *user_data)
+result<struct iommufd_hwpt_paging *>
+iommufd_hwpt_paging_alloc(struct iommufd_ctx *ictx, struct iommufd_ioas *ioas,
+			  struct iommufd_device *idev, ioasid_t pasid, u32 flags,
+			  bool immediate_attach, const struct iommu_user_data *user_data)
 {
 	const u32 valid_flags = IOMMU_HWPT_ALLOC_NEST_PARENT | IOMMU_HWPT_ALLOC_DIRTY_TRACKING |
 				IOMMU_HWPT_FAULT_ID_VALID | IOMMU_HWPT_ALLOC_PASID;
@@ -86,7 +89,8 @@ result<struct iommufd_hwpt_paging *> iommufd_hwpt_paging_alloc(struct iommufd_ct
 		return -EOPNOTSUPP;
 	if (flags & ~valid_flags)
 		return -EOPNOTSUPP;
-	if (flags & IOMMU_HWPT_ALLOC_DIRTY_TRACKING && !device_iommu_capable(idev->dev, IOMMU_CAP_DIRTY_TRACKING))
+	if (flags & IOMMU_HWPT_ALLOC_DIRTY_TRACKING &&
+	    !device_iommu_capable(idev->dev, IOMMU_CAP_DIRTY_TRACKING))
 		return -EOPNOTSUPP;
 	if (flags & IOMMU_HWPT_FAULT_ID_VALID && flags & IOMMU_HWPT_ALLOC_NEST_PARENT)
 		return -EOPNOTSUPP;
@@ -101,9 +105,10 @@ result<struct iommufd_hwpt_paging *> iommufd_hwpt_paging_alloc(struct iommufd_ct
 	hwpt_paging->ioas = users_ref<struct iommufd_ioas>::from_held(ioas);
 	hwpt_paging->nest_parent = flags & IOMMU_HWPT_ALLOC_NEST_PARENT;
 
-	auto domain = ops->domain_alloc_paging_flags ?
-			      ops->domain_alloc_paging_flags(idev->dev, flags & ~IOMMU_HWPT_FAULT_ID_VALID, user_data) :
-			      iommu_paging_domain_alloc(idev->dev);
+	auto domain = ops->domain_alloc_paging_flags
+			      ? ops->domain_alloc_paging_flags(
+					idev->dev, flags & ~IOMMU_HWPT_FAULT_ID_VALID, user_data)
+			      : iommu_paging_domain_alloc(idev->dev);
 
 	if (!domain) {
 		rc = domain.error();
@@ -115,8 +120,8 @@ result<struct iommufd_hwpt_paging *> iommufd_hwpt_paging_alloc(struct iommufd_ct
 	hwpt_paging->domain->cookie_type = IOMMU_COOKIE_IOMMUFD;
 
 	/*
-	 * Before the filling: some hardware has a bit for it in each entry. And once for all: a HWPT without it serves devices
-	 * of both kinds, one with it only those that have it.
+	 * Before the filling: some hardware has a bit for it in each entry. And once for all: a
+	 * HWPT without it serves devices of both kinds, one with it only those that have it.
 	 */
 	if (idev->enforce_cache_coherency) {
 		rc = iommufd_hwpt_paging_enforce_cc(hwpt_paging);
@@ -146,7 +151,8 @@ out_abort:
 }
 
 /* What both kinds of nested HWPT have in common once the driver made the domain. */
-static int iommufd_hwpt_nested_init(struct iommufd_hwpt_nested *hwpt_nested, const result<struct iommu_domain *> &domain,
+static int iommufd_hwpt_nested_init(struct iommufd_hwpt_nested *hwpt_nested,
+				    const result<struct iommu_domain *> &domain,
 				    const struct iommu_ops *owner)
 {
 	if (!domain)
@@ -161,13 +167,13 @@ static int iommufd_hwpt_nested_init(struct iommufd_hwpt_nested *hwpt_nested, con
 }
 
 /*
- * A nested HWPT of idev's driver over a parent. -EOPNOTSUPP: flags, no data, no op; -EINVAL: the parent is automatic, was not
- * made to be one, or is another driver's.
+ * A nested HWPT of idev's driver over a parent. -EOPNOTSUPP: flags, no data, no op; -EINVAL: the
+ * parent is automatic, was not made to be one, or is another driver's.
  */
-static result<struct iommufd_hwpt_nested *> iommufd_hwpt_nested_alloc(struct iommufd_ctx *ictx,
-								      struct iommufd_hwpt_paging *parent,
-								      struct iommufd_device *idev, u32 flags,
-								      const struct iommu_user_data *user_data)
+static result<struct iommufd_hwpt_nested *>
+iommufd_hwpt_nested_alloc(struct iommufd_ctx *ictx, struct iommufd_hwpt_paging *parent,
+			  struct iommufd_device *idev, u32 flags,
+			  const struct iommu_user_data *user_data)
 {
 	const struct iommu_ops *ops = dev_iommu_ops(idev->dev);
 	struct iommufd_hwpt_nested *hwpt_nested;
@@ -190,7 +196,8 @@ static result<struct iommufd_hwpt_nested *> iommufd_hwpt_nested_alloc(struct iom
 
 	rc = iommufd_hwpt_nested_init(hwpt_nested,
 				      ops->domain_alloc_nested(idev->dev, parent->domain,
-							       flags & ~IOMMU_HWPT_FAULT_ID_VALID, user_data),
+							       flags & ~IOMMU_HWPT_FAULT_ID_VALID,
+							       user_data),
 				      ops);
 	if (rc) {
 		iommufd_object_abort_and_destroy(ictx, hwpt_nested);
@@ -200,8 +207,9 @@ static result<struct iommufd_hwpt_nested *> iommufd_hwpt_nested_alloc(struct iom
 }
 
 /* A nested HWPT on a vIOMMU, over the vIOMMU's parent. -EOPNOTSUPP as above. */
-static result<struct iommufd_hwpt_nested *> iommufd_viommu_alloc_hwpt_nested(struct iommufd_viommu *viommu, u32 flags,
-									     const struct iommu_user_data *user_data)
+static result<struct iommufd_hwpt_nested *>
+iommufd_viommu_alloc_hwpt_nested(struct iommufd_viommu *viommu, u32 flags,
+				 const struct iommu_user_data *user_data)
 {
 	struct iommufd_hwpt_nested *hwpt_nested;
 	int rc;
@@ -224,7 +232,9 @@ static result<struct iommufd_hwpt_nested *> iommufd_viommu_alloc_hwpt_nested(str
 	hwpt_nested->parent = viommu->hwpt.get();
 
 	rc = iommufd_hwpt_nested_init(
-		hwpt_nested, viommu->ops->alloc_domain_nested(viommu, flags & ~IOMMU_HWPT_FAULT_ID_VALID, user_data),
+		hwpt_nested,
+		viommu->ops->alloc_domain_nested(viommu, flags & ~IOMMU_HWPT_FAULT_ID_VALID,
+						 user_data),
 		viommu->iommu_dev->ops);
 	if (rc) {
 		iommufd_object_abort_and_destroy(viommu->ictx, hwpt_nested);
@@ -291,7 +301,8 @@ int iommufd_hwpt_alloc(struct iommufd_ucmd *ucmd)
 		auto *ioas = static_cast<struct iommufd_ioas *>(pt_obj.get());
 		mutex_guard lock(&ioas->mutex);
 
-		auto hwpt = iommufd_hwpt_paging_alloc(ucmd->ictx, ioas, (*idev).get(), IOMMU_NO_PASID, cmd->flags, false,
+		auto hwpt = iommufd_hwpt_paging_alloc(ucmd->ictx, ioas, (*idev).get(),
+						      IOMMU_NO_PASID, cmd->flags, false,
 						      user_data.len ? &user_data : nullptr);
 		if (!hwpt)
 			return hwpt.error();
@@ -300,7 +311,8 @@ int iommufd_hwpt_alloc(struct iommufd_ucmd *ucmd)
 	case IOMMUFD_OBJ_HWPT_PAGING: {
 		auto *parent = static_cast<struct iommufd_hwpt_paging *>(pt_obj.get());
 
-		auto hwpt = iommufd_hwpt_nested_alloc(ucmd->ictx, parent, (*idev).get(), cmd->flags, &user_data);
+		auto hwpt = iommufd_hwpt_nested_alloc(ucmd->ictx, parent, (*idev).get(), cmd->flags,
+						      &user_data);
 		if (!hwpt)
 			return hwpt.error();
 		return iommufd_hwpt_alloc_finish(ucmd, *hwpt);

@@ -18,15 +18,16 @@ struct looked_at {
 	/* Held, to be looked at without the table's lock. */
 	std::vector<struct iommufd_object *> held;
 
-	void edge(u32 from, const struct iommufd_object *to, enum iommufd_edge_kind kind, u32 count = 1, u64 value = 0,
-		  u64 length = 0)
+	void edge(u32 from, const struct iommufd_object *to, enum iommufd_edge_kind kind,
+		  u32 count = 1, u64 value = 0, u64 length = 0)
 	{
 		out->edges.push_back({from, to->id, kind, count, value, length});
 	}
 };
 
 /* What does not change once an object is published. */
-void look_at_members(struct looked_at *l, struct iommufd_object *obj, struct iommufd_snapshot_object *o)
+void look_at_members(struct looked_at *l, struct iommufd_object *obj,
+		     struct iommufd_snapshot_object *o)
 {
 	switch (obj->type) {
 	case IOMMUFD_OBJ_HWPT_PAGING: {
@@ -119,13 +120,14 @@ void look_at_table(struct looked_at *l)
 	}
 }
 
-void look_at_sibling(struct looked_at *l, struct iommufd_object *obj, const struct iommufd_sibling *note)
+void look_at_sibling(struct looked_at *l, struct iommufd_object *obj,
+		     const struct iommufd_sibling *note)
 {
 	u32 count = note->count.load(std::memory_order_relaxed);
 
 	if (count)
-		l->out->edges.push_back(
-			{obj->id, note->id.load(std::memory_order_relaxed), IOMMUFD_EDGE_DEPENDS, count, 0, 0});
+		l->out->edges.push_back({obj->id, note->id.load(std::memory_order_relaxed),
+					 IOMMUFD_EDGE_DEPENDS, count, 0, 0});
 }
 
 void look_at_device(struct looked_at *l, struct iommufd_device *idev)
@@ -138,7 +140,7 @@ void look_at_device(struct looked_at *l, struct iommufd_device *idev)
 		l->out->complete = false;
 		return;
 	}
-	xa_for_each(&idev->igroup->pasid_attach, pasid, attach) {
+	xa_for_each (&idev->igroup->pasid_attach, pasid, attach) {
 		if (!xa_load(&attach->device_array, idev->id))
 			continue;
 		l->edge(idev->id, attach->hwpt, IOMMUFD_EDGE_ATTACH, 1, pasid);
@@ -185,10 +187,12 @@ void look_at_ioas(struct looked_at *l, struct iommufd_ioas *ioas)
 		l->out->complete = false;
 		return;
 	}
-	for (area = iopt_area_iter_first(iopt, 0, ULONG_MAX); area; area = iopt_area_iter_next(area, 0, ULONG_MAX))
+	for (area = iopt_area_iter_first(iopt, 0, ULONG_MAX); area;
+	     area = iopt_area_iter_next(area, 0, ULONG_MAX))
 		if (area->num_accesses)
-			l->out->pins.push_back({ioas->id, iopt_area_iova(area), iopt_area_last_iova(area),
-						area->num_accesses, area->num_locks});
+			l->out->pins.push_back({ioas->id, iopt_area_iova(area),
+						iopt_area_last_iova(area), area->num_accesses,
+						area->num_locks});
 	up_write(&iopt->iova_rwsem);
 }
 
@@ -197,13 +201,15 @@ void look_at_regions(struct looked_at *l)
 	struct iommufd_mmap *immap;
 	mtree_guard regions(&l->ictx->mt_mmap);
 
-	list_for_each_entry(immap, &l->ictx->mmap_list, item) {
+	list_for_each_entry (immap, &l->ictx->mmap_list, item) {
 		u32 mappings = refcount_read(&immap->vmas) - 1;
 		u64 offset = immap->vm_pgoff << PAGE_SHIFT;
 
-		l->out->regions.push_back({immap->owner->id, offset, immap->length, immap->mmio_addr, mappings});
+		l->out->regions.push_back(
+			{immap->owner->id, offset, immap->length, immap->mmio_addr, mappings});
 		if (mappings)
-			l->edge(0, immap->owner, IOMMUFD_EDGE_MMAP, mappings, offset, immap->length);
+			l->edge(0, immap->owner, IOMMUFD_EDGE_MMAP, mappings, offset,
+				immap->length);
 	}
 }
 
@@ -233,10 +239,12 @@ void iommufd_snapshot_ctx(struct iommufd_ctx *ictx, struct iommufd_snapshot *out
 			look_at_ioas(&l, static_cast<struct iommufd_ioas *>(obj));
 			break;
 		case IOMMUFD_OBJ_VCMDQ:
-			look_at_sibling(&l, obj, &static_cast<struct iommufd_vcmdq *>(obj)->depended);
+			look_at_sibling(&l, obj,
+					&static_cast<struct iommufd_vcmdq *>(obj)->depended);
 			break;
 		case IOMMUFD_OBJ_HW_QUEUE:
-			look_at_sibling(&l, obj, &static_cast<struct iommufd_hw_queue *>(obj)->depended);
+			look_at_sibling(&l, obj,
+					&static_cast<struct iommufd_hw_queue *>(obj)->depended);
 			break;
 		default:
 			break;
@@ -247,7 +255,8 @@ void iommufd_snapshot_ctx(struct iommufd_ctx *ictx, struct iommufd_snapshot *out
 
 	std::sort(out->edges.begin(), out->edges.end(),
 		  [](const struct iommufd_snapshot_edge &x, const struct iommufd_snapshot_edge &y) {
-			  return std::tie(x.to, x.from, x.kind, x.value) < std::tie(y.to, y.from, y.kind, y.value);
+			  return std::tie(x.to, x.from, x.kind, x.value) <
+				 std::tie(y.to, y.from, y.kind, y.value);
 		  });
 }
 

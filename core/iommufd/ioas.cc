@@ -2,7 +2,8 @@
 /*
  * The I/O address space object and its commands.
  *
- * Mirrors drivers/iommu/iommufd/ioas.c of Linux 7.2. It differs in this: IOAS_CHANGE_PROCESS is not there.
+ * Mirrors drivers/iommu/iommufd/ioas.c of Linux 7.2. It differs in this: IOAS_CHANGE_PROCESS is not
+ * there.
  */
 #include "core/iommufd/iommufd_private.h"
 
@@ -104,7 +105,8 @@ int iommufd_ioas_iova_ranges(struct iommufd_ucmd *ucmd)
 	return 0;
 }
 
-static int iommufd_ioas_load_iovas(struct rb_root_cached *itree, user_in<struct iommu_iova_range> ranges, u32 num)
+static int iommufd_ioas_load_iovas(struct rb_root_cached *itree,
+				   user_in<struct iommu_iova_range> ranges, u32 num)
 {
 	for (u32 i = 0; i != num; i++) {
 		struct iommu_iova_range range;
@@ -144,7 +146,8 @@ int iommufd_ioas_allow_iovas(struct iommufd_ucmd *ucmd)
 	if (!ioas)
 		return ioas.error();
 
-	rc = iommufd_ioas_load_iovas(&allowed_iova, user_in<struct iommu_iova_range>(cmd->allowed_iovas),
+	rc = iommufd_ioas_load_iovas(&allowed_iova,
+				     user_in<struct iommu_iova_range>(cmd->allowed_iovas),
 				     cmd->num_iovas);
 	/* swaps old and new at once, so that whichever set is left here is the one to free */
 	if (!rc)
@@ -159,7 +162,8 @@ int iommufd_ioas_allow_iovas(struct iommufd_ucmd *ucmd)
 
 static int conv_iommu_prot(u32 map_flags)
 {
-	/* a user cannot flush caches, so nothing else than coherent DMA is on offer; bind has checked for it */
+	/* a user cannot flush caches, so nothing else than coherent DMA is on offer; bind has
+	 * checked for it */
 	int iommu_prot = IOMMU_CACHE;
 
 	if (map_flags & IOMMU_IOAS_MAP_WRITEABLE)
@@ -193,8 +197,8 @@ int iommufd_ioas_map_file(struct iommufd_ucmd *ucmd)
 
 	if (!(cmd->flags & IOMMU_IOAS_MAP_FIXED_IOVA))
 		flags = IOPT_ALLOC_IOVA;
-	rc = iopt_map_file_pages(ucmd->ictx, &(*ioas)->iopt, &iova, cmd->fd, cmd->start, cmd->length,
-				 conv_iommu_prot(cmd->flags), flags);
+	rc = iopt_map_file_pages(ucmd->ictx, &(*ioas)->iopt, &iova, cmd->fd, cmd->start,
+				 cmd->length, conv_iommu_prot(cmd->flags), flags);
 	if (rc)
 		return rc;
 
@@ -223,12 +227,13 @@ int iommufd_ioas_map(struct iommufd_ucmd *ucmd)
 
 	if (!(cmd->flags & IOMMU_IOAS_MAP_FIXED_IOVA))
 		flags = IOPT_ALLOC_IOVA;
-	rc = iopt_map_user_pages(ucmd->ictx, &(*ioas)->iopt, &iova, user_inout<void>(cmd->user_va), cmd->length,
-				 conv_iommu_prot(cmd->flags), flags);
+	rc = iopt_map_user_pages(ucmd->ictx, &(*ioas)->iopt, &iova, user_inout<void>(cmd->user_va),
+				 cmd->length, conv_iommu_prot(cmd->flags), flags);
 	if (rc)
 		return rc;
 
-	/* a response that cannot be written leaves the mapping: the caller chose or can ask for its IOVA */
+	/* a response that cannot be written leaves the mapping: the caller chose or can ask for its
+	 * IOVA */
 	cmd->iova = iova;
 	return iommufd_ucmd_respond(ucmd, sizeof(*cmd));
 }

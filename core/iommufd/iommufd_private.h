@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * What the files of core/iommufd share: the context, the object table's functions, every object type, the handlers.
+ * What the files of core/iommufd share: the context, the object table's functions, every object
+ * type, the handlers.
  *
- * Mirrors drivers/iommu/iommufd/iommufd_private.h of Linux 7.2; struct io_pagetable and its functions are in io_pagetable.h.
- * It differs in this: objects derive from each other (iommufd_hwpt_paging is an iommufd_hw_pagetable is an iommufd_object);
- * short and long references are types; a type whose abort needs a caller's lock says so with has_abort, and cannot be
- * allocated through a ucmd. Fault queues and vEVENTQs are not there yet: their commands have no row.
+ * Mirrors drivers/iommu/iommufd/iommufd_private.h of Linux 7.2; struct io_pagetable and its
+ * functions are in io_pagetable.h. It differs in this: objects derive from each other
+ * (iommufd_hwpt_paging is an iommufd_hw_pagetable is an iommufd_object); short and long references
+ * are types; a type whose abort needs a caller's lock says so with has_abort, and cannot be
+ * allocated through a ucmd. Fault queues and vEVENTQs are not there yet: their commands have no
+ * row.
  */
 #pragma once
 
@@ -42,7 +45,7 @@ struct iommufd_sw_msi_map {
 	struct list_head sw_msi_item;
 	phys_addr_t sw_msi_start = 0;
 	phys_addr_t msi_addr = 0;
-	unsigned int pgoff = 0;		/* pages from sw_msi_start */
+	unsigned int pgoff = 0; /* pages from sw_msi_start */
 	unsigned int id = 0;
 };
 
@@ -72,30 +75,32 @@ struct iommufd_ctx {
 	struct list_head sw_msi_list __guarded_by(sw_msi_lock);
 	unsigned int sw_msi_id __guarded_by(sw_msi_lock) = 0;
 
-	/* where vDEVICEs live apart from their devices: iommufd_vdevice::idev and iommufd_device::vdevs */
+	/* where vDEVICEs live apart from their devices: iommufd_vdevice::idev and
+	 * iommufd_device::vdevs */
 	struct mutex vdev_lock{LOCK_CLASS(iommufd_ctx, vdev_lock)};
 
-	u8 account_mode = IOPT_PAGES_ACCOUNT_USER;	/* changes under objects' lock while there is no object */
-	u8 no_iommu_mode = 0;				/* of VFIO */
-	struct iommufd_ioas *vfio_ioas = nullptr;	/* under objects' lock */
+	u8 account_mode =
+		IOPT_PAGES_ACCOUNT_USER; /* changes under objects' lock while there is no object */
+	u8 no_iommu_mode = 0;		 /* of VFIO */
+	struct iommufd_ioas *vfio_ioas = nullptr; /* under objects' lock */
 };
 
 /* A region that can be mmapped. Lives in iommufd_ctx::mt_mmap. */
 struct iommufd_mmap {
-	struct list_head item;		/* of iommufd_ctx::mmap_list */
+	struct list_head item; /* of iommufd_ctx::mmap_list */
 	struct iommufd_object *owner = nullptr;
-	unsigned long vm_pgoff = 0;	/* where it starts in the file: pages */
+	unsigned long vm_pgoff = 0; /* where it starts in the file: pages */
 	phys_addr_t mmio_addr = 0;
-	size_t length = 0;		/* bytes */
-	refcount_t vmas;		/* mappings that hold the owner, plus one */
+	size_t length = 0; /* bytes */
+	refcount_t vmas;   /* mappings that hold the owner, plus one */
 };
 
 /* One ioctl on its way through its handler. */
 struct iommufd_ucmd {
 	struct iommufd_ctx *ictx = nullptr;
 	user_inout<void> ubuffer;
-	u32 user_size = 0;		/* bytes, as the user says */
-	void *cmd = nullptr;		/* the kernel's copy */
+	u32 user_size = 0;   /* bytes, as the user says */
+	void *cmd = nullptr; /* the kernel's copy */
 	/* the half-built object, which the dispatcher finalizes or aborts */
 	struct iommufd_object *new_obj = nullptr;
 };
@@ -111,8 +116,8 @@ static inline int iommufd_ucmd_respond(struct iommufd_ucmd *ucmd, size_t cmd_len
 /* ---- the object table ---- */
 
 /*
- * Takes a short reference. False: the object is on its way out. Called with the table's lock held, or by somebody who has a
- * reference already.
+ * Takes a short reference. False: the object is on its way out. Called with the table's lock held,
+ * or by somebody who has a reference already.
  */
 static inline bool iommufd_lock_obj(struct iommufd_object *obj)
 {
@@ -131,11 +136,11 @@ void iommufd_object_abort_and_destroy(struct iommufd_ctx *ictx, struct iommufd_o
 void iommufd_object_finalize(struct iommufd_ctx *ictx, struct iommufd_object *obj);
 
 enum {
-	REMOVE_WAIT = BIT(0),		/* the caller has a user: wait until all short references are gone */
-	REMOVE_OBJ_TOMBSTONE = BIT(1),	/* the id stays taken */
+	REMOVE_WAIT = BIT(0), /* the caller has a user: wait until all short references are gone */
+	REMOVE_OBJ_TOMBSTONE = BIT(1), /* the id stays taken */
 };
-[[nodiscard]] int iommufd_object_remove(struct iommufd_ctx *ictx, struct iommufd_object *to_destroy, u32 id,
-					unsigned int flags);
+[[nodiscard]] int iommufd_object_remove(struct iommufd_ctx *ictx, struct iommufd_object *to_destroy,
+					u32 id, unsigned int flags);
 
 /* The caller has the only user left besides the table's, and no short reference; both go. */
 static inline void iommufd_object_destroy_user(struct iommufd_ctx *ictx, struct iommufd_object *obj)
@@ -145,16 +150,18 @@ static inline void iommufd_object_destroy_user(struct iommufd_ctx *ictx, struct 
 }
 
 /* The same, and the id stays taken so that its next use is -ENOENT until it is destroyed. */
-static inline void iommufd_object_tombstone_user(struct iommufd_ctx *ictx, struct iommufd_object *obj)
+static inline void iommufd_object_tombstone_user(struct iommufd_ctx *ictx,
+						 struct iommufd_object *obj)
 {
 	WARN_ON(iommufd_object_remove(ictx, obj, obj->id, REMOVE_WAIT | REMOVE_OBJ_TOMBSTONE));
 }
 
 /*
- * Puts a user of an automatic HWPT, which goes with its last one. A program that holds it for a moment makes it stay: that is
- * the contract.
+ * Puts a user of an automatic HWPT, which goes with its last one. A program that holds it for a
+ * moment makes it stay: that is the contract.
  */
-static inline void iommufd_object_put_and_try_destroy(struct iommufd_ctx *ictx, struct iommufd_object *obj)
+static inline void iommufd_object_put_and_try_destroy(struct iommufd_ctx *ictx,
+						      struct iommufd_object *obj)
 {
 	(void)iommufd_object_remove(ictx, obj, obj->id, 0);
 }
@@ -163,12 +170,14 @@ template <class T>
 concept iommufd_has_abort = requires { requires T::has_abort; };
 
 /*
- * A new object with a reserved id that nobody can look up. The caller ends with iommufd_object_finalize(), or with
- * iommufd_object_abort_and_destroy() if anything can still fail. -ENOMEM; -EBUSY: no id left.
+ * A new object with a reserved id that nobody can look up. The caller ends with
+ * iommufd_object_finalize(), or with iommufd_object_abort_and_destroy() if anything can still fail.
+ * -ENOMEM; -EBUSY: no id left.
  */
 template <class T>
-static inline result<T *> iommufd_object_alloc(struct iommufd_ctx *ictx,
-					       const struct iommufd_struct *st = &iommufd_struct_of<T>)
+static inline result<T *>
+iommufd_object_alloc(struct iommufd_ctx *ictx,
+		     const struct iommufd_struct *st = &iommufd_struct_of<T>)
 {
 	auto obj = _iommufd_object_alloc(ictx, st);
 
@@ -177,14 +186,17 @@ static inline result<T *> iommufd_object_alloc(struct iommufd_ctx *ictx,
 	return static_cast<T *>(*obj);
 }
 
-result<struct iommufd_object *> _iommufd_object_alloc_ucmd(struct iommufd_ucmd *ucmd, const struct iommufd_struct *st);
+result<struct iommufd_object *> _iommufd_object_alloc_ucmd(struct iommufd_ucmd *ucmd,
+							   const struct iommufd_struct *st);
 
 /* The same, but owned by the ucmd: the handler just returns. */
 template <class T>
-static inline result<T *> iommufd_object_alloc_ucmd(struct iommufd_ucmd *ucmd,
-						    const struct iommufd_struct *st = &iommufd_struct_of<T>)
+static inline result<T *>
+iommufd_object_alloc_ucmd(struct iommufd_ucmd *ucmd,
+			  const struct iommufd_struct *st = &iommufd_struct_of<T>)
 {
-	static_assert(!iommufd_has_abort<T>, "its abort needs the caller's lock: use iommufd_object_alloc()");
+	static_assert(!iommufd_has_abort<T>,
+		      "its abort needs the caller's lock: use iommufd_object_alloc()");
 	auto obj = _iommufd_object_alloc_ucmd(ucmd, st);
 
 	if (!obj)
@@ -213,7 +225,8 @@ struct iommufd_ioas : iommufd_object {
 	struct list_head hwpt_list __guarded_by(mutex);
 };
 
-static inline result<short_ref<struct iommufd_ioas>> iommufd_get_ioas(struct iommufd_ctx *ictx, u32 id)
+static inline result<short_ref<struct iommufd_ioas>> iommufd_get_ioas(struct iommufd_ctx *ictx,
+								      u32 id)
 {
 	return iommufd_get<struct iommufd_ioas>(ictx, id);
 }
@@ -233,7 +246,7 @@ int iommufd_option_rlimit_mode(struct iommu_option *cmd, struct iommufd_ctx *ict
 /* One iommu_domain with an id. Two types derive from it, both has_abort. */
 struct iommufd_hw_pagetable : iommufd_object {
 	struct iommu_domain *domain = nullptr;
-	bool pasid_compat = false;	/* may be attached to a PASID, or beside one */
+	bool pasid_compat = false; /* may be attached to a PASID, or beside one */
 };
 
 /* Its tables are the kernel's: a copy of an IOAS. */
@@ -242,11 +255,12 @@ struct iommufd_hwpt_paging : iommufd_hw_pagetable {
 	static constexpr bool has_abort = true;
 
 	users_ref<struct iommufd_ioas> ioas;
-	bool auto_domain = false;	/* made by an attach; goes with its last device. Under ioas->mutex */
+	bool auto_domain =
+		false; /* made by an attach; goes with its last device. Under ioas->mutex */
 	bool enforce_cache_coherency = false;
 	bool nest_parent = false;
-	struct list_head hwpt_item;	/* of iommufd_ioas::hwpt_list */
-	struct iommufd_sw_msi_maps present_sw_msi;	/* under iommufd_ctx::sw_msi_lock */
+	struct list_head hwpt_item;		   /* of iommufd_ioas::hwpt_list */
+	struct iommufd_sw_msi_maps present_sw_msi; /* under iommufd_ctx::sw_msi_lock */
 };
 
 /* Its tables are the guest's. It keeps its parent, or its vIOMMU which keeps the parent. */
@@ -255,7 +269,7 @@ struct iommufd_hwpt_nested : iommufd_hw_pagetable {
 	static constexpr bool has_abort = true;
 
 	struct iommufd_hwpt_paging *parent = nullptr;
-	users_ref<struct iommufd_hwpt_paging> parent_ref;	/* without a vIOMMU */
+	users_ref<struct iommufd_hwpt_paging> parent_ref; /* without a vIOMMU */
 	users_ref<struct iommufd_viommu> viommu;
 };
 
@@ -287,24 +301,28 @@ static inline struct iommufd_hwpt_paging *find_hwpt_paging(struct iommufd_hw_pag
 	}
 }
 
-static inline result<short_ref<struct iommufd_hwpt_paging>> iommufd_get_hwpt_paging(struct iommufd_ucmd *ucmd, u32 id)
+static inline result<short_ref<struct iommufd_hwpt_paging>>
+iommufd_get_hwpt_paging(struct iommufd_ucmd *ucmd, u32 id)
 {
 	return iommufd_get<struct iommufd_hwpt_paging>(ucmd->ictx, id);
 }
 
-static inline result<short_ref<struct iommufd_hwpt_nested>> iommufd_get_hwpt_nested(struct iommufd_ucmd *ucmd, u32 id)
+static inline result<short_ref<struct iommufd_hwpt_nested>>
+iommufd_get_hwpt_nested(struct iommufd_ucmd *ucmd, u32 id)
 {
 	return iommufd_get<struct iommufd_hwpt_nested>(ucmd->ictx, id);
 }
 
-result<struct iommufd_hwpt_paging *> iommufd_hwpt_paging_alloc(struct iommufd_ctx *ictx, struct iommufd_ioas *ioas,
-							       struct iommufd_device *idev, ioasid_t pasid, u32 flags,
-							       bool immediate_attach,
-							       const struct iommu_user_data *user_data)
-	__must_hold(ioas->mutex);
-int iommufd_hw_pagetable_attach(struct iommufd_hw_pagetable *hwpt, struct iommufd_device *idev, ioasid_t pasid);
+result<struct iommufd_hwpt_paging *>
+iommufd_hwpt_paging_alloc(struct iommufd_ctx *ictx, struct iommufd_ioas *ioas,
+			  struct iommufd_device *idev, ioasid_t pasid, u32 flags,
+			  bool immediate_attach, const struct iommu_user_data *user_data)
+	__must_hold(ioas -> mutex);
+int iommufd_hw_pagetable_attach(struct iommufd_hw_pagetable *hwpt, struct iommufd_device *idev,
+				ioasid_t pasid);
 /* NULL: was not attached. Else a pointer to compare with: the reference is gone. */
-struct iommufd_hw_pagetable *iommufd_hw_pagetable_detach(struct iommufd_device *idev, ioasid_t pasid);
+struct iommufd_hw_pagetable *iommufd_hw_pagetable_detach(struct iommufd_device *idev,
+							 ioasid_t pasid);
 void iommufd_hwpt_paging_destroy(struct iommufd_object *obj);
 void iommufd_hwpt_paging_abort(struct iommufd_object *obj);
 void iommufd_hwpt_nested_destroy(struct iommufd_object *obj);
@@ -313,7 +331,8 @@ int iommufd_hwpt_alloc(struct iommufd_ucmd *ucmd);
 int iommufd_hwpt_invalidate(struct iommufd_ucmd *ucmd);
 
 /* Puts a user of a HWPT. Never under ioas->mutex: an automatic one may go. */
-static inline void iommufd_hw_pagetable_put(struct iommufd_ctx *ictx, struct iommufd_hw_pagetable *hwpt)
+static inline void iommufd_hw_pagetable_put(struct iommufd_ctx *ictx,
+					    struct iommufd_hw_pagetable *hwpt)
 {
 	if (hwpt_is_paging(hwpt) && to_hwpt_paging(hwpt)->auto_domain) {
 		lockdep_assert_not_held(&to_hwpt_paging(hwpt)->ioas->mutex);
@@ -338,8 +357,8 @@ struct iommufd_group {
 	struct iommu_group *group = nullptr;
 	/* PASID -> iommufd_attach; changes under lock */
 	struct xarray pasid_attach{LOCK_CLASS(iommufd_group, pasid_attach)};
-	struct iommufd_sw_msi_maps required_sw_msi;	/* under iommufd_ctx::sw_msi_lock */
-	phys_addr_t sw_msi_start = ~0ULL;		/* PHYS_ADDR_MAX: no window */
+	struct iommufd_sw_msi_maps required_sw_msi; /* under iommufd_ctx::sw_msi_lock */
+	phys_addr_t sw_msi_start = ~0ULL;	    /* PHYS_ADDR_MAX: no window */
 };
 #define PHYS_ADDR_MAX (~(phys_addr_t)0)
 
@@ -359,7 +378,8 @@ struct iommufd_device : iommufd_object {
 	bool vdevs_revoked __guarded_by(ictx->vdev_lock) = false;
 };
 
-static inline result<short_ref<struct iommufd_device>> iommufd_get_device(struct iommufd_ucmd *ucmd, u32 id)
+static inline result<short_ref<struct iommufd_device>> iommufd_get_device(struct iommufd_ucmd *ucmd,
+									  u32 id)
 {
 	return iommufd_get<struct iommufd_device>(ucmd->ictx, id);
 }
@@ -368,13 +388,15 @@ void iommufd_device_pre_destroy(struct iommufd_object *obj);
 void iommufd_device_destroy(struct iommufd_object *obj);
 int iommufd_get_hw_info(struct iommufd_ucmd *ucmd);
 
-/* A kernel user of an IOAS. An internal one (ictx NULL) belongs to another object and does not keep the context. */
+/* A kernel user of an IOAS. An internal one (ictx NULL) belongs to another object and does not keep
+ * the context. */
 struct iommufd_access : iommufd_object {
 	static constexpr enum iommufd_object_type obj_type = IOMMUFD_OBJ_ACCESS;
 
 	struct iommufd_ctx *ictx = nullptr;
 	struct mutex ioas_lock{LOCK_CLASS(iommufd_access, ioas_lock)};
-	/* Both hold one user. ioas is what may be pinned, ioas_unpin what may still have to be unpinned. */
+	/* Both hold one user. ioas is what may be pinned, ioas_unpin what may still have to be
+	 * unpinned. */
 	struct iommufd_ioas *ioas __guarded_by(ioas_lock) = nullptr;
 	struct iommufd_ioas *ioas_unpin __guarded_by(ioas_lock) = nullptr;
 	const struct iommufd_access_ops *ops = nullptr;
@@ -398,7 +420,8 @@ static inline void iommufd_access_detach_internal(struct iommufd_access *access)
 	iommufd_access_detach(access);
 }
 
-static inline void iommufd_access_destroy_internal(struct iommufd_ctx *ictx, struct iommufd_access *access)
+static inline void iommufd_access_destroy_internal(struct iommufd_ctx *ictx,
+						   struct iommufd_access *access)
 {
 	iommufd_object_destroy_user(ictx, access);
 }
@@ -412,18 +435,21 @@ static inline struct iommufd_attach_handle *to_iommufd_handle(struct iommu_attac
 	return static_cast<struct iommufd_attach_handle *>(hdl);
 }
 
-static inline result<short_ref<struct iommufd_viommu>> iommufd_get_viommu(struct iommufd_ucmd *ucmd, u32 id)
+static inline result<short_ref<struct iommufd_viommu>> iommufd_get_viommu(struct iommufd_ucmd *ucmd,
+									  u32 id)
 {
 	return iommufd_get<struct iommufd_viommu>(ucmd->ictx, id);
 }
 
 int iommufd_sw_msi_install(struct iommufd_ctx *ictx, struct iommufd_hwpt_paging *hwpt_paging,
-			   struct iommufd_sw_msi_map *msi_map) __must_hold(ictx->sw_msi_lock);
+			   struct iommufd_sw_msi_map *msi_map) __must_hold(ictx -> sw_msi_lock);
 /*
- * Gives the MSI doorbell at msi_addr an IOVA in the domain that dev is attached to; *iova is left alone when the device has no
- * window for it. Called under the group's mutex. Compare iommufd_sw_msi.
+ * Gives the MSI doorbell at msi_addr an IOVA in the domain that dev is attached to; *iova is left
+ * alone when the device has no window for it. Called under the group's mutex. Compare
+ * iommufd_sw_msi.
  */
-int iommufd_sw_msi(struct iommu_domain *domain, struct device *dev, phys_addr_t msi_addr, unsigned long *iova);
+int iommufd_sw_msi(struct iommu_domain *domain, struct device *dev, phys_addr_t msi_addr,
+		   unsigned long *iova);
 
 /* The handlers of the two forms; see viommu.cc. */
 int iommufd_viommu_alloc_v2_ioctl(struct iommufd_ucmd *ucmd);
@@ -445,16 +471,17 @@ int iommufd_test(struct iommufd_ucmd *ucmd);
 void iommufd_selftest_destroy(struct iommufd_object *obj);
 
 /*
- * The selftest's side of the core, which does not link against it: struct kernel's iommufd_test points here, NULL without a
- * selftest driver.
+ * The selftest's side of the core, which does not link against it: struct kernel's iommufd_test
+ * points here, NULL without a selftest driver.
  */
 struct iommufd_test_ops {
-	int (*ioctl)(struct iommufd_ucmd *ucmd) = nullptr;		/* IOMMU_TEST_CMD */
-	void (*destroy)(struct iommufd_object *obj) = nullptr;		/* of IOMMUFD_OBJ_SELFTEST */
+	int (*ioctl)(struct iommufd_ucmd *ucmd) = nullptr;     /* IOMMU_TEST_CMD */
+	void (*destroy)(struct iommufd_object *obj) = nullptr; /* of IOMMUFD_OBJ_SELFTEST */
 	bool (*is_mock_dev)(struct device *dev) = nullptr;
 	/* a syzkaller aid: turns an area's number into its IOVA */
-	void (*syz_conv_iova_id)(struct iommufd_ucmd *ucmd, unsigned int ioas_id, u64 *iova, u32 *flags) = nullptr;
-	size_t memory_limit;					/* bytes for a batch of pages; 0: as production */
+	void (*syz_conv_iova_id)(struct iommufd_ucmd *ucmd, unsigned int ioas_id, u64 *iova,
+				 u32 *flags) = nullptr;
+	size_t memory_limit; /* bytes for a batch of pages; 0: as production */
 };
 
 /* The ops of the current kernel, or NULL. */
@@ -462,4 +489,5 @@ const struct iommufd_test_ops *iommufd_test_hooks(void);
 /* True: the caller fails, by injection. */
 bool iommufd_should_fail(void);
 bool iommufd_selftest_is_mock_dev(struct device *dev);
-void iommufd_test_syz_conv_iova_id(struct iommufd_ucmd *ucmd, unsigned int ioas_id, u64 *iova, u32 *flags);
+void iommufd_test_syz_conv_iova_id(struct iommufd_ucmd *ucmd, unsigned int ioas_id, u64 *iova,
+				   u32 *flags);

@@ -2,14 +2,16 @@
 /*
  * iommufd: the object table, the file, and the way of an ioctl from the file to its handler.
  *
- * Mirrors drivers/iommu/iommufd/main.c of Linux 7.2, with the mmap policy of the vCMDQ series v2 beside the merged one. It differs
- * in this: the tables are built at compile time, where a missing or doubled row does not compile; which table a context has is
- * the choice of its revision (revision.cc); there is no module, no miscdevice and no dma-buf.
+ * Mirrors drivers/iommu/iommufd/main.c of Linux 7.2, with the mmap policy of the vCMDQ series v2
+ * beside the merged one. It differs in this: the tables are built at compile time, where a missing
+ * or doubled row does not compile; which table a context has is the choice of its revision
+ * (revision.cc); there is no module, no miscdevice and no dma-buf.
  *
- * The life of an object. Its id is reserved first, so that all that can fail is done before anybody can see it;
- * iommufd_object_finalize() publishes it. From then on others may hold it: short references through wait_cnt and users, long
- * ones through users alone. Destroy needs users to be the table's one, takes the entry out under the table's lock, waits for
- * short references that are on their way out, and ends it.
+ * The life of an object. Its id is reserved first, so that all that can fail is done before anybody
+ * can see it; iommufd_object_finalize() publishes it. From then on others may hold it: short
+ * references through wait_cnt and users, long ones through users alone. Destroy needs users to be
+ * the table's one, takes the entry out under the table's lock, waits for short references that are
+ * on their way out, and ends it.
  */
 #include "core/iommufd/iommufd_private.h"
 
@@ -25,8 +27,8 @@
 #include <fcntl.h>
 
 /*
- * @pre_destroy: the object's short references beyond those of calls are given up; may sleep. @abort: instead of destroy when
- * the object was never published, under the caller's lock.
+ * @pre_destroy: the object's short references beyond those of calls are given up; may sleep.
+ * @abort: instead of destroy when the object was never published, under the caller's lock.
  */
 struct iommufd_object_ops {
 	void (*pre_destroy)(struct iommufd_object *obj) = nullptr;
@@ -34,7 +36,7 @@ struct iommufd_object_ops {
 	void (*abort)(struct iommufd_object *obj) = nullptr;
 };
 
-/* What a broken table runs into: consteval cannot call these, and the compiler's message names them. */
+/* What a broken table runs into. consteval cannot call these: the compiler's message names them. */
 void build_bug_two_rows_for_one_object_type();
 void build_bug_object_type_without_a_row();
 void build_bug_object_type_has_a_row_but_is_named_absent();
@@ -82,9 +84,12 @@ consteval struct object_table iommufd_object_table(const struct object_row (&row
 
 } // namespace
 
-#define OBJECT_OP(_struct, ...) object_row{_struct::obj_type, iommufd_has_abort<_struct>, {__VA_ARGS__}}
+/* clang-format off */
+#define OBJECT_OP(_struct, ...) \
+	object_row{_struct::obj_type, iommufd_has_abort<_struct>, {__VA_ARGS__}}
+/* clang-format on */
 
-/* Every type of enum iommufd_object_type has a row, or is named in the second list because nothing can create it. */
+/* Every type has a row, or is named in the second list because nothing can create it. */
 static constexpr struct object_table iommufd_objects = iommufd_object_table(
 	{
 		OBJECT_OP(iommufd_access, .destroy = iommufd_access_destroy_object),
@@ -119,7 +124,8 @@ static void iommufd_object_free(struct iommufd_object *obj)
 	kfree(obj);
 }
 
-result<struct iommufd_object *> _iommufd_object_alloc(struct iommufd_ctx *ictx, const struct iommufd_struct *st)
+result<struct iommufd_object *> _iommufd_object_alloc(struct iommufd_ctx *ictx,
+						      const struct iommufd_struct *st)
 {
 	struct iommufd_object *obj;
 	void *mem;
@@ -137,8 +143,8 @@ result<struct iommufd_object *> _iommufd_object_alloc(struct iommufd_ctx *ictx, 
 	refcount_set(&obj->users, 1);
 
 	/*
-	 * Only the id: an object that others can find cannot be taken back reliably, so all that may fail comes before
-	 * iommufd_object_finalize().
+	 * Only the id: an object that others can find cannot be taken back reliably, so all that
+	 * may fail comes before iommufd_object_finalize().
 	 */
 	rc = xa_alloc(&ictx->objects, &obj->id, XA_ZERO_ENTRY, xa_limit_31b, GFP_KERNEL_ACCOUNT);
 	if (rc) {
@@ -151,7 +157,8 @@ result<struct iommufd_object *> _iommufd_object_alloc(struct iommufd_ctx *ictx, 
 	return obj;
 }
 
-result<struct iommufd_object *> _iommufd_object_alloc_ucmd(struct iommufd_ucmd *ucmd, const struct iommufd_struct *st)
+result<struct iommufd_object *> _iommufd_object_alloc_ucmd(struct iommufd_ucmd *ucmd,
+							   const struct iommufd_struct *st)
 {
 	/* a handler makes one object */
 	if (WARN_ON(ucmd->new_obj))
@@ -203,7 +210,8 @@ void iommufd_object_abort_and_destroy(struct iommufd_ctx *ictx, struct iommufd_o
 	iommufd_object_abort(ictx, obj);
 }
 
-result<struct iommufd_object *> iommufd_get_object(struct iommufd_ctx *ictx, u32 id, enum iommufd_object_type type)
+result<struct iommufd_object *> iommufd_get_object(struct iommufd_ctx *ictx, u32 id,
+						   enum iommufd_object_type type)
 {
 	struct iommufd_object *obj;
 
@@ -225,8 +233,8 @@ void iommufd_put_object(struct iommufd_ctx *ictx, struct iommufd_object *obj)
 	/* in this order: who waits for wait_cnt must not find a user that is a short reference's */
 	refcount_dec(&obj->users);
 	/*
-	 * The last access to the object: who waits for zero frees it. So not refcount_dec_and_test(), which reads the count
-	 * once more when it was the last.
+	 * The last access to the object: who waits for zero frees it. So not
+	 * refcount_dec_and_test(), which reads the count once more when it was the last.
 	 */
 	sched_point(SCHED_AT_REF, &obj->wait_cnt);
 	if (obj->wait_cnt.refs.fetch_sub(1, std::memory_order_acq_rel) == 1)
@@ -234,8 +242,8 @@ void iommufd_put_object(struct iommufd_ctx *ictx, struct iommufd_object *obj)
 }
 
 /*
- * Raises users of an object of which the caller only has the pointer, kept alive by a lock of the caller's. -EBUSY: it has left
- * the table already, and its destruction is under way.
+ * Raises users of an object of which the caller only has the pointer, kept alive by a lock of the
+ * caller's. -EBUSY: it has left the table already, and its destruction is under way.
  */
 int iommufd_try_inc_users(struct iommufd_ctx *ictx, struct iommufd_object *obj)
 {
@@ -275,10 +283,12 @@ static int iommufd_object_dec_wait(struct iommufd_ctx *ictx, struct iommufd_obje
 }
 
 /*
- * Takes the object out of the table and ends it, if nobody but the table uses it. With to_destroy the caller has a user of it,
- * which is put in any case; otherwise the object is what the id names. 0; -ENOENT: no such id, or a tombstone; -EBUSY: in use.
+ * Takes the object out of the table and ends it, if nobody but the table uses it. With to_destroy
+ * the caller has a user of it, which is put in any case; otherwise the object is what the id names.
+ * 0; -ENOENT: no such id, or a tombstone; -EBUSY: in use.
  */
-int iommufd_object_remove(struct iommufd_ctx *ictx, struct iommufd_object *to_destroy, u32 id, unsigned int flags)
+int iommufd_object_remove(struct iommufd_ctx *ictx, struct iommufd_object *to_destroy, u32 id,
+			  unsigned int flags)
 {
 	struct iommufd_object *obj;
 	bool zerod_wait_cnt = false;
@@ -286,8 +296,8 @@ int iommufd_object_remove(struct iommufd_ctx *ictx, struct iommufd_object *to_de
 	int ret;
 
 	/*
-	 * Whoever destroys an object of its own, which a call may be using right now, waits before it looks at users, so that
-	 * such a call cannot make it fail.
+	 * Whoever destroys an object of its own, which a call may be using right now, waits before
+	 * it looks at users, so that such a call cannot make it fail.
 	 */
 	if (flags & REMOVE_WAIT) {
 		ret = iommufd_object_dec_wait(ictx, to_destroy);
@@ -324,7 +334,8 @@ int iommufd_object_remove(struct iommufd_ctx *ictx, struct iommufd_object *to_de
 		ictx->vfio_ioas = nullptr;
 	xa_unlock(&ictx->objects);
 
-	/* users is zero: what is left of wait_cnt is an iommufd_put_object() between its two steps */
+	/* users is zero: what is left of wait_cnt is an iommufd_put_object() between its two steps
+	 */
 	if (!zerod_wait_cnt) {
 		ret = iommufd_object_dec_wait(ictx, obj);
 		if (WARN_ON(ret))
@@ -357,8 +368,8 @@ static int iommufd_fops_release(struct file *filp)
 	struct iommufd_sw_msi_map *cur;
 
 	/*
-	 * Users form a graph without cycles: whatever has only the table's user is a leaf and can go, which makes leaves of
-	 * others. A round that ends nothing means that a count is wrong.
+	 * Users form a graph without cycles: whatever has only the table's user is a leaf and can
+	 * go, which makes leaves of others. A round that ends nothing means that a count is wrong.
 	 */
 	while (true) {
 		unsigned int destroyed = 0;
@@ -366,7 +377,7 @@ static int iommufd_fops_release(struct file *filp)
 		unsigned long index;
 		bool empty = true;
 
-		xa_for_each(&ictx->objects, index, obj) {
+		xa_for_each (&ictx->objects, index, obj) {
 			empty = false;
 			if (!refcount_dec_if_one(&obj->users))
 				continue;
@@ -389,7 +400,7 @@ static int iommufd_fops_release(struct file *filp)
 	WARN_ON(!mtree_empty(&ictx->mt_mmap));
 
 	mutex_lock(&ictx->sw_msi_lock);
-	list_for_each_entry_safe(cur, next, &ictx->sw_msi_list, sw_msi_item)
+	list_for_each_entry_safe (cur, next, &ictx->sw_msi_list, sw_msi_item)
 		kfree_obj(cur);
 	INIT_LIST_HEAD(&ictx->sw_msi_list);
 	mutex_unlock(&ictx->sw_msi_lock);
@@ -419,7 +430,8 @@ int iommufd_option(struct iommufd_ucmd *ucmd)
 	if (rc)
 		return rc;
 	/* the value alone, whatever size the caller's struct has */
-	return ucmd->ubuffer.as<struct iommu_option>().field<&iommu_option::val64>().copy_to_user(cmd->val64);
+	return ucmd->ubuffer.as<struct iommu_option>().field<&iommu_option::val64>().copy_to_user(
+		cmd->val64);
 }
 
 static long iommufd_fops_ioctl(struct file *filp, unsigned int cmd, unsigned long arg)
@@ -494,9 +506,9 @@ static const struct vm_operations_struct iommufd_vma_ops = {
 };
 
 /*
- * Maps a region that a driver has registered, at the offset that the driver has told the user. -EINVAL: a length that is not
- * whole pages, or a private mapping; -EPERM: executable; -ENXIO: no region starts there, its owner is being destroyed, or the
- * length is not what the revision allows.
+ * Maps a region that a driver has registered, at the offset that the driver has told the user.
+ * -EINVAL: a length that is not whole pages, or a private mapping; -EPERM: executable; -ENXIO: no
+ * region starts there, its owner is being destroyed, or the length is not what the revision allows.
  */
 static int iommufd_fops_mmap(struct file *filp, struct vm_area_struct *vma)
 {
@@ -516,10 +528,12 @@ static int iommufd_fops_mmap(struct file *filp, struct vm_area_struct *vma)
 		return -ENXIO;
 
 	mtree_lock(&ictx->mt_mmap);
-	immap = static_cast<struct iommufd_mmap *>(mtree_load(&ictx->mt_mmap, vma->vm_pgoff << PAGE_SHIFT));
+	immap = static_cast<struct iommufd_mmap *>(
+		mtree_load(&ictx->mt_mmap, vma->vm_pgoff << PAGE_SHIFT));
 	/*
-	 * The entry goes under this lock before its owner does. An owner that is not in the object table is being made, and its
-	 * creation may still fail, or is being destroyed: neither can be held.
+	 * The entry goes under this lock before its owner does. An owner that is not in the object
+	 * table is being made, and its creation may still fail, or is being destroyed: neither can
+	 * be held.
 	 */
 	if (!immap || iommufd_try_inc_users(ictx, immap->owner)) {
 		mtree_unlock(&ictx->mt_mmap);
@@ -539,7 +553,8 @@ static int iommufd_fops_mmap(struct file *filp, struct vm_area_struct *vma)
 	vma->vm_ops = &iommufd_vma_ops;
 	vma->vm_page_prot = pgprot_noncached(vma->vm_page_prot);
 
-	rc = io_remap_pfn_range(vma, vma->vm_start, immap->mmio_addr >> PAGE_SHIFT, length, vma->vm_page_prot);
+	rc = io_remap_pfn_range(vma, vma->vm_start, immap->mmio_addr >> PAGE_SHIFT, length,
+				vma->vm_page_prot);
 	if (rc)
 		goto err_refcount;
 	refcount_inc(&immap->vmas);
@@ -646,7 +661,8 @@ bool iommufd_selftest_is_mock_dev(struct device *dev)
 	return ops && ops->is_mock_dev(dev);
 }
 
-void iommufd_test_syz_conv_iova_id(struct iommufd_ucmd *ucmd, unsigned int ioas_id, u64 *iova, u32 *flags)
+void iommufd_test_syz_conv_iova_id(struct iommufd_ucmd *ucmd, unsigned int ioas_id, u64 *iova,
+				   u32 *flags)
 {
 	const struct iommufd_test_ops *ops = iommufd_test_hooks();
 

@@ -2,9 +2,10 @@
 /*
  * The ioctl tables of the revisions, and what else they differ in.
  *
- * Mirrors iommufd_ioctl_ops[] of drivers/iommu/iommufd/main.c: Linux v6.15 plus the vCMDQ series v2, and Linux 7.2. It differs in
- * this: a table must say of every command whether it has it, and is checked when it is compiled. A doubled or a forgotten row, a
- * struct that the dispatcher's buffer cannot hold, a last member that is not the one that the command's description names, or a
+ * Mirrors iommufd_ioctl_ops[] of drivers/iommu/iommufd/main.c: Linux v6.15 plus the vCMDQ series
+ * v2, and Linux 7.2. It differs in this: a table must say of every command whether it has it, and
+ * is checked when it is compiled. A doubled or a forgotten row, a struct that the dispatcher's
+ * buffer cannot hold, a last member that is not the one that the command's description names, or a
  * command without a description does not compile.
  */
 #include "core/iommufd/revision.h"
@@ -15,7 +16,7 @@
 #include "uapi/iommufd_desc_table.h"
 #include "uapi/iommufd_test.h"
 
-/* What a broken table runs into: consteval cannot call these, and the compiler's message names them. */
+/* What a broken table runs into. consteval cannot call these: the compiler's message names them. */
 void build_bug_two_rows_for_one_ioctl();
 void build_bug_ioctl_without_a_row();
 void build_bug_ioctl_has_a_row_but_is_named_absent();
@@ -33,9 +34,9 @@ static_assert(test_cmd - IOMMUFD_CMD_BASE + 1 == IOMMUFD_IOCTL_NR);
 
 /* `revision` is the bit of enum desc_revision under which the commands are described. */
 template <size_t N, size_t M>
-consteval struct iommufd_ioctl_table iommufd_ioctl_table_of(u8 revision,
-							     const struct iommufd_ioctl_op (&rows)[N],
-							     const unsigned int (&absent)[M])
+consteval struct iommufd_ioctl_table
+iommufd_ioctl_table_of(u8 revision, const struct iommufd_ioctl_op (&rows)[N],
+		       const unsigned int (&absent)[M])
 {
 	struct iommufd_ioctl_table t = {};
 	bool known[IOMMUFD_IOCTL_NR] = {};
@@ -81,64 +82,69 @@ consteval struct iommufd_ioctl_table iommufd_ioctl_table_of(u8 revision,
 
 } // namespace
 
-#define IOCTL_OP(_ioctl, _fn, _struct, _last)                                                                          \
-	iommufd_ioctl_op                                                                                               \
-	{                                                                                                              \
-		.size = sizeof(_struct), .min_size = offsetofend(_struct, _last), .ioctl_num = _ioctl, .execute = _fn, \
+/* clang-format off */
+#define IOCTL_OP(_ioctl, _fn, _struct, _last)                                     \
+	iommufd_ioctl_op {                                                        \
+		.size = sizeof(_struct), .min_size = offsetofend(_struct, _last), \
+		.ioctl_num = _ioctl, .execute = _fn,                              \
 	}
 
-/* Commands that exist in both forms and have no row in either table: fault queues, events, dirty bitmaps, VFIO. */
-#define IOMMUFD_ABSENT                                                                                                 \
-	IOMMU_FAULT_QUEUE_ALLOC, IOMMU_HWPT_GET_DIRTY_BITMAP, IOMMU_HWPT_SET_DIRTY_TRACKING,                           \
+/* In both forms, and with a row in neither table: fault queues, events, dirty bitmaps, VFIO. */
+#define IOMMUFD_ABSENT                                                                        \
+	IOMMU_FAULT_QUEUE_ALLOC, IOMMU_HWPT_GET_DIRTY_BITMAP, IOMMU_HWPT_SET_DIRTY_TRACKING, \
 		IOMMU_IOAS_CHANGE_PROCESS, IOMMU_VEVENTQ_ALLOC, IOMMU_VFIO_IOAS
 
-static constexpr struct iommufd_ioctl_table iommufd_ioctl_ops_vcmdq_v2 = iommufd_ioctl_table_of(
-	DESC_VCMDQ_V2,
-	{
-		IOCTL_OP(IOMMU_DESTROY, iommufd_destroy, struct iommu_destroy, id),
-		IOCTL_OP(IOMMU_GET_HW_INFO, iommufd_get_hw_info, struct iommu_hw_info, __reserved),
-		IOCTL_OP(IOMMU_HWPT_ALLOC, iommufd_hwpt_alloc, struct iommu_hwpt_alloc, __reserved),
-		IOCTL_OP(IOMMU_HWPT_INVALIDATE, iommufd_hwpt_invalidate, struct iommu_hwpt_invalidate, __reserved),
-		IOCTL_OP(IOMMU_IOAS_ALLOC, iommufd_ioas_alloc_ioctl, struct iommu_ioas_alloc, out_ioas_id),
-		IOCTL_OP(IOMMU_IOAS_ALLOW_IOVAS, iommufd_ioas_allow_iovas, struct iommu_ioas_allow_iovas,
-			 allowed_iovas),
-		IOCTL_OP(IOMMU_IOAS_COPY, iommufd_ioas_copy, struct iommu_ioas_copy, src_iova),
-		IOCTL_OP(IOMMU_IOAS_IOVA_RANGES, iommufd_ioas_iova_ranges, struct iommu_ioas_iova_ranges,
-			 out_iova_alignment),
-		IOCTL_OP(IOMMU_IOAS_MAP, iommufd_ioas_map, struct iommu_ioas_map, iova),
-		IOCTL_OP(IOMMU_IOAS_MAP_FILE, iommufd_ioas_map_file, struct iommu_ioas_map_file, iova),
-		IOCTL_OP(IOMMU_IOAS_UNMAP, iommufd_ioas_unmap, struct iommu_ioas_unmap, length),
-		IOCTL_OP(IOMMU_OPTION, iommufd_option, struct iommu_option, val64),
-		IOCTL_OP(IOMMU_VCMDQ_ALLOC, iommufd_vcmdq_alloc_ioctl, struct iommu_vcmdq_alloc, length),
-		IOCTL_OP(IOMMU_VDEVICE_ALLOC, iommufd_vdevice_alloc_v2_ioctl, struct iommu_vdevice_alloc, virt_id),
-		IOCTL_OP(IOMMU_VIOMMU_ALLOC, iommufd_viommu_alloc_v2_ioctl, struct iommu_viommu_alloc, out_viommu_id),
-		IOCTL_OP(IOMMU_TEST_CMD, iommufd_test, struct iommu_test_cmd, last),
-	},
-	{IOMMUFD_ABSENT});
+static constexpr struct iommufd_ioctl_table iommufd_ioctl_ops_vcmdq_v2 =
+	iommufd_ioctl_table_of(DESC_VCMDQ_V2, {
+	IOCTL_OP(IOMMU_DESTROY, iommufd_destroy, struct iommu_destroy, id),
+	IOCTL_OP(IOMMU_GET_HW_INFO, iommufd_get_hw_info, struct iommu_hw_info, __reserved),
+	IOCTL_OP(IOMMU_HWPT_ALLOC, iommufd_hwpt_alloc, struct iommu_hwpt_alloc, __reserved),
+	IOCTL_OP(IOMMU_HWPT_INVALIDATE, iommufd_hwpt_invalidate,
+		 struct iommu_hwpt_invalidate, __reserved),
+	IOCTL_OP(IOMMU_IOAS_ALLOC, iommufd_ioas_alloc_ioctl, struct iommu_ioas_alloc, out_ioas_id),
+	IOCTL_OP(IOMMU_IOAS_ALLOW_IOVAS, iommufd_ioas_allow_iovas,
+		 struct iommu_ioas_allow_iovas, allowed_iovas),
+	IOCTL_OP(IOMMU_IOAS_COPY, iommufd_ioas_copy, struct iommu_ioas_copy, src_iova),
+	IOCTL_OP(IOMMU_IOAS_IOVA_RANGES, iommufd_ioas_iova_ranges,
+		 struct iommu_ioas_iova_ranges, out_iova_alignment),
+	IOCTL_OP(IOMMU_IOAS_MAP, iommufd_ioas_map, struct iommu_ioas_map, iova),
+	IOCTL_OP(IOMMU_IOAS_MAP_FILE, iommufd_ioas_map_file, struct iommu_ioas_map_file, iova),
+	IOCTL_OP(IOMMU_IOAS_UNMAP, iommufd_ioas_unmap, struct iommu_ioas_unmap, length),
+	IOCTL_OP(IOMMU_OPTION, iommufd_option, struct iommu_option, val64),
+	IOCTL_OP(IOMMU_VCMDQ_ALLOC, iommufd_vcmdq_alloc_ioctl, struct iommu_vcmdq_alloc, length),
+	IOCTL_OP(IOMMU_VDEVICE_ALLOC, iommufd_vdevice_alloc_v2_ioctl,
+		 struct iommu_vdevice_alloc, virt_id),
+	IOCTL_OP(IOMMU_VIOMMU_ALLOC, iommufd_viommu_alloc_v2_ioctl,
+		 struct iommu_viommu_alloc, out_viommu_id),
+	IOCTL_OP(IOMMU_TEST_CMD, iommufd_test, struct iommu_test_cmd, last),
+}, {IOMMUFD_ABSENT});
 
-static constexpr struct iommufd_ioctl_table iommufd_ioctl_ops_hw_queue = iommufd_ioctl_table_of(
-	DESC_HW_QUEUE,
-	{
-		IOCTL_OP(IOMMU_DESTROY, iommufd_destroy, struct iommu_destroy, id),
-		IOCTL_OP(IOMMU_GET_HW_INFO, iommufd_get_hw_info, struct iommu_hw_info, __reserved),
-		IOCTL_OP(IOMMU_HW_QUEUE_ALLOC, iommufd_hw_queue_alloc_ioctl, struct iommu_hw_queue_alloc, length),
-		IOCTL_OP(IOMMU_HWPT_ALLOC, iommufd_hwpt_alloc, struct iommu_hwpt_alloc, __reserved),
-		IOCTL_OP(IOMMU_HWPT_INVALIDATE, iommufd_hwpt_invalidate, struct iommu_hwpt_invalidate, __reserved),
-		IOCTL_OP(IOMMU_IOAS_ALLOC, iommufd_ioas_alloc_ioctl, struct iommu_ioas_alloc, out_ioas_id),
-		IOCTL_OP(IOMMU_IOAS_ALLOW_IOVAS, iommufd_ioas_allow_iovas, struct iommu_ioas_allow_iovas,
-			 allowed_iovas),
-		IOCTL_OP(IOMMU_IOAS_COPY, iommufd_ioas_copy, struct iommu_ioas_copy, src_iova),
-		IOCTL_OP(IOMMU_IOAS_IOVA_RANGES, iommufd_ioas_iova_ranges, struct iommu_ioas_iova_ranges,
-			 out_iova_alignment),
-		IOCTL_OP(IOMMU_IOAS_MAP, iommufd_ioas_map, struct iommu_ioas_map, iova),
-		IOCTL_OP(IOMMU_IOAS_MAP_FILE, iommufd_ioas_map_file, struct iommu_ioas_map_file, iova),
-		IOCTL_OP(IOMMU_IOAS_UNMAP, iommufd_ioas_unmap, struct iommu_ioas_unmap, length),
-		IOCTL_OP(IOMMU_OPTION, iommufd_option, struct iommu_option, val64),
-		IOCTL_OP(IOMMU_VDEVICE_ALLOC, iommufd_vdevice_alloc_ioctl, struct iommu_vdevice_alloc, virt_id),
-		IOCTL_OP(IOMMU_VIOMMU_ALLOC, iommufd_viommu_alloc_ioctl, struct iommu_viommu_alloc, out_viommu_id),
-		IOCTL_OP(IOMMU_TEST_CMD, iommufd_test, struct iommu_test_cmd, last),
-	},
-	{IOMMUFD_ABSENT});
+static constexpr struct iommufd_ioctl_table iommufd_ioctl_ops_hw_queue =
+	iommufd_ioctl_table_of(DESC_HW_QUEUE, {
+	IOCTL_OP(IOMMU_DESTROY, iommufd_destroy, struct iommu_destroy, id),
+	IOCTL_OP(IOMMU_GET_HW_INFO, iommufd_get_hw_info, struct iommu_hw_info, __reserved),
+	IOCTL_OP(IOMMU_HW_QUEUE_ALLOC, iommufd_hw_queue_alloc_ioctl,
+		 struct iommu_hw_queue_alloc, length),
+	IOCTL_OP(IOMMU_HWPT_ALLOC, iommufd_hwpt_alloc, struct iommu_hwpt_alloc, __reserved),
+	IOCTL_OP(IOMMU_HWPT_INVALIDATE, iommufd_hwpt_invalidate,
+		 struct iommu_hwpt_invalidate, __reserved),
+	IOCTL_OP(IOMMU_IOAS_ALLOC, iommufd_ioas_alloc_ioctl, struct iommu_ioas_alloc, out_ioas_id),
+	IOCTL_OP(IOMMU_IOAS_ALLOW_IOVAS, iommufd_ioas_allow_iovas,
+		 struct iommu_ioas_allow_iovas, allowed_iovas),
+	IOCTL_OP(IOMMU_IOAS_COPY, iommufd_ioas_copy, struct iommu_ioas_copy, src_iova),
+	IOCTL_OP(IOMMU_IOAS_IOVA_RANGES, iommufd_ioas_iova_ranges,
+		 struct iommu_ioas_iova_ranges, out_iova_alignment),
+	IOCTL_OP(IOMMU_IOAS_MAP, iommufd_ioas_map, struct iommu_ioas_map, iova),
+	IOCTL_OP(IOMMU_IOAS_MAP_FILE, iommufd_ioas_map_file, struct iommu_ioas_map_file, iova),
+	IOCTL_OP(IOMMU_IOAS_UNMAP, iommufd_ioas_unmap, struct iommu_ioas_unmap, length),
+	IOCTL_OP(IOMMU_OPTION, iommufd_option, struct iommu_option, val64),
+	IOCTL_OP(IOMMU_VDEVICE_ALLOC, iommufd_vdevice_alloc_ioctl,
+		 struct iommu_vdevice_alloc, virt_id),
+	IOCTL_OP(IOMMU_VIOMMU_ALLOC, iommufd_viommu_alloc_ioctl,
+		 struct iommu_viommu_alloc, out_viommu_id),
+	IOCTL_OP(IOMMU_TEST_CMD, iommufd_test, struct iommu_test_cmd, last),
+}, {IOMMUFD_ABSENT});
+/* clang-format on */
 
 const struct iommufd_revision iommufd_revision_vcmdq_v2 = {
 	.name = "vcmdq-v2",

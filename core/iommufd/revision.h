@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Revisions: the forms of one proposal. A context is opened with one and keeps it; it names the ioctl table and a few policies.
- * The same program run under two revisions shows where they differ. A prototype is one more table and one more of these.
+ * Revisions: the forms of one proposal. A context is opened with one and keeps it; it names the
+ * ioctl table and a few policies. The same program run under two revisions shows where they differ.
+ * A prototype is one more table and one more of these.
  *
- * Mirrors no kernel file. "vcmdq-v2" is Linux v6.15 plus the vCMDQ series v2; "hw-queue" is the form that was merged, as of v7.2.
+ * Mirrors no kernel file. "vcmdq-v2" is Linux v6.15 plus the vCMDQ series v2; "hw-queue" is the
+ * form that was merged, as of v7.2.
  */
 #pragma once
 
@@ -16,7 +18,8 @@ struct iommufd_ctx;
 struct iommufd_ucmd;
 template <class T> class result;
 
-/* One row. size and min_size in bytes: the struct, and up to the end of the last member of its first version. */
+/* One row. size and min_size in bytes: the struct, and up to the end of the last member of its
+ * first version. */
 struct iommufd_ioctl_op {
 	unsigned int size = 0;
 	unsigned int min_size = 0;
@@ -24,7 +27,8 @@ struct iommufd_ioctl_op {
 	int (*execute)(struct iommufd_ucmd *ucmd) = nullptr;
 };
 
-/* Rows by command number from IOMMUFD_CMD_BASE on, up to the selftest's command; a hole has no execute. */
+/* Rows by command number from IOMMUFD_CMD_BASE on, up to the selftest's command; a hole has no
+ * execute. */
 #define IOMMUFD_IOCTL_NR 33
 struct iommufd_ioctl_table {
 	struct iommufd_ioctl_op ops[IOMMUFD_IOCTL_NR];
@@ -38,9 +42,11 @@ struct iommufd_revision {
 	const struct iommufd_ioctl_table *ioctls;
 	/* The bit of enum desc_revision that descriptions of commands carry. */
 	u8 desc_revision;
-	/* mmap: the mapping must cover its region exactly; else it may be shorter, from the region's start. */
+	/* mmap: the mapping must cover its region exactly; else it may be shorter, from the
+	 * region's start. */
 	bool mmap_exact : 1;
-	/* A vDEVICE goes with its device, which has only one; else it lives on with a reference to the device. */
+	/* A vDEVICE goes with its device, which has only one; else it lives on with a reference to
+	 * the device. */
 	bool vdevice_follows_device : 1;
 	/* GET_HW_INFO takes IOMMU_HW_INFO_FLAG_INPUT_TYPE. */
 	bool hw_info_input_type : 1;
@@ -48,7 +54,7 @@ struct iommufd_revision {
 	bool hw_info_ats : 1;
 };
 
-extern const struct iommufd_revision iommufd_revision_vcmdq_v2;	/* the default */
+extern const struct iommufd_revision iommufd_revision_vcmdq_v2; /* the default */
 extern const struct iommufd_revision iommufd_revision_hw_queue;
 
 /* NULL: no such name. An empty name is the default. */
@@ -57,7 +63,7 @@ const struct iommufd_revision *iommufd_find_revision(std::string_view name);
 const struct iommufd_revision *iommufd_revision_nr(unsigned int nr);
 
 /*
- * Opens /dev/iommu, or /dev/vfio/vfio with vfio set, for current: a new context. The file has one reference, no descriptor.
- * -ENOMEM. Compare iommufd_fops_open.
+ * Opens /dev/iommu, or /dev/vfio/vfio with vfio set, for current: a new context. The file has one
+ * reference, no descriptor. -ENOMEM. Compare iommufd_fops_open.
  */
 result<struct file *> iommufd_file_open(const struct iommufd_revision *rev, bool vfio);

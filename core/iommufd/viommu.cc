@@ -2,11 +2,12 @@
 /*
  * vIOMMUs, vDEVICEs and the queues of both forms.
  *
- * Mirrors drivers/iommu/iommufd/viommu.c: the handlers named _v2_ and VCMDQ_ALLOC as of Linux v6.15 plus the vCMDQ series v2, the
- * others as of Linux 7.2. The v2 handlers keep the series' order of checks and its errnos and differ where it had defects: the
- * page array comes after every check that does not need it; pages are counted with the address's offset in its page and in a
- * type that holds the count; the quick translation has the address space's lock; the pinned range cannot be unmapped; a vDEVICE
- * whose device has gone keeps its id but no pointer.
+ * Mirrors drivers/iommu/iommufd/viommu.c: the handlers named _v2_ and VCMDQ_ALLOC as of Linux v6.15
+ * plus the vCMDQ series v2, the others as of Linux 7.2. The v2 handlers keep the series' order of
+ * checks and its errnos and differ where it had defects: the page array comes after every check
+ * that does not need it; pages are counted with the address's offset in its page and in a type that
+ * holds the count; the quick translation has the address space's lock; the pinned range cannot be
+ * unmapped; a vDEVICE whose device has gone keeps its id but no pointer.
  */
 #include "core/iommufd/iommufd_private.h"
 
@@ -14,7 +15,8 @@
 #include "core/mm/mm.h"
 
 /* A driver must describe a type that derives from the core's. */
-static bool iommufd_struct_is(const struct iommufd_struct *st, enum iommufd_object_type type, size_t size)
+static bool iommufd_struct_is(const struct iommufd_struct *st, enum iommufd_object_type type,
+			      size_t size)
 {
 	return st->type == type && st->size >= size;
 }
@@ -59,8 +61,8 @@ int iommufd_viommu_alloc_v2_ioctl(struct iommufd_ucmd *ucmd)
 	if (!hwpt_paging->nest_parent)
 		return -EINVAL;
 
-	auto new_viommu = ops->viommu_alloc((*idev)->dev, hwpt_paging->domain, ucmd->ictx, cmd->type,
-					    user_data.len ? &user_data : nullptr);
+	auto new_viommu = ops->viommu_alloc((*idev)->dev, hwpt_paging->domain, ucmd->ictx,
+					    cmd->type, user_data.len ? &user_data : nullptr);
 
 	if (!new_viommu)
 		return new_viommu.error();
@@ -148,8 +150,8 @@ static bool iommufd_vdevice_follows_device(const struct iommufd_vdevice *vdev)
 }
 
 /*
- * Everything but the device's reference. The caller holds the group's lock, or the context's vdev_lock where vDEVICEs live apart
- * from their devices.
+ * Everything but the device's reference. The caller holds the group's lock, or the context's
+ * vdev_lock where vDEVICEs live apart from their devices.
  */
 void iommufd_vdevice_abort(struct iommufd_object *obj)
 {
@@ -221,9 +223,9 @@ int iommufd_vdevice_alloc_v2_ioctl(struct iommufd_ucmd *ucmd)
 	if (idev->vdevs_revoked)
 		return -ENOENT;
 
-	auto new_vdev = viommu->ops && viommu->ops->vdevice_alloc ?
-				viommu->ops->vdevice_alloc((*viommu).get(), (*idev)->dev, virt_id) :
-				iommufd_vdevice_alloc<struct iommufd_vdevice>((*viommu).get());
+	auto new_vdev = viommu->ops && viommu->ops->vdevice_alloc
+				? viommu->ops->vdevice_alloc((*viommu).get(), (*idev)->dev, virt_id)
+				: iommufd_vdevice_alloc<struct iommufd_vdevice>((*viommu).get());
 
 	if (!new_vdev)
 		return new_vdev.error();
@@ -301,8 +303,8 @@ int iommufd_vdevice_alloc_ioctl(struct iommufd_ucmd *ucmd)
 	vdev->viommu = users_ref<struct iommufd_viommu>(*viommu);
 	vdev->dev = idev->dev;
 	/*
-	 * The short reference lasts as long as the vDEVICE. iommufd_device_pre_destroy() takes it back by destroying the
-	 * vDEVICE, and the device waits for that.
+	 * The short reference lasts as long as the vDEVICE. iommufd_device_pre_destroy() takes it
+	 * back by destroying the vDEVICE, and the device waits for that.
 	 */
 	vdev->idev = idev;
 	idev->vdev = vdev;
@@ -340,7 +342,8 @@ out_abort:
 
 /* ---- queues ---- */
 
-/* The range of whole pages that [addr, addr + length) touches. False: more than the address space has. */
+/* The range of whole pages that [addr, addr + length) touches. False: more than the address space
+ * has. */
 static bool iommufd_queue_span(u64 addr, u64 length, u64 *aligned, size_t *span)
 {
 	u64 offset = addr - PAGE_ALIGN_DOWN(addr);
@@ -379,8 +382,8 @@ void iommufd_vcmdq_destroy(struct iommufd_object *obj)
 }
 
 /*
- * Pins the queue's memory where it must not be unmapped, and looks whether the hardware can read it. -ENOMEM; -EFAULT: not
- * contiguous; what the pin says.
+ * Pins the queue's memory where it must not be unmapped, and looks whether the hardware can read
+ * it. -ENOMEM; -EFAULT: not contiguous; what the pin says.
  */
 static int iommufd_vcmdq_pin(struct io_pagetable *iopt, u64 aligned, size_t span)
 {
@@ -439,7 +442,8 @@ int iommufd_vcmdq_alloc_ioctl(struct iommufd_ucmd *ucmd)
 	if (rc)
 		return rc;
 
-	auto new_vcmdq = viommu->ops->vcmdq_alloc((*viommu).get(), cmd->type, cmd->index, cmd->addr, cmd->length);
+	auto new_vcmdq = viommu->ops->vcmdq_alloc((*viommu).get(), cmd->type, cmd->index, cmd->addr,
+						  cmd->length);
 
 	if (!new_vcmdq) {
 		iopt_unpin_pages(iopt, aligned, span, true);
@@ -460,8 +464,8 @@ int iommufd_vcmdq_alloc_ioctl(struct iommufd_ucmd *ucmd)
 	return rc;
 }
 
-static void iommufd_hw_queue_destroy_access(struct iommufd_ctx *ictx, struct iommufd_access *access, u64 base_iova,
-					    size_t length)
+static void iommufd_hw_queue_destroy_access(struct iommufd_ctx *ictx, struct iommufd_access *access,
+					    u64 base_iova, size_t length)
 {
 	u64 aligned_iova = PAGE_ALIGN_DOWN(base_iova);
 	u64 offset = base_iova - aligned_iova;
@@ -479,17 +483,19 @@ void iommufd_hw_queue_destroy(struct iommufd_object *obj)
 	if (hw_queue->destroy)
 		hw_queue->destroy(hw_queue);
 	if (hw_queue->access)
-		iommufd_hw_queue_destroy_access(hw_queue->viommu->ictx, hw_queue->access, hw_queue->base_addr,
-						hw_queue->length);
+		iommufd_hw_queue_destroy_access(hw_queue->viommu->ictx, hw_queue->access,
+						hw_queue->base_addr, hw_queue->length);
 	hw_queue->viommu.reset();
 }
 
 /*
- * An internal access that keeps the queue's memory pinned and mapped: the hardware reads it at its physical address, whatever the
- * IOAS says. -ERANGE: more pages than there can be; -ENOMEM; -EFAULT: not contiguous; what the pin says.
+ * An internal access that keeps the queue's memory pinned and mapped: the hardware reads it at its
+ * physical address, whatever the IOAS says. -ERANGE: more pages than there can be; -ENOMEM;
+ * -EFAULT: not contiguous; what the pin says.
  */
 static result<struct iommufd_access *> iommufd_hw_queue_alloc_phys(struct iommu_hw_queue_alloc *cmd,
-								   struct iommufd_viommu *viommu, phys_addr_t *base_pa)
+								   struct iommufd_viommu *viommu,
+								   phys_addr_t *base_pa)
 {
 	struct iommufd_access *access;
 	struct page **pages;
@@ -563,7 +569,8 @@ int iommufd_hw_queue_alloc_ioctl(struct iommufd_ucmd *ucmd)
 	if (!viommu->ops || !viommu->ops->get_hw_queue_struct || !viommu->ops->hw_queue_init_phys)
 		return -EOPNOTSUPP;
 
-	st = viommu->ops->get_hw_queue_struct((*viommu).get(), static_cast<enum iommu_hw_queue_type>(cmd->type));
+	st = viommu->ops->get_hw_queue_struct((*viommu).get(),
+					      static_cast<enum iommu_hw_queue_type>(cmd->type));
 	if (!st)
 		return -EOPNOTSUPP;
 	if (WARN_ON_ONCE(!iommufd_struct_is(st, IOMMUFD_OBJ_HW_QUEUE, sizeof(*hw_queue))))

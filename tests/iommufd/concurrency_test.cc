@@ -53,8 +53,7 @@ class ConcurrencyTest : public IommufdTest {
       *id = cmd.out_vcmdq_id;
       return rc;
     }
-    int Vdevice(uint32_t viommu, uint32_t dev, uint64_t virt_id,
-                uint32_t* id) {
+    int Vdevice(uint32_t viommu, uint32_t dev, uint64_t virt_id, uint32_t* id) {
       iommu_vdevice_alloc cmd = {};
       cmd.viommu_id = viommu;
       cmd.dev_id = dev;
@@ -111,8 +110,7 @@ TEST_P(ConcurrencyTest, QueuesComeAndGo) {
     for (int i = 0; i < kRounds; i++) {
       uint32_t id = 0;
       int rc = c->Queue(viommu, i & 1, &id);
-      EXPECT_TRUE(rc == 0 || rc == -EEXIST || rc == -EIO || rc == -EBUSY)
-          << rc;
+      EXPECT_TRUE(rc == 0 || rc == -EEXIST || rc == -EIO || rc == -EBUSY) << rc;
       if (rc) continue;
       do {
         rc = c->Destroy(id);

@@ -28,9 +28,8 @@ class DispatchTest : public ::testing::TestWithParam<const char*> {
     std::set<uint32_t> seen;
     for (const auto& d : iommufd_desc_all()) {
       if (!(d.revisions & Bit())) continue;
-      const auto& op =
-          iommufd_find_revision(GetParam())
-              ->ioctls->ops[_IOC_NR(d.cmd) - IOMMUFD_CMD_BASE];
+      const auto& op = iommufd_find_revision(GetParam())
+                           ->ioctls->ops[_IOC_NR(d.cmd) - IOMMUFD_CMD_BASE];
       if (op.execute && seen.insert(d.cmd).second) out.push_back(&d);
     }
     return out;
@@ -201,8 +200,7 @@ TEST_P(DispatchTest, UnknownFlagsAreRefused) {
 
 TEST_P(DispatchTest, Option) {
   iommu_option cmd = {};
-  auto call = [&](uint32_t option, uint16_t op, uint32_t object,
-                  uint64_t val) {
+  auto call = [&](uint32_t option, uint16_t op, uint32_t object, uint64_t val) {
     cmd = {};
     cmd.size = sizeof(cmd);
     cmd.option_id = option;

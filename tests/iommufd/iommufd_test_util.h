@@ -126,10 +126,10 @@ class IommufdTest : public ::testing::TestWithParam<const char*> {
     uint32_t id = 0;
     data.in_data = 0x1234;
     EXPECT_EQ(m_.Store(Scratch(), data), 0);
-    EXPECT_EQ(m_.ViommuAlloc(dev_.idev, parent_, &id,
-                             IOMMU_VIOMMU_TYPE_SELFTEST, Scratch(),
-                             sizeof(data)),
-              0);
+    EXPECT_EQ(
+        m_.ViommuAlloc(dev_.idev, parent_, &id, IOMMU_VIOMMU_TYPE_SELFTEST,
+                       Scratch(), sizeof(data)),
+        0);
     data = m_.Load<iommu_viommu_selftest>(Scratch());
     *offset = data.out_mmap_offset;
     *length = data.out_mmap_length;

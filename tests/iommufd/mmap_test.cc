@@ -121,9 +121,9 @@ TEST_P(MmapTest, AnOwnerInTheMakingCannotBeMapped) {
     TaskScope task(m_);
     auto ioas = iommufd_ioas_alloc(ictx_);
     obj = *ioas;
-    ASSERT_EQ(_iommufd_alloc_mmap(ictx_, obj, page_to_phys(pages_), kPage,
-                                  &offset),
-              0);
+    ASSERT_EQ(
+        _iommufd_alloc_mmap(ictx_, obj, page_to_phys(pages_), kPage, &offset),
+        0);
   }
   EXPECT_EQ(Mmap(kPage, offset), -ENXIO);
   TaskScope task(m_);

@@ -309,8 +309,8 @@ TEST_P(ViommuTest, HugeLengths) {
   EXPECT_EQ(Queue(0, viommu, kType, 0, kIova, kHuge), -ENOMEM);
   EXPECT_EQ(Queue(0, viommu, kType, 0, kIova, 1ull << 30), -ENOENT);
   // The count of pages wraps, the range does not.
-  EXPECT_EQ(Queue(0, viommu, kType, 0, 1, UINT64_MAX), IsV2() ? -EOVERFLOW
-                                                              : -ERANGE);
+  EXPECT_EQ(Queue(0, viommu, kType, 0, 1, UINT64_MAX),
+            IsV2() ? -EOVERFLOW : -ERANGE);
   EXPECT_EQ(Look(m_)->pins.size(), 0u);
   EXPECT_EQ(m_.Warnings(), 0u);
 }
