@@ -47,8 +47,7 @@ std::map<uint32_t, Origin> Origins(const prog::BoundProgram& bound,
     if (result.fd != fd || result.error != 0) continue;
     size_t ids = 0;
     for (const prog::Output& output : result.outputs) {
-      ids += output.field != nullptr &&
-             output.field->kind == desc_kind::ID_OUT;
+      ids += output.field != nullptr && output.field->kind == desc_kind::ID_OUT;
     }
     for (const prog::Output& output : result.outputs) {
       if (output.field == nullptr || output.field->kind != desc_kind::ID_OUT ||
@@ -151,8 +150,8 @@ bool TakeSnapshot(sim_syscalls* sys, int fd, iommufd_snapshot* snapshot) {
 }
 
 // The mmap() calls of the program at a region's offset: "p".
-std::string MappingName(const prog::BoundProgram& bound,
-                        const Results& results, size_t last, uint64_t offset) {
+std::string MappingName(const prog::BoundProgram& bound, const Results& results,
+                        size_t last, uint64_t offset) {
   std::string name;
   for (size_t i = 0; i <= last && i < results.size(); i++) {
     if (bound.calls[i].builtin != prog::Builtin::kMmap) continue;
@@ -220,8 +219,8 @@ void AddContext(const iommufd_snapshot& snapshot, const Names& names,
       node.lines.push_back("no object: a tombstone");
     } else {
       // The table's own one is not worth a number of its own.
-      node.lines.push_back(absl::StrCat("users ", o.users, " \u00b7 short-term ",
-                                        o.wait_cnt - 1));
+      node.lines.push_back(absl::StrCat("users ", o.users,
+                                        " \u00b7 short-term ", o.wait_cnt - 1));
       std::string outside;
       for (const iommufd_snapshot_edge& e : snapshot.edges) {
         if (e.to != o.id || e.from != 0 || e.kind == IOMMUFD_EDGE_MMAP ||
@@ -357,8 +356,8 @@ std::string ExplainObject(const iommufd_snapshot& snapshot, const Names& names,
 }
 
 std::string ExplainRange(const iommufd_snapshot& snapshot, const Names& names,
-                         uint32_t ioas, uint64_t first, uint64_t last,
-                         int fd, const prog::BoundProgram& bound,
+                         uint32_t ioas, uint64_t first, uint64_t last, int fd,
+                         const prog::BoundProgram& bound,
                          const Results& results, size_t index) {
   std::string out;
   for (const iommufd_snapshot_pin& pin : snapshot.pins) {
@@ -409,9 +408,12 @@ Graph Snapshot(sim_syscalls* sys, const std::string& file,
     iommufd_snapshot snapshot;
     if (!TakeSnapshot(sys, fd, &snapshot)) continue;
     const Names names(snapshot, Origins(bound, results, last, fd));
-    AddContext(snapshot, names, [&](uint64_t offset) {
-      return MappingName(bound, results, last, offset);
-    }, &graph);
+    AddContext(
+        snapshot, names,
+        [&](uint64_t offset) {
+          return MappingName(bound, results, last, offset);
+        },
+        &graph);
     complete = complete && snapshot.complete;
     if (!revisions.empty()) revisions += ", ";
     revisions += snapshot.revision;
@@ -448,8 +450,8 @@ std::string ExplainBusy(sim_syscalls* sys, const prog::BoundProgram& bound,
     const uint64_t last = length != 0 && iova + (length - 1) >= iova
                               ? iova + (length - 1)
                               : UINT64_MAX;
-    out = ExplainRange(snapshot, names, static_cast<uint32_t>(ioas), iova,
-                       last, result.fd, bound, results, index);
+    out = ExplainRange(snapshot, names, static_cast<uint32_t>(ioas), iova, last,
+                       result.fd, bound, results, index);
     if (!out.empty()) return out;
   }
   if (std::string_view(call.desc->name) == "OPTION") {

@@ -329,8 +329,8 @@ class Drawing {
         weight = v.node == SIZE_MAX ? 4 : 1;
       }
       blocks.push_back({(wish - offset[i]) * weight, weight, 0, i, 1});
-      while (blocks.size() > 1 && blocks[blocks.size() - 2].Position() >
-                                      blocks.back().Position()) {
+      while (blocks.size() > 1 &&
+             blocks[blocks.size() - 2].Position() > blocks.back().Position()) {
         const Block last = blocks.back();
         blocks.pop_back();
         blocks.back().sum += last.sum;
@@ -365,15 +365,14 @@ class Drawing {
     const double span = std::min(vertex.width - 36, 44.0 * (all.size() - 1));
     if (all.size() < 2) return vertex.x;
     return vertex.x - span / 2 +
-           span * static_cast<double>(at) /
-               static_cast<double>(all.size() - 1);
+           span * static_cast<double>(at) / static_cast<double>(all.size() - 1);
   }
 
   std::string Write() const {
     std::string out;
-    out += "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"" +
-           Num(width_) + "\" height=\"" + Num(height_) + "\" viewBox=\"0 0 " +
-           Num(width_) + " " + Num(height_) + "\">\n";
+    out += "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"" + Num(width_) +
+           "\" height=\"" + Num(height_) + "\" viewBox=\"0 0 " + Num(width_) +
+           " " + Num(height_) + "\">\n";
     out += Style();
     out += "<rect class=\"bg\" width=\"100%\" height=\"100%\"/>\n";
     out += "<text class=\"title\" x=\"" + Num(kMargin) + "\" y=\"" +
@@ -441,8 +440,7 @@ class Drawing {
       *out += "<rect class=\"box c" +
               std::to_string(colours.find(word)->second) + "\" x=\"" +
               Num(v.x - v.width / 2) + "\" y=\"" + Num(v.y) + "\" width=\"" +
-              Num(v.width) + "\" height=\"" + Num(v.height) +
-              "\" rx=\"7\"/>\n";
+              Num(v.width) + "\" height=\"" + Num(v.height) + "\" rx=\"7\"/>\n";
       double y = v.y + kBoxPadding + 9;
       WriteText(out, "name", v.x, y, node.title);
       y += kLineHeight;
@@ -455,8 +453,8 @@ class Drawing {
     }
   }
 
-  static void WriteText(std::string* out, const char* style, double x,
-                        double y, const std::string& text) {
+  static void WriteText(std::string* out, const char* style, double x, double y,
+                        const std::string& text) {
     *out += std::string("<text class=\"") + style + "\" x=\"" + Num(x) +
             "\" y=\"" + Num(y) + "\">" + Escape(text) + "</text>\n";
   }
@@ -505,8 +503,8 @@ class Drawing {
     const double tip_x = route.reversed ? first_x : x;
     const double tip_y = route.reversed ? first_y : y + 8;
     const double back = route.reversed ? 9 : -9;
-    *out += "<path class=\"tip\" d=\"M" + Num(tip_x) + " " + Num(tip_y) +
-            " L" + Num(tip_x - 4.5) + " " + Num(tip_y + back) + " L" +
+    *out += "<path class=\"tip\" d=\"M" + Num(tip_x) + " " + Num(tip_y) + " L" +
+            Num(tip_x - 4.5) + " " + Num(tip_y + back) + " L" +
             Num(tip_x + 4.5) + " " + Num(tip_y + back) + " Z\"/></g>\n";
     if (!edge.label.empty()) {
       WriteText(labels, "label", label_x, label_y + 4, edge.label);

@@ -15,7 +15,7 @@ struct GraphNode {
   std::string kind;                // "VIOMMU 4"; equal first words, one colour
   std::vector<std::string> lines;  // below the title: "users 2, short-term 0"
   std::string tooltip;
-  bool faded = false;              // there but not usable: a tombstone
+  bool faded = false;  // there but not usable: a tombstone
 };
 
 struct GraphEdge {

@@ -197,8 +197,7 @@ class Listing {
     if (text.size() < columns_) text.append(columns_ - text.size(), ' ');
     printf("%c%4d  %s  %s\n", result.expected ? ' ' : '!', call.call->pos.line,
            text.c_str(), ResultText(call, result).c_str());
-    if (!result.expected &&
-        result.state == prog::CallResult::State::kDone) {
+    if (!result.expected && result.state == prog::CallResult::State::kDone) {
       printf("       %s:%d: %s: expected %s, got %s\n", source_.file.c_str(),
              call.call->pos.line, call.call->name.c_str(), result.why.c_str(),
              prog::FormatResult(call, result).c_str());
@@ -224,8 +223,7 @@ void CheckAftermath(LabKernel* lab, const std::string& residue,
   if (lab->warnings() != 0) {
     *good = false;
     printf("! the kernel warned%s:\n", where.c_str());
-    for (std::string_view line :
-         absl::StrSplit(lab->sys()->take_log(), '\n')) {
+    for (std::string_view line : absl::StrSplit(lab->sys()->take_log(), '\n')) {
       if (!line.empty()) printf("       %s\n", std::string(line).c_str());
     }
   }
@@ -242,18 +240,16 @@ absl::StatusOr<Outcome> RunPlain(const Source& source) {
   auto draw = [&](size_t last, const std::vector<prog::CallResult>& results) {
     if (done) return;
     done = true;
-    drawn = WriteFile(
-        svg, DrawSvg(Snapshot((*lab)->sim(), source.file, source.bound, results,
-                              last)));
+    drawn = WriteFile(svg, DrawSvg(Snapshot((*lab)->sim(), source.file,
+                                            source.bound, results, last)));
   };
   prog::RunOptions options;
   options.on_result = [&](size_t i,
                           const std::vector<prog::CallResult>& results) {
     const prog::BoundCall& call = source.bound.calls[i];
     // The last call that is not behind the line.
-    const bool next_is_behind =
-        i + 1 < source.bound.calls.size() &&
-        source.bound.calls[i + 1].call->pos.line > at;
+    const bool next_is_behind = i + 1 < source.bound.calls.size() &&
+                                source.bound.calls[i + 1].call->pos.line > at;
     listing.Print(call, results[i]);
     if (results[i].error == EBUSY &&
         (!results[i].expected || absl::GetFlag(FLAGS_explain))) {
@@ -268,8 +264,7 @@ absl::StatusOr<Outcome> RunPlain(const Source& source) {
   options.at_end = [&](const std::vector<prog::CallResult>& results) {
     draw(source.bound.calls.size() - 1, results);
   };
-  const prog::RunResult run =
-      prog::Run(source.bound, (*lab)->sys(), options);
+  const prog::RunResult run = prog::Run(source.bound, (*lab)->sys(), options);
   if (!drawn.ok()) return drawn;
   Outcome outcome = {run.calls, run.as_expected, run.calls == run.as_expected};
   CheckAftermath(lab->get(), run.residue, "", &outcome.good);
@@ -319,9 +314,9 @@ int RunCommand(const std::vector<std::string>& files) {
   if (files.empty()) return Mistake("run needs a FILE.prog");
   const std::string other = absl::GetFlag(FLAGS_uapi);
   if (!other.empty() && prog::RevisionByName(other) == 0) {
-    return Mistake(absl::StrCat("there is no revision '", other,
-                                "'; expected one of: ",
-                                absl::StrJoin(prog::RevisionNames(), ", ")));
+    return Mistake(absl::StrCat(
+        "there is no revision '", other,
+        "'; expected one of: ", absl::StrJoin(prog::RevisionNames(), ", ")));
   }
   if (!absl::GetFlag(FLAGS_graph).empty() && files.size() != 1) {
     return Mistake("--graph draws one program");
@@ -357,8 +352,7 @@ int RunCommand(const std::vector<std::string>& files) {
     }
   }
   if (absl::GetFlag(FLAGS_fail_nth_sweep)) {
-    printf("%zu runs, %zu failures injected, %s\n", swept.runs,
-           swept.failures,
+    printf("%zu runs, %zu failures injected, %s\n", swept.runs, swept.failures,
            swept.good ? "nothing left behind" : "not all as it should be");
   }
   if (compared) {
@@ -399,16 +393,15 @@ std::string Signature(const prog::Program& program, const std::string& keep) {
       for (size_t i = 0; i < bound.calls.size() && text.empty(); i++) {
         const prog::CallResult& result = run.results[i];
         if (result.state != prog::CallResult::State::kDone) continue;
-        const std::string line = absl::StrCat(
-            bound.calls[i].call->name, ":",
-            prog::FormatResult(bound.calls[i], result));
+        const std::string line =
+            absl::StrCat(bound.calls[i].call->name, ":",
+                         prog::FormatResult(bound.calls[i], result));
         if (keep.empty()) {
           if (!result.expected) {
-            text = absl::StrCat(bound.calls[i].call->name, " got ",
-                                result.error != 0
-                                    ? prog::ErrnoName(result.error)
-                                    : "success",
-                                ", expected ", result.why);
+            text = absl::StrCat(
+                bound.calls[i].call->name, " got ",
+                result.error != 0 ? prog::ErrnoName(result.error) : "success",
+                ", expected ", result.why);
           }
         } else if (absl::StartsWith(line, keep)) {
           text = keep;
@@ -421,8 +414,8 @@ std::string Signature(const prog::Program& program, const std::string& keep) {
         text = "left behind: " + run.residue.substr(0, run.residue.find('\n'));
       }
     }
-    ssize_t ignored = write(pipe_fds[1], text.data(),
-                            std::min<size_t>(text.size(), 4000));
+    ssize_t ignored =
+        write(pipe_fds[1], text.data(), std::min<size_t>(text.size(), 4000));
     (void)ignored;
     _exit(0);
   }
@@ -564,13 +557,13 @@ std::string FieldHelp(const desc_field& f) {
       if (!f.variants.empty()) {
         what = absl::StrCat("data as ", f.selector_field, " says");
       }
-      return absl::StrCat(
-          f.kind == desc_kind::PTR_IN    ? ""
-          : f.kind == desc_kind::PTR_OUT ? "-> "
-                                         : "<-> ",
-          what,
-          f.len_field != nullptr ? absl::StrCat(", length in ", f.len_field)
-                                 : "");
+      return absl::StrCat(f.kind == desc_kind::PTR_IN    ? ""
+                          : f.kind == desc_kind::PTR_OUT ? "-> "
+                                                         : "<-> ",
+                          what,
+                          f.len_field != nullptr
+                              ? absl::StrCat(", length in ", f.len_field)
+                              : "");
     }
     case desc_kind::LEN:
       return absl::StrCat("bytes", f.returned ? ", also returned" : "");
@@ -641,9 +634,9 @@ int ListCommand(const std::vector<std::string>& names) {
     printf("%s(f, ...)%s\n", d.name,
            d.revisions == DESC_ALL
                ? ""
-               : absl::StrCat("   only ",
-                              absl::StrJoin(prog::RevisionNames(d.revisions),
-                                            ", "))
+               : absl::StrCat(
+                     "   only ",
+                     absl::StrJoin(prog::RevisionNames(d.revisions), ", "))
                      .c_str());
     ListStruct(*d.arg, 4);
   }

@@ -19,7 +19,7 @@ class sim_syscalls;
 namespace tools {
 
 struct LabOptions {
-  std::string revision;       // of open() without uapi=; empty: the default
+  std::string revision;        // of open() without uapi=; empty: the default
   bool panic_on_warn = false;  // else WARNs are counted
 };
 

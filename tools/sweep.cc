@@ -63,15 +63,15 @@ SweepOutcome SweepFailNth(
       outcome.runs++;
       const bool injected = run.results[i].injected == 0;
       outcome.failures += injected;
-      const std::string where = absl::StrCat(
-          "failure ", n, " of ", swept.call->name, " in line ",
-          swept.call->pos.line, ": ");
+      const std::string where =
+          absl::StrCat("failure ", n, " of ", swept.call->name, " in line ",
+                       swept.call->pos.line, ": ");
       // Where only the copy of the results to the user fails, what makes no
       // object has been done and stays done, as in the kernel: made once more
       // it says EEXIST or ENOENT.
-      const bool stays = run.results[i].injected_error == EFAULT &&
-                         (swept.desc == nullptr ||
-                          swept.desc->creates == desc_object::NONE);
+      const bool stays =
+          run.results[i].injected_error == EFAULT &&
+          (swept.desc == nullptr || swept.desc->creates == desc_object::NONE);
       // A call that makes an object and gets on in spite of the failure may
       // have made another one: an attach that cannot use one automatic table
       // makes the next.
@@ -93,8 +93,7 @@ SweepOutcome SweepFailNth(
         bad(absl::StrCat(where, "left behind: ", run.residue));
       }
       if (lab->warnings() != 0) {
-        bad(absl::StrCat(where, "the kernel warned: ",
-                         lab->sys()->take_log()));
+        bad(absl::StrCat(where, "the kernel warned: ", lab->sys()->take_log()));
       }
       if (!injected) break;
       if (n == kMostFailures) {

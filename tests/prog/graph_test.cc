@@ -46,8 +46,8 @@ TEST(GraphTest, BoxesArrowsAndTooltips) {
 TEST(GraphTest, CyclesAndEdgesOutOfRange) {
   Graph g;
   for (int i = 0; i < 5; i++) g.nodes.push_back({"n", "K", {}, "", false});
-  g.edges = {{0, 1, "", "", false}, {1, 2, "", "", false},
-             {2, 0, "", "", false}, {3, 3, "", "", false},
+  g.edges = {{0, 1, "", "", false},  {1, 2, "", "", false},
+             {2, 0, "", "", false},  {3, 3, "", "", false},
              {4, 99, "", "", false}, {4, 3, "", "", false},
              {4, 3, "", "", false}};
   const std::string svg = DrawSvg(g);

@@ -108,9 +108,9 @@ TEST(ParseTest, MistakesOfMeaning) {
             std::string::npos);
   EXPECT_NE(Mistake(head + "DESTROY(f, id=d)").find("'d' has several outputs"),
             std::string::npos);
-  EXPECT_NE(Mistake(head + "DESTROY(f, id=d.stdevv)")
-                .find("did you mean 'stdev'"),
-            std::string::npos);
+  EXPECT_NE(
+      Mistake(head + "DESTROY(f, id=d.stdevv)").find("did you mean 'stdev'"),
+      std::string::npos);
   EXPECT_EQ(Mistake(head + "DESTROY(f, id=d.stdev)"), "no mistake");
   EXPECT_NE(Mistake(head + "HWPT_ALLOC(f, flags=NEST_PARRENT)")
                 .find("did you mean 'NEST_PARENT'"),
@@ -181,9 +181,8 @@ TEST(ParseTest, AnyBytes) {
     }
     const std::string text = Print(program);
     Program again;
-    ASSERT_TRUE(Parse(text, &again, &error))
-        << s << "\nprinted\n"
-        << FormatError("x", text, error);
+    ASSERT_TRUE(Parse(text, &again, &error)) << s << "\nprinted\n"
+                                             << FormatError("x", text, error);
     ASSERT_EQ(Print(again), text) << s;
   }
 }
@@ -341,8 +340,7 @@ TEST(PrintTest, RoundTripOfRandomTrees) {
     const std::string text = Print(p);
     Program again;
     Error error;
-    ASSERT_TRUE(Parse(text, &again, &error))
-        << FormatError("x", text, error);
+    ASSERT_TRUE(Parse(text, &again, &error)) << FormatError("x", text, error);
     ASSERT_EQ(Print(again), text);
     ASSERT_EQ(again.lines.size(), p.lines.size());
     for (size_t i = 0; i < p.lines.size(); i++) {

@@ -55,10 +55,9 @@ class ProgramTest : public testing::TestWithParam<std::string> {
     ASSERT_TRUE(prog::Parse(source_, &program_, &error) &&
                 prog::Bind(program_, options, &bound_, &error))
         << prog::FormatError(GetParam(), source_, error);
-    lab_ = tools::LabKernel::Create(bound_.machine, tools::LabOptions(),
-                                    &error);
-    ASSERT_NE(lab_, nullptr)
-        << prog::FormatError(GetParam(), source_, error);
+    lab_ =
+        tools::LabKernel::Create(bound_.machine, tools::LabOptions(), &error);
+    ASSERT_NE(lab_, nullptr) << prog::FormatError(GetParam(), source_, error);
   }
 
   std::string source_;
@@ -86,8 +85,8 @@ TEST_P(ProgramTest, Runs) {
 TEST_P(ProgramTest, UnderTheOtherRevision) {
   for (const std::string& revision : prog::RevisionNames()) {
     prog::Error error;
-    lab_ = tools::LabKernel::Create(bound_.machine, tools::LabOptions(),
-                                    &error);
+    lab_ =
+        tools::LabKernel::Create(bound_.machine, tools::LabOptions(), &error);
     ASSERT_NE(lab_, nullptr);
     prog::RunOptions options;
     options.revision = revision;

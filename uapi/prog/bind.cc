@@ -16,10 +16,10 @@ namespace {
 // The names that one call's results have.
 struct Definition {
   size_t call = 0;
-  bool value = false;         // the name alone means something
-  std::set<std::string> outputs;  // what may follow, without indices
+  bool value = false;              // the name alone means something
+  std::set<std::string> outputs;   // what may follow, without indices
   std::vector<std::string> shown;  // the same for messages, in order
-  uint8_t revision = 0;       // open(): the form of the descriptor
+  uint8_t revision = 0;            // open(): the form of the descriptor
 };
 
 std::string WithoutIndices(std::string_view path) {
@@ -112,9 +112,8 @@ class Binder {
     } else {
       const std::string path = WithoutIndices(output.path);
       if (definition.outputs.count(path) == 0) {
-        return FailName(output.pos,
-                        call.name + " has no output '" + path + "'", path,
-                        definition.shown);
+        return FailName(output.pos, call.name + " has no output '" + path + "'",
+                        path, definition.shown);
       }
       if (current_->desc != nullptr) {
         for (const desc_field& field : current_->desc->arg->fields) {
@@ -135,19 +134,20 @@ class Binder {
     if (it == names_.end()) {
       std::vector<std::string> known;
       for (const auto& [name, definition] : names_) known.push_back(name);
-      return FailName(v.pos, "nothing before this line is named '" + v.text +
-                      "'", v.text, known);
+      return FailName(v.pos,
+                      "nothing before this line is named '" + v.text + "'",
+                      v.text, known);
     }
     const Definition& definition = it->second;
     if (v.path.empty()) {
       if (!definition.value) {
-        return Fail(v.pos,
-                    "'" + v.text + "' has " +
-                        (definition.shown.empty() ? "no value"
-                                                  : "several outputs"),
-                    definition.shown.empty()
-                        ? ""
-                        : "one of: " + Prefixed(v.text, definition.shown));
+        return Fail(
+            v.pos,
+            "'" + v.text + "' has " +
+                (definition.shown.empty() ? "no value" : "several outputs"),
+            definition.shown.empty()
+                ? ""
+                : "one of: " + Prefixed(v.text, definition.shown));
       }
     } else {
       const std::string path = WithoutIndices(v.path.substr(1));
@@ -166,7 +166,8 @@ class Binder {
   static std::string Prefixed(const std::string& name,
                               const std::vector<std::string>& outputs) {
     std::vector<std::string> out;
-    for (const std::string& output : outputs) out.push_back(name + '.' + output);
+    for (const std::string& output : outputs)
+      out.push_back(name + '.' + output);
     return Join(out);
   }
 
@@ -221,8 +222,7 @@ class Binder {
                         field.name, FieldNames(s));
       }
       if (!seen.insert(d->name).second) {
-        return Fail(field.pos, "field '" + field.name + "' is given twice",
-                    "");
+        return Fail(field.pos, "field '" + field.name + "' is given twice", "");
       }
       if (!BindField(field.value, *d, s, v.fields)) return false;
     }
@@ -286,8 +286,7 @@ class Binder {
       std::string message = "there is no call '" + call.name + "'";
       const std::string best = DidYouMean(call.name, known);
       if (!best.empty()) message += "; did you mean '" + best + "'?";
-      return Fail(call.pos, message,
-                  "a call: `iommulab list` prints them all");
+      return Fail(call.pos, message, "a call: `iommulab list` prints them all");
     }
     const desc_struct& s = *bound->desc->arg;
     if (call.args.empty() || !call.args[0].name.empty()) {
@@ -423,8 +422,7 @@ class Binder {
     }
     for (size_t i = 0; i < spec.args.size(); i++) {
       if (spec.args[i].required && !seen[i]) {
-        return Fail(call.pos,
-                    call.name + " needs '" + spec.args[i].name + "'",
+        return Fail(call.pos, call.name + " needs '" + spec.args[i].name + "'",
                     spec.synopsis);
       }
     }
@@ -458,10 +456,9 @@ class Binder {
             threads_.count(v.text) != 0) {
           return true;
         }
-        return FailName(v.pos, "no call before this line runs on that thread",
-                        v.text,
-                        std::vector<std::string>(threads_.begin(),
-                                                 threads_.end()));
+        return FailName(
+            v.pos, "no call before this line runs on that thread", v.text,
+            std::vector<std::string>(threads_.begin(), threads_.end()));
       case ArgKind::kBool:
         if (v.kind == Value::Kind::kName &&
             (v.text == "true" || v.text == "false") && v.path.empty()) {
@@ -505,8 +502,7 @@ class Binder {
           std::find(options_.machine_keys->begin(),
                     options_.machine_keys->end(),
                     arg.name) == options_.machine_keys->end()) {
-        return FailName(arg.pos,
-                        "the machine has no option '" + arg.name + "'",
+        return FailName(arg.pos, "the machine has no option '" + arg.name + "'",
                         arg.name, *options_.machine_keys);
       }
       MachineOption* option = &bound_->machine.emplace_back();

@@ -43,8 +43,8 @@ constexpr desc_name kGlobals[] = {
 constexpr BuiltinArg kNoArgs[] = {{"fail_nth"}};
 constexpr BuiltinArg kOpenArgs[] = {
     {"uapi", ArgKind::kWord}, {"path", ArgKind::kWord}, {"fail_nth"}};
-constexpr BuiltinArg kCloseArgs[] = {
-    {"fd", ArgKind::kNumber, true, true}, {"fail_nth"}};
+constexpr BuiltinArg kCloseArgs[] = {{"fd", ArgKind::kNumber, true, true},
+                                     {"fail_nth"}};
 constexpr BuiltinArg kMemoryArgs[] = {
     {"size", ArgKind::kNumber, true, true},
     {"align"},

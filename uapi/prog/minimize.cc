@@ -62,12 +62,11 @@ class Minimizer {
       }
       bool drop = gone[i];
       for (const std::string& name : names) {
-        drop = drop || std::find(missing.begin(), missing.end(), name) !=
-                           missing.end();
+        drop = drop ||
+               std::find(missing.begin(), missing.end(), name) != missing.end();
       }
       if (!call.result.empty()) {
-        const auto it =
-            std::find(missing.begin(), missing.end(), call.result);
+        const auto it = std::find(missing.begin(), missing.end(), call.result);
         if (drop && it == missing.end()) missing.push_back(call.result);
         if (!drop && it != missing.end()) missing.erase(it);
       }

@@ -54,8 +54,8 @@ class LineParser {
       }
     }
     line->comment = rest;
-    line->has_comment = !rest.empty() || !line->has_call ||
-                        !line->call.expect.present;
+    line->has_comment =
+        !rest.empty() || !line->has_call || !line->call.expect.present;
     return true;
   }
 
@@ -382,9 +382,8 @@ class LineParser {
   bool AtNamedArgument() const {
     size_t i = at_;
     if (i >= text_.size() || !IsWordStart(text_[i])) return false;
-    while (i < text_.size() &&
-           (IsWord(text_[i]) || text_[i] == '.' || text_[i] == '[' ||
-            text_[i] == ']')) {
+    while (i < text_.size() && (IsWord(text_[i]) || text_[i] == '.' ||
+                                text_[i] == '[' || text_[i] == ']')) {
       i++;
     }
     while (i < text_.size() && (text_[i] == ' ' || text_[i] == '\t')) i++;

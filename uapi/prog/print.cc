@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "uapi/prog/print.h"
 
+#include <algorithm>
 #include <cinttypes>
 #include <cstdio>
-
-#include <algorithm>
 
 namespace prog {
 namespace {

@@ -82,21 +82,21 @@ struct Expect {
   };
 
   Pos pos;
-  bool present = false;               // the text says something about it
-  bool success = false;               // with errnos: success is right as well
-  std::vector<std::string> errnos;    // "EBUSY": any of them; empty is success
+  bool present = false;             // the text says something about it
+  bool success = false;             // with errnos: success is right as well
+  std::vector<std::string> errnos;  // "EBUSY": any of them; empty is success
   std::vector<Output> outputs;
 };
 
 struct Call {
   Pos pos;
-  std::string result;   // the name that the outputs get; may be empty
-  std::string name;     // "IOAS_MAP", "mmap"
+  std::string result;  // the name that the outputs get; may be empty
+  std::string name;    // "IOAS_MAP", "mmap"
   std::vector<Field> args;
-  std::string thread;   // "t1" of `@t1`; empty is the main thread
+  std::string thread;  // "t1" of `@t1`; empty is the main thread
   Pos thread_pos;
   Expect expect;
-  int end_column = 0;   // one after the call's last byte
+  int end_column = 0;  // one after the call's last byte
 };
 
 // A line of the text: a call, or none (then blank or a comment).

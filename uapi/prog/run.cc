@@ -409,8 +409,7 @@ class Runner {
   // The bytes of one struct literal.
   bool EncodeStruct(Frame* f, const desc_struct& s,
                     const std::vector<Field>& fields, size_t first,
-                    bool command, const desc_ioctl* ioctl,
-                    std::string* image) {
+                    bool command, const desc_ioctl* ioctl, std::string* image) {
     image->assign(s.size, '\0');
     for (const desc_field& d : s.fields) {
       uint64_t value = d.default_value;
@@ -446,7 +445,8 @@ class Runner {
 
   bool EncodePointer(Frame* f, const desc_struct& s,
                      const std::vector<Field>& fields, const desc_field& d,
-                     const Value& v, const std::vector<const desc_field*>& given,
+                     const Value& v,
+                     const std::vector<const desc_field*>& given,
                      std::string* image) {
     Buffer buffer;
     buffer.field = &d;
@@ -607,7 +607,8 @@ class Runner {
         fail_nth = 0;
       }
     }
-    frame.fail_nth = static_cast<unsigned>(std::min<uint64_t>(fail_nth, 1u << 30));
+    frame.fail_nth =
+        static_cast<unsigned>(std::min<uint64_t>(fail_nth, 1u << 30));
     if (!inject) frame.fail_nth = 0;
     if (!Dispatch(&frame)) {
       result.state = CallResult::State::kSkipped;
@@ -867,8 +868,8 @@ class Runner {
                            : sys_->write(static_cast<int>(fd), addr, n);
     Disarm(f);
     if (reads && ret > 0 && bytes != 0) {
-      const uint64_t got = std::min<uint64_t>({static_cast<uint64_t>(ret),
-                                               bytes, kMaxTransferBytes});
+      const uint64_t got = std::min<uint64_t>(
+          {static_cast<uint64_t>(ret), bytes, kMaxTransferBytes});
       f->result->bytes.assign(got, '\0');
       if (sys_->load(addr, f->result->bytes.data(), got) != 0) {
         f->result->bytes.clear();
@@ -888,8 +889,7 @@ class Runner {
     // A program ends: nothing in it waits longer than ten seconds.
     timeout = std::min<uint64_t>(timeout, 10000);
     Arm(f);
-    const int ret = sys_->poll(static_cast<int>(fd),
-                               static_cast<short>(events),
+    const int ret = sys_->poll(static_cast<int>(fd), static_cast<short>(events),
                                static_cast<int>(timeout));
     Disarm(f);
     SetResult(f, ret);
@@ -1059,9 +1059,9 @@ class Runner {
         output.name = single ? shown : pointer + index + '.' + shown;
         const bool changed =
             output.value != desc_load(sub, buffer.sent.data() + i * width);
-        output.show = changed ||
-                      (result->error == 0 && desc_is_output(sub.kind) &&
-                       !desc_is_input(sub.kind));
+        output.show =
+            changed || (result->error == 0 && desc_is_output(sub.kind) &&
+                        !desc_is_input(sub.kind));
         if (i >= elements || sub.kind == desc_kind::RESERVED) {
           output.show = false;
         }
@@ -1119,8 +1119,8 @@ class Runner {
     } else {
       const Output* output = FindOutput(*result, expected.path);
       if (output == nullptr) {
-        result->why = name + PrintValue(expected.value) +
-                      ", and there is no such output";
+        result->why =
+            name + PrintValue(expected.value) + ", and there is no such output";
         return false;
       }
       got = output->value;
@@ -1179,7 +1179,7 @@ std::string FormatResult(const BoundCall& call, const CallResult& result) {
         break;
       case Builtin::kLoad:
         add("= " + (result.bytes.size() > 8 ? BytesText(result.bytes)
-                                             : Hex(result.value)));
+                                            : Hex(result.value)));
         break;
       case Builtin::kPoll: {
         std::string events;

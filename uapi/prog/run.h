@@ -99,12 +99,12 @@ struct CallResult {
   std::string why;        // when it is not: what was expected
   int error = 0;          // positive errno, 0 for success
   bool has_value = false;
-  uint64_t value = 0;     // what the call's name stands for
+  uint64_t value = 0;  // what the call's name stands for
   std::vector<Output> outputs;
-  std::string bytes;      // load(): what was there
-  int fd = -1;            // an ioctl's descriptor
-  std::string sent;       // an ioctl's struct as it was when the call was made
-  int64_t injected = -1;  // fail_nth: 0 injected, else what was left of it
+  std::string bytes;       // load(): what was there
+  int fd = -1;             // an ioctl's descriptor
+  std::string sent;        // an ioctl's struct as it was when the call was made
+  int64_t injected = -1;   // fail_nth: 0 injected, else what was left of it
   int injected_error = 0;  // what the call said then, before it was made again
 };
 
@@ -135,7 +135,7 @@ struct RunResult {
   std::vector<CallResult> results;  // one for each BoundCall
   size_t calls = 0;                 // without machine(...)
   size_t as_expected = 0;
-  std::string residue;              // what is left after the cleanup
+  std::string residue;  // what is left after the cleanup
 };
 
 // Runs the program. Threads that it names are started here and joined before
