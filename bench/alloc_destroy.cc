@@ -257,7 +257,8 @@ void Floor(benchmark::State& state, const char* revision, unsigned long nr,
     for (int i = 3; i < pair.copies; i++)
       rc |= user_in<void>(user).copy_from_user(&cmd, sizeof(cmd));
     for (int i = 0; i < pair.allocs; i++) {
-      memory[i] = calloc(1, bytes);
+      memory[i] = malloc(bytes);
+      std::memset(memory[i], 0, bytes);
       benchmark::DoNotOptimize(memory[i]);
     }
     for (int i = 0; i < pair.ids; i++)

@@ -232,12 +232,8 @@ void iommufd_put_object(struct iommufd_ctx *ictx, struct iommufd_object *obj)
 {
 	/* in this order: who waits for wait_cnt must not find a user that is a short reference's */
 	refcount_dec(&obj->users);
-	/*
-	 * The last access to the object: who waits for zero frees it. So not
-	 * refcount_dec_and_test(), which reads the count once more when it was the last.
-	 */
-	sched_point(SCHED_AT_REF, &obj->wait_cnt);
-	if (obj->wait_cnt.refs.fetch_sub(1, std::memory_order_acq_rel) == 1)
+	/* the last access to the object: who waits for zero frees it */
+	if (refcount_dec_and_test(&obj->wait_cnt))
 		wake_up_interruptible_all(&ictx->destroy_wait);
 }
 

@@ -86,12 +86,11 @@ static inline void refcount_inc(refcount_t *r, const src_loc &where = src_loc::c
 						       const src_loc &where = src_loc::current())
 {
 	sched_point(SCHED_AT_REF, r);
-	int old = r->refs.fetch_sub(i, std::memory_order_release);
+	// Not touched again when it was the last: somebody who waits for zero may free it.
+	int old = r->refs.fetch_sub(i, std::memory_order_acq_rel);
 
-	if (old > 0 && old == i) {
-		(void)r->refs.load(std::memory_order_acquire);
+	if (old > 0 && old == i)
 		return true;
-	}
 	if (unlikely(old <= 0 || old - i < 0))
 		refcount_warn_saturate(r, REFCOUNT_SUB_UAF, where);
 	return false;

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdlib>
+#include <cstring>
 #include <new>
 
 #include "core/linux/kernel.h"
@@ -21,13 +22,25 @@ static inline void __slab_account(long n)
 	live->store(live->load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
 }
 
+#define __SLAB_SMALL 1024
+
 static inline void *__slab_zalloc(size_t size, size_t limit, gfp_t gfp, const src_loc &where)
 {
 	if (unlikely(current->instrument) && __slab_pre_alloc(gfp, where))
 		return nullptr;
 	if (unlikely(size > limit))
 		return nullptr;
-	void *p = calloc(1, size ? size : 1);
+	void *p;
+
+	// The host's malloc() has a fast path for small blocks that its calloc() has not; a large
+	// calloc() gets zeroed pages for nothing.
+	if (likely(size <= __SLAB_SMALL)) {
+		p = malloc(size ? size : 1);
+		if (likely(p))
+			memset(p, 0, size);
+	} else {
+		p = calloc(1, size);
+	}
 	if (likely(p))
 		__slab_account(1);
 	return p;
