@@ -928,6 +928,17 @@ constexpr const desc_ioctl *iommufd_desc_lookup(uint32_t cmd, uint32_t op, desc_
 	return nullptr;
 }
 
+/* The largest number of an ioctl in any revision; the selftest's, which stands apart, does not count. */
+constexpr uint32_t iommufd_desc_last_nr()
+{
+	uint32_t last = 0;
+
+	for (const desc_ioctl &d : desc_table::desc_ioctls)
+		if (d.cmd != IOMMU_TEST_CMD && _IOC_NR(d.cmd) > last)
+			last = _IOC_NR(d.cmd);
+	return last;
+}
+
 /* Is an ioctl described in each of `revisions`? For IOMMU_TEST_CMD: any op of it. */
 constexpr bool iommufd_desc_has(uint32_t cmd, uint8_t revisions)
 {

@@ -27,8 +27,8 @@ void build_bug_ioctl_without_a_description();
 
 namespace {
 
-/* The last command of either form, then a hole up to the selftest's. */
-constexpr unsigned int last_cmd = IOMMUFD_CMD_HW_QUEUE_ALLOC;
+/* The last command of any form, then a hole up to the selftest's. */
+constexpr unsigned int last_cmd = iommufd_desc_last_nr();
 constexpr unsigned int test_cmd = _IOC_NR(IOMMU_TEST_CMD);
 static_assert(test_cmd - IOMMUFD_CMD_BASE + 1 == IOMMUFD_IOCTL_NR);
 
@@ -73,7 +73,8 @@ iommufd_ioctl_table_of(u8 revision, const struct iommufd_ioctl_op (&rows)[N],
 		known[nr] = true;
 	}
 	for (unsigned int nr = IOMMUFD_CMD_BASE; nr <= last_cmd; nr++)
-		if (!known[nr - IOMMUFD_CMD_BASE])
+		if (!known[nr - IOMMUFD_CMD_BASE] &&
+		    iommufd_desc_has(_IO(IOMMUFD_TYPE, nr), revision))
 			build_bug_ioctl_without_a_row();
 	if (!known[test_cmd - IOMMUFD_CMD_BASE])
 		build_bug_ioctl_without_a_row();
@@ -94,60 +95,49 @@ iommufd_ioctl_table_of(u8 revision, const struct iommufd_ioctl_op (&rows)[N],
 	IOMMU_FAULT_QUEUE_ALLOC, IOMMU_HWPT_GET_DIRTY_BITMAP, IOMMU_HWPT_SET_DIRTY_TRACKING, \
 		IOMMU_IOAS_CHANGE_PROCESS, IOMMU_VEVENTQ_ALLOC, IOMMU_VFIO_IOAS
 
+/* In every form the same. */
+#define IOMMUFD_COMMON_OPS										\
+	IOCTL_OP(IOMMU_DESTROY, iommufd_destroy, struct iommu_destroy, id),				\
+	IOCTL_OP(IOMMU_GET_HW_INFO, iommufd_get_hw_info, struct iommu_hw_info, __reserved),		\
+	IOCTL_OP(IOMMU_HWPT_ALLOC, iommufd_hwpt_alloc, struct iommu_hwpt_alloc, __reserved),		\
+	IOCTL_OP(IOMMU_HWPT_INVALIDATE, iommufd_hwpt_invalidate,					\
+		 struct iommu_hwpt_invalidate, __reserved),						\
+	IOCTL_OP(IOMMU_IOAS_ALLOC, iommufd_ioas_alloc_ioctl, struct iommu_ioas_alloc, out_ioas_id),	\
+	IOCTL_OP(IOMMU_IOAS_ALLOW_IOVAS, iommufd_ioas_allow_iovas,					\
+		 struct iommu_ioas_allow_iovas, allowed_iovas),						\
+	IOCTL_OP(IOMMU_IOAS_COPY, iommufd_ioas_copy, struct iommu_ioas_copy, src_iova),			\
+	IOCTL_OP(IOMMU_IOAS_IOVA_RANGES, iommufd_ioas_iova_ranges,					\
+		 struct iommu_ioas_iova_ranges, out_iova_alignment),					\
+	IOCTL_OP(IOMMU_IOAS_MAP, iommufd_ioas_map, struct iommu_ioas_map, iova),			\
+	IOCTL_OP(IOMMU_IOAS_MAP_FILE, iommufd_ioas_map_file, struct iommu_ioas_map_file, iova),		\
+	IOCTL_OP(IOMMU_IOAS_UNMAP, iommufd_ioas_unmap, struct iommu_ioas_unmap, length),		\
+	IOCTL_OP(IOMMU_OPTION, iommufd_option, struct iommu_option, val64),				\
+	IOCTL_OP(IOMMU_TEST_CMD, iommufd_test, struct iommu_test_cmd, last)
+
 static constexpr struct iommufd_ioctl_table iommufd_ioctl_ops_vcmdq_v2 =
 	iommufd_ioctl_table_of(DESC_VCMDQ_V2, {
-	IOCTL_OP(IOMMU_DESTROY, iommufd_destroy, struct iommu_destroy, id),
-	IOCTL_OP(IOMMU_GET_HW_INFO, iommufd_get_hw_info, struct iommu_hw_info, __reserved),
-	IOCTL_OP(IOMMU_HWPT_ALLOC, iommufd_hwpt_alloc, struct iommu_hwpt_alloc, __reserved),
-	IOCTL_OP(IOMMU_HWPT_INVALIDATE, iommufd_hwpt_invalidate,
-		 struct iommu_hwpt_invalidate, __reserved),
-	IOCTL_OP(IOMMU_IOAS_ALLOC, iommufd_ioas_alloc_ioctl, struct iommu_ioas_alloc, out_ioas_id),
-	IOCTL_OP(IOMMU_IOAS_ALLOW_IOVAS, iommufd_ioas_allow_iovas,
-		 struct iommu_ioas_allow_iovas, allowed_iovas),
-	IOCTL_OP(IOMMU_IOAS_COPY, iommufd_ioas_copy, struct iommu_ioas_copy, src_iova),
-	IOCTL_OP(IOMMU_IOAS_IOVA_RANGES, iommufd_ioas_iova_ranges,
-		 struct iommu_ioas_iova_ranges, out_iova_alignment),
-	IOCTL_OP(IOMMU_IOAS_MAP, iommufd_ioas_map, struct iommu_ioas_map, iova),
-	IOCTL_OP(IOMMU_IOAS_MAP_FILE, iommufd_ioas_map_file, struct iommu_ioas_map_file, iova),
-	IOCTL_OP(IOMMU_IOAS_UNMAP, iommufd_ioas_unmap, struct iommu_ioas_unmap, length),
-	IOCTL_OP(IOMMU_OPTION, iommufd_option, struct iommu_option, val64),
+	IOMMUFD_COMMON_OPS,
 	IOCTL_OP(IOMMU_VCMDQ_ALLOC, iommufd_vcmdq_alloc_ioctl, struct iommu_vcmdq_alloc, length),
 	IOCTL_OP(IOMMU_VDEVICE_ALLOC, iommufd_vdevice_alloc_v2_ioctl,
 		 struct iommu_vdevice_alloc, virt_id),
 	IOCTL_OP(IOMMU_VIOMMU_ALLOC, iommufd_viommu_alloc_v2_ioctl,
 		 struct iommu_viommu_alloc, out_viommu_id),
-	IOCTL_OP(IOMMU_TEST_CMD, iommufd_test, struct iommu_test_cmd, last),
 }, {IOMMUFD_ABSENT});
 
 static constexpr struct iommufd_ioctl_table iommufd_ioctl_ops_hw_queue =
 	iommufd_ioctl_table_of(DESC_HW_QUEUE, {
-	IOCTL_OP(IOMMU_DESTROY, iommufd_destroy, struct iommu_destroy, id),
-	IOCTL_OP(IOMMU_GET_HW_INFO, iommufd_get_hw_info, struct iommu_hw_info, __reserved),
+	IOMMUFD_COMMON_OPS,
 	IOCTL_OP(IOMMU_HW_QUEUE_ALLOC, iommufd_hw_queue_alloc_ioctl,
 		 struct iommu_hw_queue_alloc, length),
-	IOCTL_OP(IOMMU_HWPT_ALLOC, iommufd_hwpt_alloc, struct iommu_hwpt_alloc, __reserved),
-	IOCTL_OP(IOMMU_HWPT_INVALIDATE, iommufd_hwpt_invalidate,
-		 struct iommu_hwpt_invalidate, __reserved),
-	IOCTL_OP(IOMMU_IOAS_ALLOC, iommufd_ioas_alloc_ioctl, struct iommu_ioas_alloc, out_ioas_id),
-	IOCTL_OP(IOMMU_IOAS_ALLOW_IOVAS, iommufd_ioas_allow_iovas,
-		 struct iommu_ioas_allow_iovas, allowed_iovas),
-	IOCTL_OP(IOMMU_IOAS_COPY, iommufd_ioas_copy, struct iommu_ioas_copy, src_iova),
-	IOCTL_OP(IOMMU_IOAS_IOVA_RANGES, iommufd_ioas_iova_ranges,
-		 struct iommu_ioas_iova_ranges, out_iova_alignment),
-	IOCTL_OP(IOMMU_IOAS_MAP, iommufd_ioas_map, struct iommu_ioas_map, iova),
-	IOCTL_OP(IOMMU_IOAS_MAP_FILE, iommufd_ioas_map_file, struct iommu_ioas_map_file, iova),
-	IOCTL_OP(IOMMU_IOAS_UNMAP, iommufd_ioas_unmap, struct iommu_ioas_unmap, length),
-	IOCTL_OP(IOMMU_OPTION, iommufd_option, struct iommu_option, val64),
 	IOCTL_OP(IOMMU_VDEVICE_ALLOC, iommufd_vdevice_alloc_ioctl,
 		 struct iommu_vdevice_alloc, virt_id),
 	IOCTL_OP(IOMMU_VIOMMU_ALLOC, iommufd_viommu_alloc_ioctl,
 		 struct iommu_viommu_alloc, out_viommu_id),
-	IOCTL_OP(IOMMU_TEST_CMD, iommufd_test, struct iommu_test_cmd, last),
 }, {IOMMUFD_ABSENT});
 /* clang-format on */
 
 const struct iommufd_revision iommufd_revision_vcmdq_v2 = {
-	.name = "vcmdq-v2",
+	.name = desc_revision_name_of(DESC_VCMDQ_V2),
 	.ioctls = &iommufd_ioctl_ops_vcmdq_v2,
 	.desc_revision = DESC_VCMDQ_V2,
 	.mmap_exact = false,
@@ -157,7 +147,7 @@ const struct iommufd_revision iommufd_revision_vcmdq_v2 = {
 };
 
 const struct iommufd_revision iommufd_revision_hw_queue = {
-	.name = "hw-queue",
+	.name = desc_revision_name_of(DESC_HW_QUEUE),
 	.ioctls = &iommufd_ioctl_ops_hw_queue,
 	.desc_revision = DESC_HW_QUEUE,
 	.mmap_exact = true,
@@ -173,6 +163,7 @@ const struct iommufd_revision *iommufd_revision_nr(unsigned int nr)
 		&iommufd_revision_hw_queue,
 	};
 
+	static_assert(ARRAY_SIZE(all) == ARRAY_SIZE(desc_revisions), "a name without a revision");
 	return nr < ARRAY_SIZE(all) ? all[nr] : nullptr;
 }
 
