@@ -347,7 +347,8 @@ const std::vector<LockEscape>& LockEscapes() {
   static const auto& escapes = *new std::vector<LockEscape>{
       {"core/iommufd/io_pagetable.cc", "nobody else sees it yet", 1},
       {"core/iommufd/io_pagetable.cc",
-       "the last reference is gone: nobody else sees it", 1},
+       "the last reference is gone: nobody else sees it",
+       1},
       {"core/iommufd/pages.cc",
        "IOAS_CHANGE_PROCESS calls it with an iopt_pages of its own, which needs no lock",
        1},
