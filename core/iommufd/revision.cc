@@ -44,6 +44,8 @@ iommufd_ioctl_table_of(u8 revision, const struct iommufd_ioctl_op (&rows)[N],
 	for (const struct iommufd_ioctl_op &row : rows) {
 		unsigned int nr = _IOC_NR(row.ioctl_num);
 
+		if (!iommufd_desc_has(row.ioctl_num, revision))
+			build_bug_ioctl_without_a_description();
 		if (nr < IOMMUFD_CMD_BASE || (nr > last_cmd && nr != test_cmd))
 			build_bug_ioctl_number_outside_the_table();
 		nr -= IOMMUFD_CMD_BASE;
@@ -53,8 +55,6 @@ iommufd_ioctl_table_of(u8 revision, const struct iommufd_ioctl_op (&rows)[N],
 			build_bug_ioctl_without_a_row();
 		if (row.size > IOMMUFD_UCMD_BUFFER_SIZE)
 			build_bug_command_larger_than_the_buffer();
-		if (!iommufd_desc_has(row.ioctl_num, revision))
-			build_bug_ioctl_without_a_description();
 		if (!iommufd_desc_agrees(row.ioctl_num, row.size, row.min_size, revision))
 			build_bug_bad_last_member();
 		known[nr] = true;
@@ -63,10 +63,10 @@ iommufd_ioctl_table_of(u8 revision, const struct iommufd_ioctl_op (&rows)[N],
 	for (unsigned int cmd : absent) {
 		unsigned int nr = _IOC_NR(cmd);
 
-		if (nr < IOMMUFD_CMD_BASE || nr > last_cmd)
-			build_bug_ioctl_number_outside_the_table();
 		if (!iommufd_desc_has(cmd, revision))
 			build_bug_ioctl_without_a_description();
+		if (nr < IOMMUFD_CMD_BASE || nr > last_cmd)
+			build_bug_ioctl_number_outside_the_table();
 		nr -= IOMMUFD_CMD_BASE;
 		if (known[nr])
 			build_bug_ioctl_has_a_row_but_is_named_absent();
