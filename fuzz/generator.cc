@@ -338,7 +338,28 @@ class Writer {
     std::set<std::string> seen;
     for (uint64_t n = 1 + Below(r_, 2); n > 0; n--) {
       Field f;
-      switch (Below(r_, 8)) {
+      switch (Below(r_, 12)) {
+        case 8:
+          // Pinned memory is counted only for who has no capability.
+          f.name = "privileged";
+          f.value = Num(0);
+          break;
+        case 9: {
+          static const uint64_t kLimits[] = {0, kPage, 8 * kPage, 1 << 20};
+          f.name = "memlock";
+          f.value = Num(Pick(r_, kLimits));
+          Field unprivileged;
+          unprivileged.name = "privileged";
+          unprivileged.value = Num(0);
+          if (seen.insert("privileged").second) {
+            call.args.push_back(std::move(unprivileged));
+          }
+          break;
+        }
+        case 10:
+          f.name = "uid";
+          f.value = Num(1000);
+          break;
         case 0: {
           static const char* const kOps[] = {
               "hw_info", "paging_flags", "nested", "nested_invalidate",
@@ -412,8 +433,10 @@ class Writer {
       Destroy();
     } else if (dice < 78) {
       Memory();
-    } else if (dice < 86) {
+    } else if (dice < 84) {
       MapAtKnownPlace();
+    } else if (dice < 86) {
+      AccessRecipe();
     } else if (dice < 88) {
       Mmap();
     } else if (dice < 90) {
@@ -438,6 +461,61 @@ class Writer {
     if (maker == nullptr) return;
     Ioctl(maker);
     if (OneIn(r_, 2)) Mmap();
+  }
+
+  // A mapping that an access pins, reads, writes, or loses.
+  void AccessRecipe() {
+    fd_ = Iommufd();
+    const uint8_t revision = RevisionOf(scope_, fd_);
+    MapAtKnownPlace();
+    if (scope_.mappings.empty()) return;
+    const Mapping mapping = scope_.mappings.back();
+    Call create;
+    create.name = "CREATE_ACCESS";
+    create.result = scope_.Fresh("x");
+    const std::string access = create.result + ".access_fd";
+    Arg(&create, "", NameValue(fd_));
+    Arg(&create, "id", NameValue(mapping.ioas));
+    const bool pins = !OneIn(r_, 4);
+    if (pins) Arg(&create, "flags", Word("NEEDS_PIN_PAGES"));
+    Emit(std::move(create));
+    for (uint64_t n = 1 + Below(r_, 3); n > 0; n--) {
+      const uint64_t offset =
+          OneIn(r_, 2) ? 0 : Below(r_, mapping.length != 0 ? mapping.length : 1);
+      Call use;
+      use.name = pins && !OneIn(r_, 3) ? "ACCESS_PAGES" : "ACCESS_RW";
+      Arg(&use, "", NameValue(fd_));
+      Arg(&use, "id", NameValue(access));
+      Arg(&use, "iova", Num(mapping.iova + offset));
+      const uint64_t left = mapping.length - offset;
+      const uint64_t length = left != 0 ? 1 + Below(r_, left) : 1;
+      if (use.name == std::string_view("ACCESS_RW")) {
+        const uint64_t bytes = std::min<uint64_t>(length, 2 * kPage);
+        Arg(&use, "length", Num(bytes));
+        Arg(&use, "uptr", Out(bytes));
+        if (OneIn(r_, 2)) Arg(&use, "flags", Word("WRITE"));
+      } else {
+        use.result = scope_.Fresh("pin");
+        Arg(&use, "length", Num(length));
+        if (OneIn(r_, 2)) Arg(&use, "flags", Word("WRITE"));
+      }
+      Emit(std::move(use));
+    }
+    if (OneIn(r_, 2)) {
+      if (const desc_ioctl* d = iommufd_desc_find("IOAS_COPY", revision)) {
+        Ioctl(d);
+      }
+    }
+    if (OneIn(r_, 2)) {
+      // With pins that are still there: the access is told to let go.
+      Call unmap;
+      unmap.name = "IOAS_UNMAP";
+      Arg(&unmap, "", NameValue(fd_));
+      Arg(&unmap, "ioas_id", NameValue(mapping.ioas));
+      Arg(&unmap, "iova", Num(OneIn(r_, 4) ? 0 : mapping.iova));
+      Arg(&unmap, "length", OneIn(r_, 4) ? Word("U64_MAX") : Num(mapping.length));
+      Emit(std::move(unmap));
+    }
   }
 
   void Ioctl(const desc_ioctl* d) {
@@ -1403,6 +1481,7 @@ Program Generate(Random& random, const GeneratorOptions& options) {
   if (options.machines && OneIn(random, 6)) writer.Machine();
   writer.Open();
   if (OneIn(random, 3)) writer.QueueRecipe();
+  if (OneIn(random, 6)) writer.AccessRecipe();
   const size_t calls = 2 + Below(random, options.max_calls);
   while (p.lines.size() < calls) writer.Something();
   Repair(&p);
