@@ -174,7 +174,7 @@ std::string PrintExpect(const Expect& expect) {
 }
 
 std::string Print(const Program& program) {
-  constexpr size_t kMaxCommentColumn = 88;
+  constexpr size_t kMaxCommentColumn = 118;
   std::string out;
   const std::vector<Line>& lines = program.lines;
   for (size_t begin = 0; begin < lines.size();) {
