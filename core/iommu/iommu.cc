@@ -171,8 +171,8 @@ static int __iommu_device_set_domain(struct iommu_group *group, struct device *d
 
 /*
  * Attaches every device of the group. 0: group->domain is the new one. An error: it is the old one,
- * except with IOMMU_SET_DOMAIN_MUST_SUCCEED where the group is left in between. A driver that
- * refuses a domain that worked before has a bug.
+ * except with IOMMU_SET_DOMAIN_MUST_SUCCEED where the group is left in between, and except for
+ * devices that the old one refuses by now.
  */
 static int __iommu_group_set_domain_internal(struct iommu_group *group,
 					     struct iommu_domain *new_domain, unsigned int flags)
@@ -209,10 +209,16 @@ err_revert:
 		if (gdev == last_gdev)
 			break;
 		/* without one it is the first probe, and the release cleans up */
-		if (group->domain)
-			WARN_ON(__iommu_device_set_domain(group, gdev->dev, group->domain,
-							  new_domain,
-							  IOMMU_SET_DOMAIN_MUST_SUCCEED));
+		if (!group->domain)
+			continue;
+		/*
+		 * The kernel warns of a driver that refuses what it took before. But users can
+		 * bring that about: a nested domain wants the device's vDEVICE, which may have been
+		 * destroyed since. Such a device is blocked until the group's domain changes.
+		 */
+		if (__iommu_device_set_domain(group, gdev->dev, group->domain, new_domain,
+					      IOMMU_SET_DOMAIN_MUST_SUCCEED))
+			dev_warn_ratelimited(gdev->dev, "cannot go back to its domain, is blocked");
 	}
 	return ret;
 }
