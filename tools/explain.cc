@@ -434,6 +434,32 @@ Graph Snapshot(sim_syscalls* sys, const std::string& file,
   return graph;
 }
 
+std::string CheckUsers(sim_syscalls* sys, const prog::BoundProgram& bound,
+                       const Results& results, size_t last) {
+  std::string out;
+  for (const auto& [fd, name] : Contexts(bound, results, last)) {
+    iommufd_snapshot snapshot;
+    if (!TakeSnapshot(sys, fd, &snapshot)) continue;
+    const Names names(snapshot, Origins(bound, results, last, fd));
+    if (!snapshot.complete) absl::StrAppend(&out, "a lock is held\n");
+    for (const iommufd_snapshot_object& o : snapshot.objects) {
+      if (o.reserved) continue;
+      uint32_t users = 1;
+      uint32_t wait_cnt = 1;
+      for (const iommufd_snapshot_edge& e : snapshot.edges) {
+        if (e.to != o.id) continue;
+        users += e.count;
+        if (e.kind == IOMMUFD_EDGE_VDEVICE_DEVICE) wait_cnt += e.count;
+      }
+      if (users == o.users && wait_cnt == o.wait_cnt) continue;
+      absl::StrAppend(&out, names.Full(o.id), ": users ", o.users,
+                      " and wait_cnt ", o.wait_cnt, ", but ", users, " and ",
+                      wait_cnt, " are known\n");
+    }
+  }
+  return out;
+}
+
 std::string ExplainBusy(sim_syscalls* sys, const prog::BoundProgram& bound,
                         const Results& results, size_t index) {
   const prog::BoundCall& call = bound.calls[index];

@@ -25,4 +25,10 @@ std::string ExplainBusy(sim_syscalls* sys, const prog::BoundProgram& bound,
                         const std::vector<prog::CallResult>& results,
                         size_t index);
 
+// Objects whose counts are not the sum of what is known to hold them, a line
+// each; empty is right. Only while no call is being made: a call holds objects.
+std::string CheckUsers(sim_syscalls* sys, const prog::BoundProgram& bound,
+                       const std::vector<prog::CallResult>& results,
+                       size_t last);
+
 }  // namespace tools

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "tools/explain.h"
 #include "tools/lab_kernel.h"
 #include "tools/sweep.h"
 #include "uapi/prog/parse.h"
@@ -93,6 +94,21 @@ TEST_P(ProgramTest, UnderTheOtherRevision) {
     EXPECT_EQ(prog::Run(bound_, lab_->sys(), options).residue, "");
     EXPECT_EQ(lab_->warnings(), 0u) << lab_->sys()->take_log();
   }
+}
+
+// After each call every object's counts are the sum of what holds it.
+TEST_P(ProgramTest, UsersAreAccountedFor) {
+  for (const prog::BoundCall& call : bound_.calls) {
+    // Calls on other threads hold objects at any time.
+    if (!call.call->thread.empty()) return;
+  }
+  prog::RunOptions options;
+  options.on_result = [&](size_t i,
+                          const std::vector<prog::CallResult>& results) {
+    EXPECT_EQ(tools::CheckUsers(lab_->sim(), bound_, results, i), "")
+        << "after line " << bound_.calls[i].call->pos.line;
+  };
+  prog::Run(bound_, lab_->sys(), options);
 }
 
 TEST_P(ProgramTest, EachAllocationFails) {
