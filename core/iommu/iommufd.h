@@ -312,7 +312,9 @@ struct iommufd_vcmdq : iommufd_object {
 	users_ref<struct iommufd_viommu> viommu;
 	dma_addr_t addr = 0; /* guest physical */
 	size_t length = 0;   /* bytes */
-	bool pinned = false;
+	/* what is pinned of the address space, in bytes; 0: nothing */
+	u64 pinned_iova = 0;
+	size_t pinned_length = 0;
 	struct iommufd_sibling depended;
 };
 

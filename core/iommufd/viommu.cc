@@ -342,14 +342,12 @@ out_abort:
 
 /* ---- queues ---- */
 
-/* The range of whole pages that [addr, addr + length) touches. False: more than the address space
- * has. */
-static bool iommufd_queue_span(u64 addr, u64 length, u64 *aligned, size_t *span)
+/* What [addr, addr + length) takes of its pages from the first one's start on, where addr lies
+ * offset bytes behind that. False: more than can be counted. */
+static bool iommufd_queue_span(u64 offset, u64 length, size_t *span)
 {
-	u64 offset = addr - PAGE_ALIGN_DOWN(addr);
 	size_t end;
 
-	*aligned = PAGE_ALIGN_DOWN(addr);
 	if (check_add_overflow(offset, length, span))
 		return false;
 	return !check_add_overflow(*span, PAGE_SIZE - 1, &end);
@@ -371,13 +369,9 @@ void iommufd_vcmdq_destroy(struct iommufd_object *obj)
 	if (viommu->ops->vcmdq_destroy)
 		viommu->ops->vcmdq_destroy(vcmdq);
 	/* only now does the hardware not read it any more */
-	if (vcmdq->pinned) {
-		u64 aligned;
-		size_t span;
-
-		(void)iommufd_queue_span(vcmdq->addr, vcmdq->length, &aligned, &span);
-		iopt_unpin_pages(&viommu->hwpt->ioas->iopt, aligned, span, true);
-	}
+	if (vcmdq->pinned_length)
+		iopt_unpin_pages(&viommu->hwpt->ioas->iopt, vcmdq->pinned_iova,
+				 vcmdq->pinned_length, true);
 	vcmdq->viommu.reset();
 }
 
@@ -409,7 +403,8 @@ int iommufd_vcmdq_alloc_ioctl(struct iommufd_ucmd *ucmd)
 	auto *cmd = static_cast<struct iommu_vcmdq_alloc *>(ucmd->cmd);
 	struct iommufd_vcmdq *vcmdq;
 	struct io_pagetable *iopt;
-	u64 aligned, end;
+	u64 aligned, offset, end;
+	phys_addr_t pa;
 	size_t span;
 	int rc;
 
@@ -418,8 +413,6 @@ int iommufd_vcmdq_alloc_ioctl(struct iommufd_ucmd *ucmd)
 	if (!cmd->addr || !cmd->length)
 		return -EINVAL;
 	if (check_add_overflow(cmd->addr, cmd->length - 1, &end))
-		return -EOVERFLOW;
-	if (!iommufd_queue_span(cmd->addr, cmd->length, &aligned, &span))
 		return -EOVERFLOW;
 
 	auto viommu = iommufd_get_viommu(ucmd, cmd->viommu_id);
@@ -434,10 +427,18 @@ int iommufd_vcmdq_alloc_ioctl(struct iommufd_ucmd *ucmd)
 	{
 		rwsem_read_guard iova(&iopt->iova_rwsem);
 
-		if (!iommu_iova_to_phys(viommu->hwpt->domain, cmd->addr))
+		pa = iommu_iova_to_phys(viommu->hwpt->domain, cmd->addr);
+		if (!pa)
 			return -ENXIO;
 	}
 
+	/* from its page's start in memory: an IOAS without accesses need not map pages to pages */
+	offset = offset_in_page(pa);
+	if (offset > cmd->addr)
+		return -ENOENT;
+	aligned = cmd->addr - offset;
+	if (!iommufd_queue_span(offset, cmd->length, &span))
+		return -EOVERFLOW;
 	rc = iommufd_vcmdq_pin(iopt, aligned, span);
 	if (rc)
 		return rc;
@@ -453,7 +454,8 @@ int iommufd_vcmdq_alloc_ioctl(struct iommufd_ucmd *ucmd)
 
 	vcmdq->addr = cmd->addr;
 	vcmdq->length = cmd->length;
-	vcmdq->pinned = true;
+	vcmdq->pinned_iova = aligned;
+	vcmdq->pinned_length = span;
 
 	cmd->out_vcmdq_id = vcmdq->id;
 	rc = iommufd_ucmd_respond(ucmd, sizeof(*cmd));
@@ -504,7 +506,8 @@ static result<struct iommufd_access *> iommufd_hw_queue_alloc_phys(struct iommu_
 	u64 aligned_iova;
 	int rc;
 
-	if (!iommufd_queue_span(cmd->nesting_parent_iova, cmd->length, &aligned_iova, &length))
+	aligned_iova = PAGE_ALIGN_DOWN(cmd->nesting_parent_iova);
+	if (!iommufd_queue_span(cmd->nesting_parent_iova - aligned_iova, cmd->length, &length))
 		return -ERANGE;
 	max_npages = DIV_ROUND_UP(length, PAGE_SIZE);
 	length = max_npages * PAGE_SIZE;
