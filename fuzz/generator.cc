@@ -452,15 +452,52 @@ class Writer {
     }
   }
 
-  // A whole way from open to a queue, as the selftests go it.
+  // A whole way from open to a queue, as the selftests go it, and one on top
+  // of it that may fail anywhere.
   void QueueRecipe() {
     fd_ = Iommufd();
     Need(desc_object::VIOMMU, 0);
     MapAtKnownPlace();
-    const desc_ioctl* maker = QueueMaker(RevisionOf(scope_, fd_));
-    if (maker == nullptr) return;
-    Ioctl(maker);
+    const desc_ioctl* d = QueueMaker(RevisionOf(scope_, fd_));
+    if (d == nullptr) return;
+    if (OneIn(r_, 3)) {
+      Ioctl(d);
+    } else {
+      const std::string viommu = Find(desc_object::VIOMMU, false);
+      const uint64_t n = 1 + Below(r_, 4);
+      for (uint64_t i = 0; i < n; i++) {
+        Queue(*d, viommu, OneIn(r_, 8) ? Below(r_, 3) : std::min<uint64_t>(i, 1));
+      }
+      if (OneIn(r_, 2)) Destroy();
+    }
     if (OneIn(r_, 2)) Mmap();
+  }
+
+  void Queue(const desc_ioctl& d, const std::string& viommu, uint64_t index) {
+    Call call;
+    call.name = d.name;
+    call.result = scope_.Fresh("q");
+    Arg(&call, "", NameValue(fd_));
+    const Mapping* mapping =
+        scope_.mappings.empty() ? nullptr : &scope_.mappings.back();
+    for (const desc_field& f : d.arg->fields) {
+      if (f.kind == desc_kind::ID_IN) {
+        Arg(&call, f.name, NameValue(viommu));
+      } else if (f.kind == desc_kind::ENUM) {
+        Arg(&call, f.name, Word("SELFTEST"));
+      } else if (f.kind == desc_kind::NUMBER) {
+        Arg(&call, f.name, Num(index));
+      } else if (f.kind == desc_kind::IOVA) {
+        Arg(&call, f.name, Num(mapping != nullptr ? mapping->iova : kAperture));
+      } else if (f.kind == desc_kind::IOVA_LEN) {
+        Arg(&call, f.name,
+            Num(mapping != nullptr ? std::min(mapping->length, kPage) : kPage));
+      }
+    }
+    if (options_.fail_nth && OneIn(r_, 3)) {
+      Arg(&call, "fail_nth", Num(1 + Below(r_, 16)));
+    }
+    Emit(std::move(call));
   }
 
   // A mapping that an access pins, reads, writes, or loses.
@@ -541,9 +578,12 @@ class Writer {
 
  private:
   void Emit(Call call) {
-    if (options_.fail_nth && call.name != "machine" && call.name != "load" &&
-        call.name != "store" && OneIn(r_, 50)) {
-      Arg(&call, "fail_nth", Num(1 + Below(r_, OneIn(r_, 4) ? 40 : 6)));
+    // What makes something has the most to undo.
+    const uint64_t often = call.name.ends_with("ALLOC") ? 12 : 50;
+    if (options_.fail_nth && ArgOf(call, "fail_nth") == nullptr &&
+        call.name != "machine" && call.name != "load" &&
+        call.name != "store" && OneIn(r_, often)) {
+      Arg(&call, "fail_nth", Num(1 + Below(r_, OneIn(r_, 4) ? 40 : 12)));
     }
     if (options_.threads && call.name != "machine" && call.name != "open" &&
         OneIn(r_, 3)) {
