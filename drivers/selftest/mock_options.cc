@@ -18,6 +18,7 @@ const struct mock_option_help mock_option_list[] = {
 	{"iommus", "1..4", "IOMMU instances; device n sits behind instance n modulo this (1)"},
 	{"second_driver", "0|1", "odd instances belong to another driver (0)"},
 	{"stream_ids", "0..64", "stream ids per device; a vDEVICE wants exactly one (1)"},
+	{"own_vdevice", "0|1", "vDEVICEs are of a type of the driver's own (0)"},
 	{"group", "1..64", "devices per IOMMU group (1)"},
 	{"coherent", "0|1", "DMA is cache coherent (1)"},
 	{"reserved", "START-LAST", "a reserved region of every device; may be given 4 times"},
@@ -177,6 +178,10 @@ int mock_options_parse(const char *key, const char *value, struct mock_machine_o
 		if (!parse_u64(value, 0, 64, &val))
 			return -EINVAL;
 		opts->nr_stream_ids = (unsigned int)val;
+	} else if (!strcmp(key, "own_vdevice")) {
+		if (!parse_u64(value, 0, 1, &val))
+			return -EINVAL;
+		opts->own_vdevice = val;
 	} else if (!strcmp(key, "group")) {
 		if (!parse_u64(value, 1, 64, &val))
 			return -EINVAL;

@@ -65,6 +65,8 @@ struct mock_machine_options {
 
 	/* Stream ids per device. With any number but 1 the driver refuses a vDEVICE. */
 	unsigned int nr_stream_ids = 1;
+	/* vDEVICEs are the driver's own type, which the core's allocator does not know. */
+	bool own_vdevice = false;
 	/* Devices that share one group: 0, 1: none, else n consecutive ones. */
 	unsigned int group_size = 1;
 

@@ -154,6 +154,9 @@ struct mock_viommu : iommufd_viommu {
 	struct mock_vcmdq *mock_vcmdq[IOMMU_TEST_VCMDQ_MAX] __guarded_by(queue_mutex) = {};
 	struct mock_hw_queue *hw_queue[IOMMU_TEST_HW_QUEUE_MAX] __guarded_by(queue_mutex) = {};
 
+	/* vDEVICEs that the driver has taken and not yet been told to give up */
+	std::atomic<unsigned int> nr_vdevices{0};
+
 	/* What user space may mmap; its first word is the in_data of the allocation */
 	u32 *page = nullptr;
 	unsigned int page_order = 0;
@@ -671,6 +674,7 @@ static void mock_viommu_destroy(struct iommufd_viommu *viommu)
 	struct mock_iommu_device *mock_iommu =
 		static_cast<struct mock_iommu_device *>(viommu->iommu_dev);
 
+	WARN_ON(to_mock_viommu(viommu)->nr_vdevices);
 	mock_viommu_free_page(to_mock_viommu(viommu));
 	/* The machine holds one more than all vIOMMUs */
 	WARN_ON(refcount_dec_and_test(&mock_iommu->users));
@@ -769,16 +773,27 @@ static result<struct iommufd_vdevice *> mock_vdevice_alloc(struct iommufd_viommu
 
 	if (rc)
 		return rc;
-	return iommufd_vdevice_alloc<struct mock_vdevice>(viommu);
+
+	auto mock_vdevice = iommufd_vdevice_alloc<struct mock_vdevice>(viommu);
+	if (mock_vdevice)
+		to_mock_viommu(viommu)->nr_vdevices++;
+	return mock_vdevice;
 }
 
-static void mock_vdevice_destroy(struct iommufd_vdevice *)
+static void mock_vdevice_destroy(struct iommufd_vdevice *vdev)
 {
+	to_mock_viommu(vdev->viommu.get())->nr_vdevices--;
 }
 
 static int mock_vdevice_init(struct iommufd_vdevice *vdev)
 {
-	return mock_vdevice_check(iommufd_vdevice_to_device(vdev));
+	int rc = mock_vdevice_check(iommufd_vdevice_to_device(vdev));
+
+	if (rc)
+		return rc;
+	to_mock_viommu(vdev->viommu.get())->nr_vdevices++;
+	vdev->destroy = mock_vdevice_destroy;
+	return 0;
 }
 
 /* The vCMDQ series' form. Queue 1 needs queue 0: for iommufd_vcmdq_depend(). */
@@ -1124,8 +1139,8 @@ static void mock_driver_init(struct mock_driver *driver, const struct mock_machi
 	driver->ops.default_domain = &driver->blocking_domain;
 	driver->ops.blocked_domain = &driver->blocking_domain;
 
-	if (opts->nr_stream_ids != 1 || (opts->small_structs & MOCK_SMALL_VDEVICE) ||
-	    (absent & MOCK_ABSENT_VDEVICE_INIT)) {
+	if (opts->own_vdevice || opts->nr_stream_ids != 1 ||
+	    (opts->small_structs & MOCK_SMALL_VDEVICE) || (absent & MOCK_ABSENT_VDEVICE_INIT)) {
 		driver->viommu_ops.vdevice_alloc = mock_vdevice_alloc;
 		driver->viommu_ops.vdevice_destroy = mock_vdevice_destroy;
 		driver->viommu_ops.vdevice_struct =

@@ -16,6 +16,7 @@ TEST(MockOptions, DefaultsAreTheKernelsMock) {
   EXPECT_EQ(opts.nr_iommus, 1u);
   EXPECT_FALSE(opts.second_driver);
   EXPECT_EQ(opts.nr_stream_ids, 1u);
+  EXPECT_FALSE(opts.own_vdevice);
   EXPECT_EQ(opts.group_size, 1u);
   EXPECT_TRUE(opts.cache_coherency);
   EXPECT_EQ(opts.nr_reserved, 0u);
@@ -34,6 +35,7 @@ TEST(MockOptions, EachKeyIsListedAndTaken) {
       {"iommus", "4", "5"},
       {"second_driver", "1", "2"},
       {"stream_ids", "0", "65"},
+      {"own_vdevice", "1", "2"},
       {"group", "2", "0"},
       {"coherent", "0", "yes"},
       {"reserved", "16M-0x1ffffff", "16M"},
