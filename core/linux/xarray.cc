@@ -335,7 +335,7 @@ void *__xa_cmpxchg(struct xarray *xa, unsigned long index, void *old, void *entr
 	void *found = load_raw(xa, index);
 
 	if (found == old) {
-		void *err = store_raw(xa, index, null_to_zero_entry(xa, entry), where);
+		void *err = store_raw(xa, index, entry, where);
 
 		if (xa_is_err(err))
 			return err;

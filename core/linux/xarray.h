@@ -169,8 +169,8 @@ void *xa_store(struct xarray *xa, unsigned long index, void *entry, gfp_t gfp,
 	       const src_loc &where = src_loc::current()) __must_not_hold(xa);
 void *xa_erase(struct xarray *xa, unsigned long index, const src_loc &where = src_loc::current())
 	__must_not_hold(xa);
-// Stores @entry when the entry (reserved: XA_ZERO_ENTRY) is @old. Returns the one found, a reserved
-// one as NULL; or xa_mk_err(-ENOMEM).
+// Stores @entry when the entry (reserved: XA_ZERO_ENTRY) is @old; NULL empties the index, of an
+// ALLOC array too. Returns the one found, a reserved one as NULL; or xa_mk_err(-ENOMEM).
 void *xa_cmpxchg(struct xarray *xa, unsigned long index, void *old, void *entry, gfp_t gfp,
 		 const src_loc &where = src_loc::current()) __must_not_hold(xa);
 // 0, -EBUSY when the index is occupied or reserved, -ENOMEM.

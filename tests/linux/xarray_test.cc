@@ -134,6 +134,9 @@ TEST_F(XarrayTest, NullInAnAllocArrayKeepsTheId) {
   EXPECT_EQ(xa_load_raw(&ids_, 0), XA_ZERO_ENTRY);
   ASSERT_EQ(xa_alloc(&ids_, &id, Entry(0), xa_limit_31b, GFP_KERNEL), 0);
   EXPECT_EQ(id, 1u);
+  // The one exception: a compare and exchange with NULL gives the id back.
+  EXPECT_EQ(xa_cmpxchg(&ids_, 1, Entry(0), nullptr, GFP_KERNEL), Entry(0));
+  EXPECT_EQ(xa_load_raw(&ids_, 1), nullptr);
   xa_destroy(&ids_);
 }
 
