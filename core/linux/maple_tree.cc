@@ -3,7 +3,6 @@
 // Ranges that find their own place. Stands in for lib/maple_tree.c, Linux v7.2.
 #include "core/linux/maple_tree.h"
 
-#include "core/linux/kernel.h"
 #include "core/linux/slab.h"
 
 struct mt_range {
@@ -11,41 +10,16 @@ struct mt_range {
 	void *entry;
 };
 
-static void raw_lock(struct maple_tree *mt, const src_loc &where)
-	LOCK_ANALYSIS_ESCAPE("is the lock")
-{
-	struct task_struct *t = current;
-
-	if (t->instrument & TASK_LOCKDEP)
-		lock_acquire(&mt->dep, 0, LOCK_EXCLUSIVE, LOCK_SPINS, false, nullptr, where);
-	sched_point(SCHED_AT_LOCK, mt);
-	if (t->instrument & TASK_SCHED) {
-		while (!mt->raw.try_lock())
-			t->kernel->sched->block(t->kernel->sched, t, mt, -1);
-	} else {
-		mt->raw.lock();
-	}
-	mt->holder.store(t, std::memory_order_relaxed);
-}
-
-static void raw_unlock(struct maple_tree *mt, const src_loc &where)
-	LOCK_ANALYSIS_ESCAPE("is the lock")
-{
-	mt->holder.store(nullptr, std::memory_order_relaxed);
-	if (current->instrument & TASK_LOCKDEP)
-		lock_release(&mt->dep, where);
-	mt->raw.unlock();
-	sched_point(SCHED_AT_UNLOCK, mt);
-}
-
 void mtree_lock(struct maple_tree *mt, const src_loc &where) LOCK_ANALYSIS_ESCAPE("is the lock")
 {
-	raw_lock(mt, where);
+	spin_lock(&mt->ma_lock, where);
+	mt->holder.store(current, std::memory_order_relaxed);
 }
 
 void mtree_unlock(struct maple_tree *mt, const src_loc &where) LOCK_ANALYSIS_ESCAPE("is the lock")
 {
-	raw_unlock(mt, where);
+	mt->holder.store(nullptr, std::memory_order_relaxed);
+	spin_unlock(&mt->ma_lock, where);
 }
 
 static struct mt_range *find_range(struct maple_tree *mt, unsigned long index)
@@ -61,7 +35,7 @@ int mtree_alloc_range(struct maple_tree *mt, unsigned long *startp, void *entry,
 	unsigned long start = min;
 
 	if (!size || min > max || size - 1 > max - min)
-		return size && min <= max ? -EBUSY : -EINVAL;
+		return -EINVAL;
 
 	struct mt_range *range =
 		static_cast<struct mt_range *>(kzalloc(sizeof(*range), gfp, where));

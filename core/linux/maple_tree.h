@@ -8,23 +8,21 @@
 #include <atomic>
 
 #include "core/linux/interval_tree.h"
-#include "core/linux/lockdep.h"
-#include "core/linux/raw_lock.h"
+#include "core/linux/spinlock.h"
 
 #define MT_FLAGS_ALLOC_RANGE 1u
 
 struct context_lock_struct("maple_tree") maple_tree {
 	explicit constexpr maple_tree(const lock_class_key *key,
 				      unsigned int = MT_FLAGS_ALLOC_RANGE)
-		: dep{key}
+		: ma_lock(key)
 	{
 	}
 	~maple_tree();
 	maple_tree(const maple_tree &) = delete;
 	maple_tree &operator=(const maple_tree &) = delete;
 
-	struct lockdep_map dep;
-	raw_spinlock raw;
+	spinlock_t ma_lock;
 	std::atomic<struct task_struct *> holder{nullptr};
 	struct rb_root_cached ranges;
 };
@@ -47,7 +45,8 @@ private:
 };
 
 // Puts @entry (not NULL) at the lowest free range of @size indices within [@min, @max], its start
-// in *@startp. 0, -EINVAL for size 0 or min > max, -EBUSY when there is no room, -ENOMEM.
+// in *@startp. 0, -EINVAL for size 0 or one that [@min, @max] cannot hold, -EBUSY when it is taken,
+// -ENOMEM.
 [[nodiscard]] int mtree_alloc_range(struct maple_tree *mt, unsigned long *startp, void *entry,
 				    unsigned long size, unsigned long min, unsigned long max,
 				    gfp_t gfp, const src_loc &where = src_loc::current())

@@ -251,7 +251,7 @@ TEST_F(MapleTreeTest, Errors) {
   unsigned long at = 0;
   EXPECT_EQ(mtree_alloc_range(&mt_, &at, &a_, 0, 0, 9, GFP_KERNEL), -EINVAL);
   EXPECT_EQ(mtree_alloc_range(&mt_, &at, &a_, 1, 9, 8, GFP_KERNEL), -EINVAL);
-  EXPECT_EQ(mtree_alloc_range(&mt_, &at, &a_, 11, 0, 9, GFP_KERNEL), -EBUSY);
+  EXPECT_EQ(mtree_alloc_range(&mt_, &at, &a_, 11, 0, 9, GFP_KERNEL), -EINVAL);
   fail_nth_write(&task_, 1);
   EXPECT_EQ(mtree_alloc_range(&mt_, &at, &a_, 1, 0, 9, GFP_KERNEL), -ENOMEM);
   EXPECT_TRUE(mtree_empty(&mt_));
