@@ -100,19 +100,3 @@ static inline long __wait_event_timeout(wait_queue_head_t *wq, Cond &&cond, long
 	__wait_event_timeout(&(wq), [&]() -> bool { return (cond); }, (long)(timeout), true)
 
 #define init_waitqueue_head(wq) ((void)(wq))
-
-struct completion {
-	std::atomic<u32> done{0};
-	wait_queue_head_t wait;
-};
-
-static inline void complete_all(struct completion *c)
-{
-	c->done.store(1, std::memory_order_release);
-	wake_up_all(&c->wait);
-}
-
-static inline void wait_for_completion(struct completion *c)
-{
-	wait_event(c->wait, c->done.load(std::memory_order_acquire));
-}

@@ -115,18 +115,6 @@ TEST_F(WaitTest, WaitingUnderASpinlockIsReported) {
   ExpectWarns(1);
 }
 
-TEST_F(WaitTest, Completion) {
-  struct completion done;
-  std::thread finisher([&] {
-    task_struct task(&kernel_);
-    task_scope scope(&task);
-    complete_all(&done);
-  });
-  wait_for_completion(&done);
-  wait_for_completion(&done);
-  finisher.join();
-}
-
 // A scheduler says when a timeout has passed: no real time goes by.
 struct ExpiringHook : sched_hook {
   ExpiringHook() {
