@@ -104,17 +104,33 @@ static inline void kvfree(const void *p)
 	kfree(p);
 }
 
-struct __slab_src {
-	src_loc where;
-};
-
-// A T in zeroed memory, constructed from @args, or NULL.
-template <class T, class... Args> [[nodiscard]] static inline T *kzalloc_obj(Args &&...args)
+template <class T, class... Args>
+static inline T *__kzalloc_obj(const src_loc &where, Args &&...args)
 {
 	static_assert(alignof(T) <= alignof(std::max_align_t));
-	void *p = kzalloc(sizeof(T), GFP_KERNEL);
+	void *p = kzalloc(sizeof(T), GFP_KERNEL, where);
 
 	return likely(p) ? new (p) T(std::forward<Args>(args)...) : nullptr;
+}
+
+// A T in zeroed memory, constructed from no, one or two arguments (a pack would leave no room for
+// @where), or NULL.
+template <class T>
+[[nodiscard]] static inline T *kzalloc_obj(const src_loc &where = src_loc::current())
+{
+	return __kzalloc_obj<T>(where);
+}
+
+template <class T, class A>
+[[nodiscard]] static inline T *kzalloc_obj(A &&a, const src_loc &where = src_loc::current())
+{
+	return __kzalloc_obj<T>(where, std::forward<A>(a));
+}
+
+template <class T, class A, class B>
+[[nodiscard]] static inline T *kzalloc_obj(A &&a, B &&b, const src_loc &where = src_loc::current())
+{
+	return __kzalloc_obj<T>(where, std::forward<A>(a), std::forward<B>(b));
 }
 
 // @p is of its full (dynamic) type, or NULL.

@@ -88,6 +88,25 @@ TEST_F(FaultInjectTest, TypesCanBeLeftOut) {
   EXPECT_TRUE(should_fail(FAULT_IOMMUFD));
 }
 
+TEST_F(FaultInjectTest, TheSiteOfAnObjectIsItsCaller) {
+  struct One {
+    explicit One(int n) : n(n) {}
+    int n;
+  };
+  fault_trace(&kernel_, true);
+  int* none = kzalloc_obj<int>();
+  One* one = kzalloc_obj<One>(1);
+  const std::vector<fault_site> sites = fault_trace_take(&kernel_);
+  fault_trace(&kernel_, false);
+  ASSERT_EQ(sites.size(), 2u);
+  for (const fault_site& site : sites)
+    EXPECT_THAT(site.where.file_name(), HasSubstr("fault_inject_test.cc"));
+  EXPECT_EQ(*none, 0);
+  EXPECT_EQ(one->n, 1);
+  kfree_obj(none);
+  kfree_obj(one);
+}
+
 TEST_F(FaultInjectTest, TheTraceNamesTheSiteThatFailed) {
   fault_trace(&kernel_, true);
   fail_nth_write(&task_, 2);
