@@ -78,6 +78,7 @@ void __fput_sync(struct file *file)
 
 bool get_file_active(struct file *file)
 {
+	sched_point(SCHED_AT_REF, file);
 	long n = file->f_count.load(std::memory_order_relaxed);
 
 	do {

@@ -2,6 +2,7 @@
 #include "core/linux/file.h"
 
 #include <atomic>
+#include <functional>
 #include <thread>
 #include <vector>
 
@@ -65,6 +66,42 @@ TEST_F(FileTest, BadDescriptors) {
     EXPECT_EQ(fget(fd), nullptr);
     EXPECT_EQ(close_fd(fd), -EBADF);
   }
+}
+
+// A struct file is reused. While a lookup is between its look at the slot and
+// its reference, the file is closed and comes back under another descriptor.
+TEST_F(FileTest, AReusedFileIsNotFoundUnderItsOldDescriptor) {
+  struct Hook : sched_hook {
+    std::function<void()> meanwhile;
+    const void* at = nullptr;
+  } hook;
+  hook.point = [](sched_hook* self, task_struct*, sched_event,
+                  const void* obj) {
+    Hook* hook = static_cast<Hook*>(self);
+    if (obj != hook->at) return;
+    hook->at = nullptr;
+    hook->meanwhile();
+  };
+  const int fd = Open();
+  struct file* const file = fget(fd);
+  fput(file);
+  kernel_.sched = &hook;
+  task_struct task(&kernel_);
+  task.files = &files_;
+  task_scope scope(&task);
+  hook.at = file;
+  hook.meanwhile = [&] {
+    EXPECT_EQ(close_fd(fd), 0);
+    task_work_run();
+    EXPECT_EQ(get_unused_fd_flags(0), fd);
+    const int other = Open();
+    EXPECT_EQ(fget(other), file);
+    fput(file);
+  };
+  EXPECT_EQ(fget(fd), nullptr);
+  EXPECT_EQ(hook.at, nullptr);
+  EXPECT_EQ(file_count(file), 1);
+  put_unused_fd(fd);
 }
 
 TEST_F(FileTest, AReservedDescriptorIsNotOpen) {
