@@ -135,9 +135,10 @@ struct task_struct *sim_syscalls::task_slow()
 	t->task.mm = mm_;
 	t->task.cred = &cred_;
 	mm_add_task(mm_);
-	if (!multi_.exchange(true))
-		host_membarrier(); /* from here on the first task is seen in light_file_, or counts
-				    */
+	/* Every new task does it for itself: one that came a moment ago may not be through yet.
+	 * From here on this one sees the first task in light_file_, or that task counts. */
+	multi_.store(true);
+	host_membarrier();
 	do
 		t->next = head;
 	while (!threads_.compare_exchange_weak(head, t, std::memory_order_release,

@@ -58,8 +58,8 @@ static inline struct mm_state *mm_state_of(const struct kernel *kernel)
 	return static_cast<struct mm_state *>(kernel->mm_state);
 }
 
-// 2^@order zeroed frames with a reference each; @scattered: see mapping_shape::fragmented, @index
-// is the page's in its mapping. Injects no failure.
+// 2^@order zeroed frames with a reference each; @scattered (single frames only): see
+// mapping_shape::fragmented, @index is the page's in its mapping. Injects no failure.
 struct page *mm_alloc_frames(struct mm_state *mm, unsigned int order, bool scattered,
 			     unsigned long index);
 // False when the page is free or its count near overflow. @n: 1 or GUP_PIN_COUNTING_BIAS.
@@ -91,6 +91,8 @@ struct mm_context {
 	// the page. While there is one, it says in @in_copy that it is inside a copy, and nothing
 	// can be unmapped under it.
 	std::atomic<bool> multi{false};
+	// The copy that the first task was in when @multi was set is over.
+	std::atomic<bool> settled{false};
 	std::atomic<bool> in_copy{false};
 
 	// Sorted by address. Guarded by mm->mmap_lock.
