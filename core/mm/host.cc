@@ -51,7 +51,7 @@ static size_t copy_device(struct mm_context *ctx, u64 addr, void *buf, size_t n,
 
 	mmap_read_lock(ctx->mm);
 	vma = find_device(ctx, addr);
-	if (vma && addr + n <= vma->vm_end && vma->vm_flags & (write ? VM_WRITE : VM_ACCESS_FLAGS))
+	if (vma && n <= vma->vm_end - addr && vma->vm_flags & (write ? VM_WRITE : VM_ACCESS_FLAGS))
 		phys = PFN_PHYS(vma->pfn) + (addr - vma->vm_start);
 	mmap_read_unlock(ctx->mm);
 	if (!phys || !mmio_find(ctx->state->kernel, phys))

@@ -89,10 +89,10 @@ result<struct file *> memfd_create(size_t size, const struct mapping_shape &shap
 	struct memfd *memfd;
 	int rc;
 
-	if (shape.huge)
-		size = ALIGN(size, HUGE_PAGE_SIZE);
 	if (size > MEMFD_MAX_SIZE)
 		return -EINVAL;
+	if (shape.huge)
+		size = ALIGN(size, HUGE_PAGE_SIZE);
 	memfd = kzalloc_obj<struct memfd>();
 	if (!memfd)
 		return -ENOMEM;

@@ -407,11 +407,13 @@ static bool range_free(struct mm_context *ctx, unsigned long start, unsigned lon
 static long get_unmapped_area(struct mm_context *ctx, unsigned long addr, unsigned long len,
 			      unsigned long align, unsigned long flags)
 {
-	const bool in_arena = addr >= ARENA_BASE && addr - ARENA_BASE < ARENA_SIZE &&
-			      len <= ARENA_SIZE - (addr - ARENA_BASE);
+	const auto in_arena = [len](unsigned long a) {
+		return a >= ARENA_BASE && a - ARENA_BASE < ARENA_SIZE &&
+		       len <= ARENA_SIZE - (a - ARENA_BASE);
+	};
 
 	if (flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) {
-		if (len > ARENA_SIZE || !in_arena)
+		if (!in_arena(addr))
 			return -ENOMEM;
 		if (!IS_ALIGNED(addr, align))
 			return -EINVAL;
@@ -420,8 +422,7 @@ static long get_unmapped_area(struct mm_context *ctx, unsigned long addr, unsign
 		return (long)addr;
 	}
 	addr = ALIGN(addr, align);
-	if (addr && in_arena && len <= ARENA_SIZE - (addr - ARENA_BASE) &&
-	    range_free(ctx, addr, len))
+	if (in_arena(addr) && range_free(ctx, addr, len))
 		return (long)addr;
 	return find_gap(ctx, len, align);
 }
@@ -460,6 +461,11 @@ static long do_mmap(struct mm_context *ctx, struct file *file, unsigned long add
 		if (ret < 0)
 			return ret;
 		addr = (unsigned long)ret;
+	} else if (flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) {
+		if (len > TASK_SIZE || addr > TASK_SIZE - len)
+			return -ENOMEM;
+		if (!PAGE_ALIGNED(addr))
+			return -EINVAL;
 	}
 
 	vm_flags = (prot & PROT_READ ? VM_READ : 0) | (prot & PROT_WRITE ? VM_WRITE : 0) |
@@ -557,9 +563,11 @@ long vm_mmap_shape(struct file *file, unsigned long addr, unsigned long len, uns
 		mmap_read_lock(mm);
 		struct vm_area_struct *vma = find_vma(ctx, (unsigned long)ret);
 
-		for (unsigned long a = (unsigned long)ret; vma && a < vma->vm_end; a += PAGE_SIZE)
-			if (fault_page(ctx, vma, a, false))
-				break;
+		// It may be another one by now, or one that starts behind.
+		if (vma && vma->vm_start <= (unsigned long)ret)
+			for (unsigned long a = (unsigned long)ret; a < vma->vm_end; a += PAGE_SIZE)
+				if (fault_page(ctx, vma, a, false))
+					break;
 		mmap_read_unlock(mm);
 	}
 	return ret;
@@ -696,7 +704,7 @@ static struct mm_struct *mm_alloc(struct kernel *kernel, bool host)
 	ctx->state = state;
 	ctx->host = host;
 	// Without the barrier mm_add_task() could not tell that a copy is over.
-	ctx->multi = !host_has_membarrier();
+	ctx->multi = ctx->settled = !host_has_membarrier();
 	state->nr_mms.fetch_add(1, std::memory_order_relaxed);
 	raw_guard g(&state->lock);
 	ctx->next = state->contexts;
@@ -718,13 +726,16 @@ void mm_add_task(struct mm_struct *mm)
 {
 	struct mm_context *ctx = to_sim_mm(mm)->context;
 
-	if (ctx->multi.exchange(true))
+	if (ctx->settled.load(std::memory_order_acquire))
 		return;
+	// Two tasks may come at once: each waits for itself, the other may not be through yet.
+	ctx->multi.store(true);
 	// After it the first task sees @multi before its next copy, or we see that it is inside
 	// one.
 	host_membarrier();
 	while (ctx->in_copy.load(std::memory_order_acquire))
 		;
+	ctx->settled.store(true, std::memory_order_release);
 }
 
 void exit_mmap(struct mm_context *ctx)

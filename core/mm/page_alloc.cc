@@ -154,7 +154,7 @@ struct page *mm_alloc_frames(struct mm_state *mm, unsigned int order, bool scatt
 	{
 		raw_guard g(&mm->lock);
 
-		if (scattered) {
+		if (scattered && !order) {
 			// Even frames only, so that no two are neighbours; odd pages from the upper
 			// half of RAM.
 			frame = find_frame(mm, index % 2 ? mm->nr_words / 2 : mm->low_word, true);
@@ -230,7 +230,8 @@ void free_pages(unsigned long addr, unsigned int order)
 
 // ---- references ----
 
-#define PAGE_REF_LIMIT (INT_MAX - (1 << 20))
+// Pins stop here, so that there is room for the references of copies, which are given back at once.
+#define PAGE_PIN_LIMIT (INT_MAX - (1 << 20))
 
 void get_page(struct page *page)
 {
@@ -239,10 +240,13 @@ void get_page(struct page *page)
 
 bool page_ref_add_unless_free(struct page *page, int n)
 {
+	const int limit = n == 1 ? INT_MAX - 1 : PAGE_PIN_LIMIT;
+
+	sched_point(SCHED_AT_REF, page);
 	int old = page->_refcount.load(std::memory_order_relaxed);
 
 	do {
-		if (old <= 0 || old > PAGE_REF_LIMIT)
+		if (old <= 0 || old > limit)
 			return false;
 	} while (!page->_refcount.compare_exchange_weak(old, old + n, std::memory_order_acquire,
 							std::memory_order_relaxed));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <cerrno>
 #include <cstring>
+#include <utility>
 #include <vector>
 
 #include "tests/mm/mm_fixture.h"
@@ -178,8 +179,51 @@ TEST_F(GupTest, CountDoesNotOverflow) {
   EXPECT_EQ(-ENOMEM, pin_user_pages_fast(a, 1, 0, pages_));
   EXPECT_EQ(-ENOMEM, PinRemote(mm_, a, 1, 0, pages_));
   EXPECT_EQ(static_cast<size_t>(n), Pins());
+  // A copy with a reference of its own still gets one.
+  mm_add_task(mm_);
+  EXPECT_TRUE(CanRead(a));
   page* p = pages_[0];
   while (n--) unpin_user_page(p);
+}
+
+// While somebody is between the page tables and its reference, the page is
+// unmapped and its frame is given to the kernel.
+TEST_F(GupTest, FrameThatChangedHands) {
+  struct Hook : sched_hook {
+    unsigned long addr = 0;
+    page* at = nullptr;
+    page* taken = nullptr;
+  } hook;
+  hook.point = [](sched_hook* self, task_struct*, sched_event,
+                  const void* obj) {
+    Hook* hook = static_cast<Hook*>(self);
+    if (!hook->at || obj != hook->at) return;
+    page* at = std::exchange(hook->at, nullptr);
+    EXPECT_EQ(0, vm_munmap(hook->addr, kPage));
+    hook->taken = alloc_page(GFP_KERNEL);
+    EXPECT_EQ(at, hook->taken);
+  };
+  kernel_->sched = &hook;
+  task_struct task(kernel_.get());
+  task.mm = mm_;
+  task.files = files_.get();
+  task_scope scope(&task);
+  mm_add_task(mm_);
+  for (bool pin : {true, false}) {
+    hook.addr = Map(kPage);
+    page* p;
+    ASSERT_EQ(1, get_user_pages_fast(hook.addr, 1, 0, &p));
+    put_page(p);
+    hook.at = p;
+    if (pin)
+      EXPECT_EQ(-EFAULT, pin_user_pages_fast(hook.addr, 1, 0, pages_));
+    else
+      EXPECT_FALSE(CanWrite(hook.addr));
+    EXPECT_EQ(nullptr, hook.at);
+    EXPECT_EQ(1, page_ref_count(hook.taken));
+    EXPECT_EQ(0, *static_cast<char*>(page_address(hook.taken)));
+    __free_page(hook.taken);
+  }
 }
 
 TEST_F(GupTest, RemoteAccess) {

@@ -118,6 +118,15 @@ TEST_F(HostTest, AnonymousMemory) {
   EXPECT_FALSE(CanRead(a));
 }
 
+TEST_F(HostTest, BadFixedAddressLeavesWhatIsThere) {
+  unsigned long a = Map(2 * kPage);
+  EXPECT_EQ(-EINVAL, vm_mmap(nullptr, a + 1, kPage, kRW, kAnon | MAP_FIXED, 0));
+  EXPECT_EQ(-ENOMEM,
+            vm_mmap(nullptr, ~0UL << 12, kPage, kRW, kAnon | MAP_FIXED, 0));
+  EXPECT_EQ(1u, Vmas());
+  EXPECT_TRUE(CanWrite(a));
+}
+
 TEST_F(HostTest, UnmapsWhatItDidNotMap) {
   EXPECT_EQ(0, vm_munmap(Addr(mem_), kPage));
   EXPECT_FALSE(CanRead(Addr(mem_)));

@@ -182,6 +182,18 @@ TEST_F(MemfdTest, Huge) {
   fput(f);
 }
 
+TEST_F(MemfdTest, HugeWinsOverFragmented) {
+  page* other = alloc_page(GFP_KERNEL);
+  file* f = Create(k2M, {.huge = true, .fragmented = true});
+  ASSERT_EQ(512, memfd_pin_pages(f, 0, 512, pages_));
+  EXPECT_EQ(0u, page_to_pfn(pages_[0]) % 512);
+  EXPECT_EQ(page_to_pfn(pages_[0]) + 511, page_to_pfn(pages_[511]));
+  EXPECT_EQ(513u, Pages());
+  unpin_user_pages(pages_, 512);
+  fput(f);
+  __free_page(other);
+}
+
 TEST_F(MemfdTest, FragmentedAndPoisoned) {
   file* f = Create(8 * kPage, {.fragmented = true});
   ASSERT_EQ(8, memfd_pin_pages(f, 0, 8, pages_));
@@ -201,6 +213,7 @@ TEST_F(MemfdTest, Limits) {
   result<file*> f = memfd_create(1UL << 40, {});
   EXPECT_FALSE(f);
   EXPECT_EQ(-EINVAL, f.error());
+  EXPECT_EQ(-EINVAL, memfd_create(~0UL, {.huge = true}).error());
   for (u32 nth = 1; nth < 10; nth++) {
     fail_nth_write(task_.get(), nth);
     result<file*> g = memfd_create(kPage, {});

@@ -123,6 +123,11 @@ TEST_F(MmapTest, HintIsTakenWhenFree) {
             vm_mmap(nullptr, want, kPage, kRW, kAnon, 0));
 }
 
+TEST_F(MmapTest, AlignedHintStaysInTheArena) {
+  EXPECT_EQ(-ENOMEM, vm_mmap_shape(nullptr, ARENA_BASE + kPage, kPage, kRW,
+                                   kAnon, 0, {.align = 2 * ARENA_BASE}));
+}
+
 TEST_F(MmapTest, FixedReplaces) {
   unsigned long a = Map(3 * kPage);
   ASSERT_TRUE(CanWrite(a + kPage));
