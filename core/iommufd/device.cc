@@ -386,7 +386,7 @@ static int iommufd_hwpt_attach_device(struct iommufd_hw_pagetable *hwpt,
 	if (!handle)
 		return -ENOMEM;
 
-	handle->idev = idev;
+	handle->igroup = idev->igroup;
 	if (pasid == IOMMU_NO_PASID)
 		rc = iommu_attach_group_handle(hwpt->domain, idev->igroup->group, handle);
 	else
@@ -437,7 +437,7 @@ static int iommufd_hwpt_replace_device(struct iommufd_device *idev, ioasid_t pas
 	if (!handle)
 		return -ENOMEM;
 
-	handle->idev = idev;
+	handle->igroup = idev->igroup;
 	if (pasid == IOMMU_NO_PASID)
 		rc = iommu_replace_group_handle(idev->igroup->group, hwpt->domain, handle);
 	else

@@ -228,21 +228,21 @@ int iommufd_sw_msi(struct iommu_domain *domain, struct device *dev, phys_addr_t 
 	hwpt_paging = find_hwpt_paging(domain->iommufd_hwpt);
 	handle = to_iommufd_handle(*raw_handle);
 	/* the device's MSIs need no translation */
-	if (handle->idev->igroup->sw_msi_start == PHYS_ADDR_MAX)
+	if (handle->igroup->sw_msi_start == PHYS_ADDR_MAX)
 		return 0;
 
-	ictx = handle->idev->ictx;
+	ictx = handle->igroup->ictx;
 	mutex_guard sw_msi(&ictx->sw_msi_lock);
 
-	auto msi_map = iommufd_sw_msi_get_map(ictx, msi_addr & PAGE_MASK,
-					      handle->idev->igroup->sw_msi_start);
+	auto msi_map =
+		iommufd_sw_msi_get_map(ictx, msi_addr & PAGE_MASK, handle->igroup->sw_msi_start);
 
 	if (!msi_map)
 		return msi_map.error();
 	rc = iommufd_sw_msi_install(ictx, hwpt_paging, *msi_map);
 	if (rc)
 		return rc;
-	__set_bit(msi_map->id, handle->idev->igroup->required_sw_msi.bitmap);
+	__set_bit(msi_map->id, handle->igroup->required_sw_msi.bitmap);
 
 	*iova = msi_map->sw_msi_start + msi_map->pgoff * PAGE_SIZE + (msi_addr & ~PAGE_MASK);
 	return 0;

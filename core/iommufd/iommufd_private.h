@@ -426,8 +426,12 @@ static inline void iommufd_access_destroy_internal(struct iommufd_ctx *ictx,
 	iommufd_object_destroy_user(ictx, access);
 }
 
+/*
+ * It names the group, where the kernel's names the device that was attached first: that one may go
+ * before the others of its group, and the attachment stays.
+ */
 struct iommufd_attach_handle : iommu_attach_handle {
-	struct iommufd_device *idev = nullptr;
+	struct iommufd_group *igroup = nullptr;
 };
 
 static inline struct iommufd_attach_handle *to_iommufd_handle(struct iommu_attach_handle *hdl)

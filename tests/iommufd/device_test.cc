@@ -2,6 +2,8 @@
 // Devices, page tables and what holds what between them.
 #include <cerrno>
 
+#include "core/iommufd/iommufd_private.h"
+#include "core/linux/sched.h"
 #include "gtest/gtest.h"
 #include "tests/iommufd/iommufd_test_util.h"
 
@@ -316,6 +318,56 @@ TEST_P(GroupTest, TheSecondCannotGoElsewhere) {
   EXPECT_EQ(Look(m_).Users(parent_), 1u);
 }
 
+class GroupMsiTest : public IommufdTest {
+ protected:
+  static constexpr uint64_t kWindow = 0x8000000;
+  static mock_machine_options Options() {
+    mock_machine_options o;
+    o.group_size = 2;
+    o.nr_reserved = 1;
+    o.reserved[0] = {
+        .start = kWindow, .last = kWindow + 0xfffff, .sw_msi = true};
+    return o;
+  }
+  GroupMsiTest() : IommufdTest(Options()) {}
+
+  // The doorbell as the device sees it. 0: as it is.
+  unsigned long Doorbell(uint32_t idev_id, uint64_t msi_addr) {
+    TaskScope task(m_);
+    auto ictx = iommufd_ctx_from_fd(m_.fd());
+    EXPECT_TRUE(ictx);
+    if (!ictx) return 0;
+    unsigned long iova = 0;
+    {
+      auto idev = iommufd_get<struct iommufd_device>(*ictx, idev_id);
+      EXPECT_TRUE(idev);
+      if (idev) {
+        struct device* dev = (*idev)->dev;
+        iommu_domain* domain = iommu_get_domain_for_dev(dev);
+        // Its caller has the group's mutex, which is the IOMMU core's own.
+        const auto instrument = current->instrument;
+        current->instrument = 0;
+        EXPECT_EQ(iommufd_sw_msi(domain, dev, msi_addr, &iova), 0);
+        current->instrument = instrument;
+        // The mock wants its tables empty when they go.
+        EXPECT_EQ(iommu_unmap(domain, iova & PAGE_MASK, PAGE_SIZE), PAGE_SIZE);
+      }
+    }
+    iommufd_ctx_put(*ictx);
+    return iova;
+  }
+};
+
+TEST_P(GroupMsiTest, TheFirstDeviceGoesFirst) {
+  constexpr uint64_t kMsi = 0xfee00040;
+  MockMachine::Device two;
+  ASSERT_EQ(m_.MockDomain(ioas_, &two), 0);
+  ASSERT_EQ(m_.Destroy(dev_.stdev), 0);
+  EXPECT_EQ(Doorbell(two.idev, kMsi), kWindow + 0x40);
+}
+
+INSTANTIATE_TEST_SUITE_P(Revisions, GroupMsiTest,
+                         ::testing::Values(kVcmdqV2, kHwQueue), RevisionName);
 INSTANTIATE_TEST_SUITE_P(Revisions, DeviceTest,
                          ::testing::Values(kVcmdqV2, kHwQueue), RevisionName);
 INSTANTIATE_TEST_SUITE_P(Revisions, GroupTest,
