@@ -271,8 +271,9 @@ int iommu_probe_device(struct device *dev, struct iommu_device *iommu)
 	}
 	dev->iommu->iommu_dev = *probed;
 	ops = dev_iommu_ops(dev);
-	if (!dev->iommu->max_pasids)
-		dev->iommu->max_pasids = dev->iommu->iommu_dev->max_pasids;
+	/* the device's own number, which the driver has set; its IOMMU may have fewer. Compare
+	 * dev_iommu_get_max_pasids */
+	dev->iommu->max_pasids = min(dev->iommu->max_pasids, dev->iommu->iommu_dev->max_pasids);
 
 	{
 		auto new_group = ops->device_group(dev);

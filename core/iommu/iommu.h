@@ -289,11 +289,12 @@ struct iommu_device {
 };
 
 /* What the IOMMU core keeps for a device; device::iommu. CUSTOMISED: isolated_msi stands for the
- * walk over MSI domains. */
+ * walk over MSI domains; max_pasids is set by probe_device, in place of the firmware's
+ * "pasid-num-bits" and of PCI's capability. */
 struct dev_iommu {
 	struct iommu_device *iommu_dev = nullptr;
 	void *priv = nullptr;
-	u32 max_pasids = 0;
+	u32 max_pasids = 0;	     /* 0: the device has none */
 	bool require_direct = false; /* has IOMMU_RESV_DIRECT regions: cannot be blocked */
 	bool isolated_msi = false;   /* its DMA cannot raise interrupts of others */
 };

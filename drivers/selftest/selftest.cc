@@ -584,6 +584,9 @@ static result<struct iommu_device *> mock_probe_device(struct device *dev)
 {
 	if (!mock_dev_is(dev))
 		return -ENODEV;
+	/* The property that the kernel's mock device has: 0 bits without the flag */
+	dev->iommu->max_pasids =
+		1u << (to_mock_dev(dev)->flags & MOCK_FLAGS_DEVICE_PASID ? MOCK_PASID_WIDTH : 0);
 	return static_cast<struct iommu_device *>(to_mock_dev(dev)->iommu);
 }
 
