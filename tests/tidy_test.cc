@@ -359,7 +359,7 @@ const std::vector<LockEscape>& LockEscapes() {
       {"core/linux/lockdep.h", "states what the analysis cannot see", 1},
       {"core/linux/locks.cc", "is the lock", 7},
       {"core/linux/locks.cc", "the lock is behind a callback", 1},
-      {"core/linux/maple_tree.cc", "is the lock", 4},
+      {"core/linux/maple_tree.cc", "is the lock", 2},
       {"core/linux/maple_tree.cc",
        "locks only when this task does not hold the lock",
        1},
