@@ -138,6 +138,57 @@ TEST(ParseTest, MistakesOfMeaning) {
             std::string::npos);
 }
 
+// What would be accepted, and then mean something else or nothing.
+TEST(ParseTest, MistakesThatLookRight) {
+  const auto says = [](const std::string& line, const std::string& what) {
+    const std::string mistake =
+        Mistake("f = open()\nx = IOAS_ALLOC(f)\n" + line + '\n');
+    EXPECT_NE(mistake.find("a.prog:3:"), std::string::npos) << mistake;
+    EXPECT_NE(mistake.find(what), std::string::npos) << mistake;
+  };
+  says("y = IOAS_ALLOC(f) # out_ioas_id = 2", "'# out_ioas_id=value'");
+  says("y = IOAS_ALLOC(f) # ioas != 2", "'# ioas=value'");
+  says("DESTROY(f, id=x) # -EBUSY", "expected EBUSY\n");
+  says("DESTROY(f, id=x) # EBUSY|ok", "ok|EBUSY");
+  says("DESTROY(f, id=x-f)", "expected x - f, with spaces");
+  says("DESTROY(f, id=x[0])", "'x' is no list\n");
+  says("DESTROY(f, id=x,)", "or no ','");
+  says("g = open(uapi=3)", "expected one of: vcmdq-v2");
+  EXPECT_NE(Mistake("machine() # EBUSY\n").find("no expectation"),
+            std::string::npos);
+  std::string threads = "f = open()\n";
+  for (int i = 0; i < 300; i++) {
+    threads += "IOAS_ALLOC(f) @t" + std::to_string(i) + '\n';
+  }
+  EXPECT_NE(Mistake(threads).find("a.prog:258:16: too many threads"),
+            std::string::npos);
+  // These are remarks, and all ones.
+  EXPECT_EQ(Mistake("f = open()\nx = IOAS_ALLOC(f, flags=-1) # ioas == 1\n"
+                    "DESTROY(f, id=x) # id = 1 is gone - EBUSY was before\n"
+                    "DESTROY(f, id=U64_MAX) # -EACH one\n"),
+            "no mistake");
+}
+
+TEST(ParseTest, NumbersThatAreCutAreNoted) {
+  const std::string source =
+      "f = open()\n"
+      "DESTROY(f, id=0x100000001)\n"
+      "VIOMMU_ALLOC(f, type=SELFTEST, data={in_data=5G})\n"
+      "DESTROY(f, id=-1, size=0xffffffff)\n";
+  const Program program = Good(source);
+  BoundProgram bound;
+  Error error;
+  ASSERT_TRUE(Bind(program, BindOptions(), &bound, &error));
+  ASSERT_EQ(bound.notes.size(), 2u);
+  EXPECT_EQ(FormatError("a.prog", source, bound.notes[0]),
+            "a.prog:2:15: note: of this number only 32 bits are sent, as 'id' "
+            "has no more\n"
+            "  DESTROY(f, id=0x100000001)\n"
+            "                ^\n"
+            "expected at most 0xffffffff\n");
+  EXPECT_EQ(bound.notes[1].pos.line, 3);
+}
+
 TEST(ParseTest, TheIssuesExample) {
   EXPECT_EQ(Mistake(R"(
 f    = open(uapi=vcmdq-v2)

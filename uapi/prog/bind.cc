@@ -13,6 +13,9 @@
 namespace prog {
 namespace {
 
+// Each is a thread of this process.
+constexpr size_t kMaxThreads = 256;
+
 // The names that one call's results have.
 struct Definition {
   size_t call = 0;
@@ -51,7 +54,8 @@ class Binder {
 
   bool BindAll(const Program& program) {
     for (const Line& line : program.lines) {
-      if (line.has_call && !BindCall(line.call)) return false;
+      if (!line.has_call) continue;
+      if (!BindCall(line.call) || !CheckComment(line)) return false;
     }
     return true;
   }
@@ -69,6 +73,29 @@ class Binder {
     if (!best.empty()) message += "; did you mean '" + best + "'?";
     return Fail(pos, std::move(message),
                 names.empty() ? "" : "one of: " + Join(names));
+  }
+
+  // A comment that can only be meant as an expectation: `# out = 1` where the
+  // call has that output. It would be taken for a remark and never looked at.
+  bool CheckComment(const Line& line) {
+    if (line.call.expect.present || !line.has_comment) return true;
+    const std::string& text = line.comment;
+    const size_t begin = text.find_first_not_of(" \t");
+    if (begin == std::string::npos) return true;
+    const size_t end = text.find_first_of(" \t=!", begin);
+    if (end == std::string::npos) return true;
+    size_t sign = text.find_first_not_of(" \t", end);
+    if (sign == std::string::npos) return true;
+    if (text[sign] == '!') sign++;
+    if (text.substr(sign, 1) != "=" || text.substr(sign + 1, 1) == "=") {
+      return true;
+    }
+    const std::string name = text.substr(begin, end - begin);
+    if (last_outputs_.count(WithoutIndices(name)) == 0) return true;
+    return Fail(
+        line.call.expect.pos,
+        "the comment reads like an expectation of '" + name + "', but is none",
+        "'# " + name + "=value', without a space at the sign");
   }
 
   bool BindCall(const Call& call) {
@@ -90,10 +117,19 @@ class Binder {
                     call.name + " cannot run on another thread", "");
       }
       threads_.insert(call.thread);
+      if (threads_.size() > kMaxThreads) {
+        return Fail(call.thread_pos, "too many threads",
+                    "at most " + std::to_string(kMaxThreads));
+      }
     }
     for (const Expect::Output& output : call.expect.outputs) {
       if (!BindExpected(call, definition, output)) return false;
     }
+    if (bound->builtin == Builtin::kMachine && call.expect.present) {
+      return Fail(call.expect.pos, "machine(...) is no call of the kernel's",
+                  "no expectation");
+    }
+    last_outputs_ = definition.outputs;
     if (!call.result.empty()) names_[call.result] = std::move(definition);
     return true;
   }
@@ -134,6 +170,13 @@ class Binder {
     if (it == names_.end()) {
       std::vector<std::string> known;
       for (const auto& [name, definition] : names_) known.push_back(name);
+      const size_t dash = v.text.find('-');
+      if (dash != std::string::npos &&
+          names_.count(v.text.substr(0, dash)) != 0) {
+        return Fail(v.pos, "no name holds a dash: '" + v.text + "'",
+                    v.text.substr(0, dash) + " - " + v.text.substr(dash + 1) +
+                        ", with spaces, for a difference");
+      }
       return FailName(v.pos,
                       "nothing before this line is named '" + v.text + "'",
                       v.text, known);
@@ -150,8 +193,14 @@ class Binder {
                 : "one of: " + Prefixed(v.text, definition.shown));
       }
     } else {
+      if (v.path[0] == '[') {
+        return Fail(v.pos, "'" + v.text + "' is no list",
+                    definition.shown.empty()
+                        ? v.text + " alone"
+                        : "one of: " + Prefixed(v.text, definition.shown));
+      }
       const std::string path = WithoutIndices(v.path.substr(1));
-      if (v.path[0] != '.' || definition.outputs.count(path) == 0) {
+      if (definition.outputs.count(path) == 0) {
         return FailName(v.pos, "'" + v.text + "' has no output '" + path + "'",
                         path, definition.shown);
       }
@@ -233,6 +282,14 @@ class Binder {
   bool BindField(const Value& v, const desc_field& d, const desc_struct& s,
                  const std::vector<Field>& siblings) {
     if (!desc_is_pointer(d.kind) || d.kind == desc_kind::USER_VA) {
+      if (v.kind == Value::Kind::kNumber && d.width < 8 &&
+          v.number >> (8 * d.width) != 0) {
+        bound_->notes.push_back(
+            {v.pos,
+             "note: of this number only " + std::to_string(8 * d.width) +
+                 " bits are sent, as '" + d.name + "' has no more",
+             "at most 0x" + std::string(2 * d.width, 'f')});
+      }
       return BindScalar(v, d.names);
     }
     switch (v.kind) {
@@ -450,7 +507,10 @@ class Binder {
             (v.kind == Value::Kind::kName && v.path.empty())) {
           return true;
         }
-        return Fail(v.pos, std::string(arg.name) + " is a word", "a word");
+        return Fail(v.pos, std::string(arg.name) + " is a word",
+                    std::string_view(arg.name) == "uapi"
+                        ? "one of: " + Join(RevisionNames())
+                        : "a word or a string");
       case ArgKind::kThread:
         if (v.kind == Value::Kind::kName && v.path.empty() &&
             threads_.count(v.text) != 0) {
@@ -527,6 +587,7 @@ class Binder {
   BoundCall* current_ = nullptr;
   std::map<std::string, Definition> names_;
   std::set<std::string> threads_;
+  std::set<std::string> last_outputs_;  // of the latest call
 };
 
 }  // namespace
@@ -535,6 +596,7 @@ bool Bind(const Program& program, const BindOptions& options,
           BoundProgram* bound, Error* error) {
   bound->calls.clear();
   bound->machine.clear();
+  bound->notes.clear();
   bound->calls.reserve(program.num_calls());
   return Binder(options, bound, error).BindAll(program);
 }

@@ -426,6 +426,9 @@ class LineParser {
         if (call->args.size() >= kMaxItems) {
           return Fail("too many arguments", "");
         }
+        if (!call->args.empty() && Peek() == ')') {
+          return Fail(Found(), "an argument after ',', or no ','");
+        }
         Field* arg = &call->args.emplace_back();
         arg->pos = Here();
         if (AtNamedArgument()) {
@@ -514,6 +517,15 @@ class LineParser {
     SkipSpace();
     expect->pos = Here();
     size_t end = 0;
+    if (Peek() == '-') {
+      at_++;
+      const bool negative = AtErrno(&end);
+      if (negative && ErrnoByName(text_.substr(at_, end - at_)) != 0) {
+        return Fail("an errno is expected by its name alone",
+                    std::string(text_.substr(at_, end - at_)));
+      }
+      at_--;
+    }
     if (text_.substr(at_, 3) == "ok|") {
       expect->present = true;
       expect->success = true;
@@ -523,7 +535,10 @@ class LineParser {
     if (AtErrno(&end)) {
       expect->present = true;
       while (true) {
-        if (!AtErrno(&end)) return Fail(Found(), "an errno after '|'");
+        if (!AtErrno(&end)) {
+          return Fail(Found(),
+                      "an errno after '|'; success goes first: ok|EBUSY");
+        }
         std::string name(text_.substr(at_, end - at_));
         if (ErrnoByName(name) == 0) return FailErrno(name);
         expect->errnos.push_back(std::move(name));

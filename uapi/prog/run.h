@@ -60,6 +60,8 @@ struct BoundCall {
 struct BoundProgram {
   std::vector<BoundCall> calls;  // machine(...) and join(...) included
   std::vector<MachineOption> machine;
+  // What is accepted but perhaps not meant: numbers that their fields cut.
+  std::vector<Error> notes;
 };
 
 struct BindOptions {
