@@ -437,6 +437,13 @@ class Drawing {
       if (!node.tooltip.empty()) {
         *out += "<title>" + Escape(node.tooltip) + "</title>";
       }
+      if (node.stacked) {
+        *out += "<rect class=\"box c" +
+                std::to_string(colours.find(word)->second) + "\" x=\"" +
+                Num(v.x - v.width / 2 + 5) + "\" y=\"" + Num(v.y + 5) +
+                "\" width=\"" + Num(v.width) + "\" height=\"" + Num(v.height) +
+                "\" rx=\"7\"/>\n";
+      }
       *out += "<rect class=\"box c" +
               std::to_string(colours.find(word)->second) + "\" x=\"" +
               Num(v.x - v.width / 2) + "\" y=\"" + Num(v.y) + "\" width=\"" +
@@ -522,6 +529,73 @@ class Drawing {
 };
 
 }  // namespace
+
+Graph FoldAlike(const Graph& graph, size_t most) {
+  if (graph.nodes.size() <= most) return graph;
+  // What makes a box like another, as text; only equality matters.
+  std::vector<std::string> look(graph.nodes.size());
+  for (size_t i = 0; i < graph.nodes.size(); i++) {
+    const GraphNode& node = graph.nodes[i];
+    look[i] = node.kind.substr(0, node.kind.find(' ')) +
+              (node.faded ? "\nfaded" : "\n");
+    for (const std::string& line : node.lines) look[i] += '\n' + line;
+  }
+  for (const GraphEdge& e : graph.edges) {
+    if (e.from >= look.size() || e.to >= look.size()) continue;
+    const std::string label = e.temporary ? e.label + "\ndashed" : e.label;
+    look[e.from] += "\nto " + std::to_string(e.to) + ' ' + label;
+    look[e.to] += "\nfrom " + std::to_string(e.from) + ' ' + label;
+  }
+  std::map<std::string, std::vector<size_t>> alike;
+  for (size_t i = 0; i < look.size(); i++) alike[look[i]].push_back(i);
+  Graph out;
+  out.title = graph.title;
+  out.subtitle = graph.subtitle;
+  std::vector<size_t> place(graph.nodes.size());
+  std::vector<bool> first(graph.nodes.size());
+  for (size_t i = 0; i < graph.nodes.size(); i++) {
+    const std::vector<size_t>& same = alike[look[i]];
+    // Two or three of a kind are no crowd.
+    if (same.size() > 3 && same[0] != i) {
+      place[i] = place[same[0]];
+      GraphNode& stack = out.nodes[place[i]];
+      // 32 tooltips fill a screen.
+      constexpr size_t kMostTips = 32;
+      const size_t nth =
+          std::lower_bound(same.begin(), same.end(), i) - same.begin();
+      if (nth < kMostTips) {
+        stack.tooltip += '\n' + graph.nodes[i].tooltip;
+      } else if (nth == kMostTips) {
+        stack.tooltip += "\n...";
+      }
+      continue;
+    }
+    first[i] = true;
+    place[i] = out.nodes.size();
+    GraphNode node = graph.nodes[i];
+    if (same.size() > 3) {
+      const GraphNode& last = graph.nodes[same.back()];
+      const size_t space = last.kind.rfind(' ');
+      node.title += " \u2026 " + last.title;
+      node.kind = node.kind + " \u2026" +
+                  (space == std::string::npos ? "" : last.kind.substr(space));
+      node.lines.insert(node.lines.begin(),
+                        std::to_string(same.size()) + " alike, each with");
+      node.stacked = true;
+    }
+    out.nodes.push_back(std::move(node));
+  }
+  for (const GraphEdge& e : graph.edges) {
+    if (e.from >= place.size() || e.to >= place.size()) continue;
+    // The arrows of the others are the same.
+    if (!first[e.from] || !first[e.to]) continue;
+    GraphEdge edge = e;
+    edge.from = place[e.from];
+    edge.to = place[e.to];
+    out.edges.push_back(std::move(edge));
+  }
+  return out;
+}
 
 std::string DrawSvg(const Graph& graph) { return Drawing(graph).Draw(); }
 

@@ -15,7 +15,8 @@ struct GraphNode {
   std::string kind;                // "VIOMMU 4"; equal first words, one colour
   std::vector<std::string> lines;  // below the title: "users 2, short-term 0"
   std::string tooltip;
-  bool faded = false;  // there but not usable: a tombstone
+  bool faded = false;    // there but not usable: a tombstone
+  bool stacked = false;  // several that are alike
 };
 
 struct GraphEdge {
@@ -32,6 +33,12 @@ struct Graph {
   std::vector<GraphNode> nodes;
   std::vector<GraphEdge> edges;
 };
+
+// A graph that can be looked at: of more than `most` boxes, those that are
+// alike (the same kind, the same lines, and arrows with the same labels to and
+// from the same boxes) become one, with a stack's names and all their tooltips.
+// Smaller graphs come back as they are.
+Graph FoldAlike(const Graph& graph, size_t most);
 
 // The picture. Deterministic; any graph is accepted, cycles too. It follows the
 // viewer's light or dark scheme and brings its own background.

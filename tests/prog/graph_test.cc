@@ -43,6 +43,31 @@ TEST(GraphTest, BoxesArrowsAndTooltips) {
   EXPECT_EQ(DrawSvg(g), svg);
 }
 
+TEST(GraphTest, ManyThatAreAlikeBecomeOne) {
+  Graph g;
+  g.nodes = {{"ioas", "IOAS 1", {}, "", false},
+             {"other", "IOAS 2", {}, "", false}};
+  for (int i = 0; i < 50; i++) {
+    const std::string n = std::to_string(i);
+    g.nodes.push_back({"h" + n, "HWPT " + n, {"users 1"}, "tip " + n, false});
+    g.edges.push_back({g.nodes.size() - 1, 0, "translates", "", false});
+  }
+  // One differs by a line, one by its arrow.
+  g.nodes[10].lines[0] = "users 2";
+  g.edges[20].to = 1;
+  const Graph folded = FoldAlike(g, 24);
+  ASSERT_EQ(folded.nodes.size(), 5u);
+  EXPECT_EQ(folded.edges.size(), 3u);
+  EXPECT_EQ(folded.nodes[2].title, "h0 \u2026 h49");
+  EXPECT_EQ(folded.nodes[2].kind, "HWPT 0 \u2026 49");
+  EXPECT_EQ(folded.nodes[2].lines[0], "48 alike, each with");
+  EXPECT_TRUE(folded.nodes[2].stacked);
+  EXPECT_FALSE(folded.nodes[3].stacked);
+  EXPECT_EQ(Count(DrawSvg(folded), "class=\"box"), 6u);
+  // What fits on a screen stays as it is.
+  EXPECT_EQ(FoldAlike(g, 52).nodes.size(), 52u);
+}
+
 TEST(GraphTest, CyclesAndEdgesOutOfRange) {
   Graph g;
   for (int i = 0; i < 5; i++) g.nodes.push_back({"n", "K", {}, "", false});
