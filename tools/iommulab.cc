@@ -13,17 +13,18 @@
 #include <fstream>
 #include <functional>
 #include <iostream>
-#include <iterator>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "absl/flags/commandlineflag.h"
 #include "absl/flags/flag.h"
-#include "absl/flags/parse.h"
+#include "absl/flags/reflection.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -95,16 +96,25 @@ struct Source {
   std::string revision;  // that the program is written for
 };
 
+// No more than a program may have, and a byte for its error: /dev/zero ends.
 absl::StatusOr<std::string> ReadFile(const std::string& name) {
-  if (name == "-") {
-    return std::string(std::istreambuf_iterator<char>(std::cin), {});
-  }
-  std::ifstream in(name, std::ios::binary);
-  if (!in) {
+  FILE* in = name == "-" ? stdin : fopen(name.c_str(), "rb");
+  if (in == nullptr) {
     return absl::NotFoundError(absl::StrCat(name, ": ", strerror(errno)));
   }
-  std::string text(std::istreambuf_iterator<char>(in), {});
-  if (in.bad()) return absl::DataLossError(name + ": cannot be read");
+  std::string text;
+  char buf[65536];
+  size_t n;
+  while (text.size() <= prog::kMaxSourceBytes &&
+         (n = fread(buf, 1, sizeof(buf), in)) > 0) {
+    text.append(buf, n);
+  }
+  const int error = ferror(in) ? errno : 0;
+  if (in != stdin) fclose(in);
+  if (error != 0) {
+    return absl::DataLossError(
+        absl::StrCat(name == "-" ? "stdin" : name, ": ", strerror(error)));
+  }
   return text;
 }
 
@@ -139,6 +149,11 @@ absl::StatusOr<std::unique_ptr<Source>> Load(const std::string& file) {
       !prog::Bind(source->program, options, &source->bound, &error)) {
     return absl::InvalidArgumentError(
         prog::FormatError(source->file, source->text, error));
+  }
+  constexpr size_t kMostNotes = 8;
+  for (size_t i = 0; i < source->bound.notes.size() && i < kMostNotes; i++) {
+    std::cerr << prog::FormatError(source->file, source->text,
+                                   source->bound.notes[i]);
   }
   source->revision = desc_revisions[0].name;
   for (const prog::BoundCall& call : source->bound.calls) {
@@ -240,8 +255,11 @@ absl::StatusOr<Outcome> RunPlain(const Source& source) {
   auto draw = [&](size_t last, const std::vector<prog::CallResult>& results) {
     if (done) return;
     done = true;
-    drawn = WriteFile(svg, DrawSvg(Snapshot((*lab)->sim(), source.file,
-                                            source.bound, results, last)));
+    constexpr size_t kMostBoxes = 24;  // a screen's worth
+    drawn =
+        WriteFile(svg, DrawSvg(FoldAlike(Snapshot((*lab)->sim(), source.file,
+                                                  source.bound, results, last),
+                                         kMostBoxes)));
   };
   prog::RunOptions options;
   options.on_result = [&](size_t i,
@@ -310,6 +328,35 @@ absl::StatusOr<Outcome> RunCompared(const Source& source,
   return outcome;
 }
 
+// Can --graph, --at and --uapi be done for this program?
+absl::Status CheckDrawing(const Source& source, const std::string& other) {
+  const std::string svg = absl::GetFlag(FLAGS_graph);
+  if (svg.empty()) return absl::OkStatus();
+  if (svg == source.file) {
+    return absl::InvalidArgumentError("--graph would overwrite " + svg);
+  }
+  if (!other.empty() && other != source.revision) {
+    return absl::InvalidArgumentError(
+        "--graph draws a run under one revision, --uapi makes two");
+  }
+  const int at = absl::GetFlag(FLAGS_at);
+  if (at == 0) return absl::OkStatus();
+  const size_t lines = source.program.lines.size();
+  if (static_cast<size_t>(at) > lines) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--at=", at, ": ", source.file, " has ", lines, " lines"));
+  }
+  if (source.bound.calls.empty() || source.bound.calls[0].call->pos.line > at) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--at=", at, ": ", source.file, " has no call up to this line",
+        source.bound.calls.empty()
+            ? ""
+            : absl::StrCat("; its first is in line ",
+                           source.bound.calls[0].call->pos.line)));
+  }
+  return absl::OkStatus();
+}
+
 int RunCommand(const std::vector<std::string>& files) {
   if (files.empty()) return Mistake("run needs a FILE.prog");
   const std::string other = absl::GetFlag(FLAGS_uapi);
@@ -321,21 +368,40 @@ int RunCommand(const std::vector<std::string>& files) {
   if (!absl::GetFlag(FLAGS_graph).empty() && files.size() != 1) {
     return Mistake("--graph draws one program");
   }
+  if (absl::GetFlag(FLAGS_at) != 0 && absl::GetFlag(FLAGS_graph).empty()) {
+    return Mistake("--at=LINE says when to draw: it needs --graph=FILE.svg");
+  }
+  if (std::count(files.begin(), files.end(), "-") > 1) {
+    return Mistake("stdin (-) can be read only once");
+  }
+  // All mistakes first: nothing runs when there is one.
+  std::vector<std::unique_ptr<Source>> sources;
+  int status = kExitGood;
+  for (const std::string& file : files) {
+    absl::StatusOr<std::unique_ptr<Source>> source = Load(file);
+    absl::Status good = source.status();
+    if (good.ok()) good = Boot(**source).status();
+    if (good.ok()) good = CheckDrawing(**source, other);
+    if (!good.ok()) {
+      status = Mistake(good.message());
+    } else {
+      sources.push_back(*std::move(source));
+    }
+  }
+  if (status != kExitGood) return status;
   Outcome total;
   SweepOutcome swept;
   bool compared = false;
-  for (const std::string& file : files) {
-    absl::StatusOr<std::unique_ptr<Source>> source = Load(file);
-    if (!source.ok()) return Mistake(source.status().message());
-    const bool compare = !other.empty() && other != (*source)->revision;
-    if (files.size() > 1) printf("%s\n", file.c_str());
+  for (const auto& source : sources) {
+    const bool compare = !other.empty() && other != source->revision;
+    if (files.size() > 1) printf("%s\n", source->file.c_str());
     if (compare) {
-      printf("%s: under %s and %s\n", (*source)->file.c_str(),
-             (*source)->revision.c_str(), other.c_str());
+      printf("%s: under %s and %s\n", source->file.c_str(),
+             source->revision.c_str(), other.c_str());
     }
     compared = compared || compare;
     absl::StatusOr<Outcome> outcome =
-        compare ? RunCompared(**source, other) : RunPlain(**source);
+        compare ? RunCompared(*source, other) : RunPlain(*source);
     if (!outcome.ok()) return Mistake(outcome.status().message());
     total.calls += outcome->calls;
     total.as_expected += outcome->as_expected;
@@ -343,8 +409,8 @@ int RunCommand(const std::vector<std::string>& files) {
     fflush(stdout);
     if (absl::GetFlag(FLAGS_fail_nth_sweep)) {
       const SweepOutcome sweep =
-          SweepFailNth((*source)->bound, [&](const std::string& problem) {
-            printf("! %s: %s\n", (*source)->file.c_str(), problem.c_str());
+          SweepFailNth(source->bound, [&](const std::string& problem) {
+            printf("! %s: %s\n", source->file.c_str(), problem.c_str());
           });
       swept.runs += sweep.runs;
       swept.failures += sweep.failures;
@@ -463,23 +529,34 @@ int MinimizeCommand(const std::vector<std::string>& files) {
 
 int FmtCommand(const std::vector<std::string>& files) {
   if (files.empty()) return Mistake("fmt needs a FILE.prog");
+  // A file with a mistake stays as it is; the others are formatted.
+  int status = kExitGood;
   for (const std::string& file : files) {
+    if (file == "-" && absl::GetFlag(FLAGS_in_place)) {
+      status = Mistake("stdin (-) cannot be written in place");
+      continue;
+    }
     absl::StatusOr<std::string> text = ReadFile(file);
-    if (!text.ok()) return Mistake(text.status().message());
+    if (!text.ok()) {
+      status = Mistake(text.status().message());
+      continue;
+    }
     prog::Program program;
     prog::Error error;
     if (!prog::Parse(*text, &program, &error)) {
-      return Mistake(prog::FormatError(file, *text, error));
+      status = Mistake(
+          prog::FormatError(file == "-" ? "stdin" : file, *text, error));
+      continue;
     }
     const std::string out = prog::Print(program);
     if (!absl::GetFlag(FLAGS_in_place)) {
       printf("%s", out.c_str());
     } else if (out != *text) {
       const absl::Status written = WriteFile(file, out);
-      if (!written.ok()) return Mistake(written.message());
+      if (!written.ok()) status = Mistake(written.message());
     }
   }
-  return kExitGood;
+  return status;
 }
 
 // ---- list ----
@@ -612,17 +689,36 @@ int ListCommand(const std::vector<std::string>& names) {
   if (!uapi.empty()) {
     revisions = prog::RevisionByName(uapi);
     if (revisions == 0) {
-      return Mistake(absl::StrCat("there is no revision '", uapi, "'"));
+      return Mistake(absl::StrCat(
+          "there is no revision '", uapi,
+          "'; expected one of: ", absl::StrJoin(prog::RevisionNames(), ", ")));
     }
   }
+  std::vector<std::string> known;
+  for (const prog::BuiltinInfo& builtin : prog::Builtins()) {
+    known.push_back(builtin.name);
+  }
+  for (const desc_ioctl& d : iommufd_desc_all()) {
+    if ((d.revisions & revisions) != 0) known.push_back(d.name);
+  }
+  int status = kExitGood;
+  for (const std::string& name : names) {
+    if (std::find(known.begin(), known.end(), name) != known.end()) continue;
+    std::string best = prog::DidYouMean(name, known);
+    if (best.empty()) {
+      best = prog::DidYouMean(absl::AsciiStrToUpper(name), known);
+    }
+    status = Mistake(absl::StrCat(
+        "there is no call '", name, "'", uapi.empty() ? "" : " under ", uapi,
+        best.empty() ? "" : absl::StrCat("; did you mean '", best, "'?")));
+  }
+  if (status != kExitGood) return status;
   auto wanted = [&names](std::string_view name) {
     return names.empty() ||
            std::find(names.begin(), names.end(), name) != names.end();
   };
-  bool any = false;
   for (const prog::BuiltinInfo& builtin : prog::Builtins()) {
     if (!wanted(builtin.name)) continue;
-    any = true;
     printf("%s\n    %s\n", builtin.synopsis, builtin.summary);
     if (builtin.builtin == prog::Builtin::kMachine) {
       printf("%s", MachineHelp().c_str());
@@ -630,7 +726,6 @@ int ListCommand(const std::vector<std::string>& names) {
   }
   for (const desc_ioctl& d : iommufd_desc_all()) {
     if ((d.revisions & revisions) == 0 || !wanted(d.name)) continue;
-    any = true;
     printf("%s(f, ...)%s\n", d.name,
            d.revisions == DESC_ALL
                ? ""
@@ -640,48 +735,140 @@ int ListCommand(const std::vector<std::string>& names) {
                      .c_str());
     ListStruct(*d.arg, 4);
   }
-  if (any) return kExitGood;
-  return Mistake(absl::StrCat("there is no call '", names[0], "'"));
+  return kExitGood;
 }
 
-int Main(const std::vector<std::string>& args) {
-  if (args.empty() || args[0] == "help") {
-    printf("%s", kUsage);
-    return args.empty() ? kExitMistake : kExitGood;
+// An option, the commands that have it, and what its value is called; a switch
+// has none.
+struct Option {
+  std::string_view name;
+  std::vector<std::string> commands;
+  std::string_view value;
+};
+
+std::vector<Option> Options() {
+  return {
+      {"uapi", {"run", "list"}, "REV"},
+      {"graph", {"run"}, "FILE.svg"},
+      {"at", {"run"}, "LINE"},
+      {"fail_nth_sweep", {"run"}, ""},
+      {"explain", {"run"}, ""},
+      {"quiet", {"run"}, ""},
+      {"keep", {"minimize"}, "CALL:RESULT"},
+      {"in_place", {"fmt"}, ""},
+  };
+}
+
+// The command line. Options may stand anywhere before "--"; --help ends it.
+struct Arguments {
+  std::vector<std::string> positional;
+  std::vector<Option> given;
+  bool help = false;
+};
+
+absl::Status ParseArguments(int argc, char** argv, Arguments* out) {
+  const std::vector<Option> options = Options();
+  bool only_files = false;
+  for (int i = 1; i < argc; i++) {
+    const std::string_view arg = argv[i];
+    if (only_files || arg.empty() || arg[0] != '-' || arg == "-") {
+      out->positional.emplace_back(arg);
+      continue;
+    }
+    if (arg == "--") {
+      only_files = true;
+      continue;
+    }
+    const size_t equals = arg.find('=');
+    std::string name(arg.substr(0, equals));
+    name.erase(0, name.find_first_not_of('-'));
+    std::replace(name.begin(), name.end(), '-', '_');
+    if (name == "help" || name == "h") {
+      out->help = true;
+      return absl::OkStatus();
+    }
+    const auto option =
+        std::find_if(options.begin(), options.end(),
+                     [&](const Option& o) { return o.name == name; });
+    if (option == options.end()) {
+      std::vector<std::string> names;
+      for (const Option& o : options) names.emplace_back(o.name);
+      const std::string best = prog::DidYouMean(name, names);
+      return absl::InvalidArgumentError(absl::StrCat(
+          "there is no option ", arg.substr(0, equals),
+          best.empty() ? "" : absl::StrCat("; did you mean --", best, "?"),
+          "\n`iommulab help` lists them"));
+    }
+    std::string value = "true";
+    if (equals != std::string_view::npos) {
+      value = arg.substr(equals + 1);
+    } else if (!option->value.empty()) {
+      const bool next = i + 1 < argc && argv[i + 1][0] != '-';
+      value = next ? argv[++i] : "";
+    }
+    if (value.empty()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("option --", name, " needs a value: --", name, "=",
+                       option->value.empty() ? "true" : option->value));
+    }
+    std::string ignored;
+    absl::CommandLineFlag* flag = absl::FindCommandLineFlag(name);
+    if (flag == nullptr || !flag->ParseFrom(value, &ignored) ||
+        (name == "at" && absl::GetFlag(FLAGS_at) < 1)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("--", name, "=", value, ": expected ",
+                       option->value.empty() ? "true or false, or no value"
+                                             : "the number of a line, from 1"));
+    }
+    out->given.push_back(*option);
+  }
+  return absl::OkStatus();
+}
+
+int Main(int argc, char** argv) {
+  Arguments arguments;
+  const absl::Status parsed = ParseArguments(argc, argv, &arguments);
+  if (!parsed.ok()) return Mistake(parsed.message());
+  const std::vector<std::string>& args = arguments.positional;
+  if (arguments.help || args.empty() || args[0] == "help") {
+    const bool asked = arguments.help || !args.empty();
+    fputs(kUsage, asked ? stdout : stderr);
+    return asked ? kExitGood : kExitMistake;
+  }
+  const std::vector<std::string> commands = {"run", "minimize", "fmt", "list",
+                                             "help"};
+  if (std::find(commands.begin(), commands.end(), args[0]) == commands.end()) {
+    const std::string best = prog::DidYouMean(args[0], commands);
+    return Mistake(absl::StrCat(
+        "there is no command '", args[0], "'",
+        best.empty() ? "" : absl::StrCat("; did you mean '", best, "'?"),
+        "\nexpected run, minimize, fmt, list or help"));
+  }
+  for (const Option& option : arguments.given) {
+    if (std::find(option.commands.begin(), option.commands.end(), args[0]) ==
+        option.commands.end()) {
+      return Mistake(absl::StrCat("--", option.name, " is an option of ",
+                                  absl::StrJoin(option.commands, " and "),
+                                  ", not of ", args[0]));
+    }
   }
   const std::vector<std::string> rest(args.begin() + 1, args.end());
   if (args[0] == "run") return RunCommand(rest);
   if (args[0] == "minimize") return MinimizeCommand(rest);
   if (args[0] == "fmt") return FmtCommand(rest);
   if (args[0] == "list") return ListCommand(rest);
-  const std::string best =
-      prog::DidYouMean(args[0], {"run", "minimize", "fmt", "list", "help"});
-  return Mistake(absl::StrCat(
-      "there is no command '", args[0], "'",
-      best.empty() ? "" : absl::StrCat("; did you mean '", best, "'?"),
-      "\nexpected run, minimize, fmt, list or help"));
+  return kExitMistake;
 }
 
 }  // namespace
 }  // namespace tools
 
 int main(int argc, char** argv) {
-  for (int i = 1; i < argc; i++) {
-    const std::string_view arg = argv[i];
-    if (arg == "--") break;
-    if (arg == "--help" || arg == "-h" || arg == "-help") {
-      printf("%s", tools::kUsage);
-      return 0;
-    }
-  }
-  std::vector<char*> positional;
-  std::vector<absl::UnrecognizedFlag> unknown;
-  absl::ParseAbseilFlagsOnly(argc, argv, positional, unknown);
-  if (!unknown.empty()) {
-    std::cerr << "there is no option --" << unknown[0].flag_name
-              << "; iommulab help lists them\n";
+  const int status = tools::Main(argc, argv);
+  // A result that nobody could read is none.
+  if (fflush(stdout) != 0 || ferror(stdout)) {
+    fprintf(stderr, "stdout: %s\n", strerror(errno));
     return 2;
   }
-  return tools::Main(
-      std::vector<std::string>(positional.begin() + 1, positional.end()));
+  return status;
 }
