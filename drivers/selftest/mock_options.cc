@@ -22,7 +22,8 @@ const struct mock_option_help mock_option_list[] = {
 	{"group", "1..64", "devices per IOMMU group (1)"},
 	{"coherent", "0|1", "DMA is cache coherent (1)"},
 	{"reserved", "START-LAST", "a reserved region of every device; may be given 4 times"},
-	{"sw_msi", "START-LAST", "a software MSI window of every device; counts as a reserved one"},
+	{"sw_msi", "START-LAST",
+	 "the software MSI window of every device; counts as a reserved one"},
 	{nullptr, nullptr, nullptr},
 };
 
@@ -191,13 +192,19 @@ int mock_options_parse(const char *key, const char *value, struct mock_machine_o
 			return -EINVAL;
 		opts->cache_coherency = val;
 	} else if (!strcmp(key, "reserved") || !strcmp(key, "sw_msi")) {
+		bool sw_msi = !strcmp(key, "sw_msi");
+
 		if (opts->nr_reserved == MOCK_MACHINE_RESERVED_MAX ||
 		    !parse_range(value, &val, &last))
 			return -EINVAL;
+		/* Two windows are a driver's bug, of which the core warns */
+		for (unsigned int i = 0; sw_msi && i != opts->nr_reserved; i++)
+			if (opts->reserved[i].sw_msi)
+				return -EINVAL;
 		opts->reserved[opts->nr_reserved++] = {
 			.start = val,
 			.last = last,
-			.sw_msi = !strcmp(key, "sw_msi"),
+			.sw_msi = sw_msi,
 		};
 	} else {
 		return -EINVAL;

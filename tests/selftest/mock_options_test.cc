@@ -95,11 +95,18 @@ TEST(MockOptions, NumbersHaveSuffixesAndBounds) {
 TEST(MockOptions, FourReservedRegions) {
   mock_machine_options opts;
   for (int i = 0; i < 4; ++i)
-    EXPECT_EQ(mock_options_parse(i % 2 ? "sw_msi" : "reserved", "0-1", &opts),
+    EXPECT_EQ(mock_options_parse(i == 1 ? "sw_msi" : "reserved", "0-1", &opts),
               0);
   EXPECT_EQ(opts.nr_reserved, 4u);
   EXPECT_TRUE(opts.reserved[1].sw_msi);
   EXPECT_EQ(mock_options_parse("reserved", "0-1", &opts), -EINVAL);
+}
+
+TEST(MockOptions, OneMsiWindow) {
+  mock_machine_options opts;
+  EXPECT_EQ(mock_options_parse("sw_msi", "0-1", &opts), 0);
+  EXPECT_EQ(mock_options_parse("sw_msi", "4-5", &opts), -EINVAL);
+  EXPECT_EQ(opts.nr_reserved, 1u);
 }
 
 }  // namespace
