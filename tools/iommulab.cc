@@ -674,7 +674,16 @@ void ListStruct(const desc_struct& s, int indent) {
         f.kind == desc_kind::SIZE) {
       continue;
     }
-    printf("%*s%-22s %s\n", indent, "", f.name, FieldHelp(f).c_str());
+    std::string help = FieldHelp(f);
+    // What a program calls it in `x = CALL(...)`, and what is sent without it.
+    const std::string_view output = desc_output_name(f);
+    if (desc_is_returned(f) && !desc_is_pointer(f.kind) && output != f.name) {
+      absl::StrAppend(&help, ", x.", output);
+    }
+    if (f.default_value != 0) {
+      absl::StrAppend(&help, " (0x", absl::Hex(f.default_value), ")");
+    }
+    printf("%*s%-22s %s\n", indent, "", f.name, help.c_str());
     for (const desc_variant& variant : f.variants) {
       printf("%*s  struct %s:\n", indent, "", variant.pointee->name);
       ListStruct(*variant.pointee, indent + 4);

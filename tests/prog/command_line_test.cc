@@ -111,6 +111,9 @@ TEST(CommandLineTest, ResultsThatNobodyCanRead) {
 TEST(CommandLineTest, List) {
   EXPECT_NE(RunLab("list VIOMMU_ALLOC").text.find("out_viommu_id"),
             std::string::npos);
+  // How a program calls an output.
+  EXPECT_NE(RunLab("list MOCK_DOMAIN").text.find(", x.stdev\n"),
+            std::string::npos);
   ExpectMistake("list DESTROY viommu_aloc", "did you mean 'VIOMMU_ALLOC'?");
   ExpectMistake("list --uapi=hw-queue VCMDQ_ALLOC", "under hw-queue");
 }
