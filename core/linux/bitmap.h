@@ -80,8 +80,3 @@ void bitmap_clear(unsigned long *map, unsigned long start, unsigned long len);
 bool bitmap_empty(const unsigned long *map, unsigned long nbits);
 bool bitmap_full(const unsigned long *map, unsigned long nbits);
 unsigned long bitmap_weight(const unsigned long *map, unsigned long nbits);
-
-static inline void bitmap_from_arr64(unsigned long *dst, const u64 *src, unsigned long nbits)
-{
-	memcpy(dst, src, BITS_TO_LONGS(nbits) * sizeof(u64));
-}

@@ -46,13 +46,6 @@ static inline void might_alloc(gfp_t gfp, const src_loc &where = src_loc::curren
 		might_sleep(where);
 }
 
-// No lock is held by current. For the end of a system call and for tests.
-static inline void lockdep_assert_no_locks_held()
-{
-	if (unlikely(current->instrument & TASK_LOCKDEP))
-		lockdep_check_return(0);
-}
-
 template <class L>
 static inline void lockdep_assert_held(const L *l, const src_loc &where = src_loc::current())
 	__assumes_lock(l) LOCK_ANALYSIS_ESCAPE("asserts at run time");

@@ -144,24 +144,11 @@ template <class T> static inline void kfree_obj(T *p)
 
 // @n zeroed elements of a type that needs no constructor, or NULL.
 template <class T>
-[[nodiscard]] static inline T *kcalloc_array(size_t n, gfp_t gfp = GFP_KERNEL,
-					     const src_loc &where = src_loc::current())
-{
-	static_assert(std::is_trivially_destructible_v<T> && std::is_trivially_copyable_v<T>);
-	return static_cast<T *>(kcalloc(n, sizeof(T), gfp, where));
-}
-
-template <class T>
 [[nodiscard]] static inline T *kvcalloc_array(size_t n, gfp_t gfp = GFP_KERNEL,
 					      const src_loc &where = src_loc::current())
 {
 	static_assert(std::is_trivially_destructible_v<T> && std::is_trivially_copyable_v<T>);
 	return static_cast<T *>(kvcalloc(n, sizeof(T), gfp, where));
-}
-
-template <class T> static inline void kfree_array(T *p)
-{
-	kfree(p);
 }
 
 template <class T> static inline void kvfree_array(T *p)

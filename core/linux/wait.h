@@ -98,5 +98,3 @@ static inline long __wait_event_timeout(wait_queue_head_t *wq, Cond &&cond, long
 		0))
 #define wait_event_interruptible_timeout(wq, cond, timeout) \
 	__wait_event_timeout(&(wq), [&]() -> bool { return (cond); }, (long)(timeout), true)
-
-#define init_waitqueue_head(wq) ((void)(wq))

@@ -74,18 +74,6 @@ static inline unsigned long xa_to_value(const void *entry)
 {
 	return (unsigned long)entry >> 1;
 }
-static inline void *xa_tag_pointer(void *p, unsigned long tag)
-{
-	return (void *)((unsigned long)p | tag);
-}
-static inline void *xa_untag_pointer(void *entry)
-{
-	return (void *)((unsigned long)entry & ~3UL);
-}
-static inline unsigned int xa_pointer_tag(void *entry)
-{
-	return (unsigned long)entry & 3UL;
-}
 
 // What a store returns when it fails.
 static inline void *xa_mk_err(int negative_errno)

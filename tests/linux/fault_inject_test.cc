@@ -62,7 +62,7 @@ TEST_F(FaultInjectTest, EveryKindOfAllocationIsASite) {
   };
   EXPECT_TRUE(fails([] { return !kmalloc(8, GFP_KERNEL); }));
   EXPECT_TRUE(fails([] { return !kvzalloc(8, GFP_KERNEL); }));
-  EXPECT_TRUE(fails([] { return !kcalloc_array<u64>(4); }));
+  EXPECT_TRUE(fails([] { return !kvcalloc_array<u64>(4); }));
   EXPECT_TRUE(fails([] { return !kzalloc_obj<u64>(); }));
   EXPECT_TRUE(fails([] { return !kstrdup("x", GFP_KERNEL); }));
   u32 v = 0;
