@@ -129,6 +129,13 @@ TEST(CommandLineTest, Minimize) {
       << ran.text;
   EXPECT_EQ(RunLab("run " + file).status, 1);
   ExpectMistake("minimize " + Good(), "runs as expected");
+  ExpectMistake("minimize --keep=IOAS_ALLOC:success " + Good(),
+                "as run prints them");
+  // Failures are swept where there is none to begin with.
+  const Ran swept = RunLab("run --fail_nth_sweep " + file);
+  EXPECT_EQ(swept.status, 1);
+  EXPECT_NE(swept.text.find("not swept"), std::string::npos) << swept.text;
+  EXPECT_EQ(RunLab("run --fail_nth_sweep " + Good()).status, 0);
 }
 
 }  // namespace
