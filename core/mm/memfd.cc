@@ -52,6 +52,16 @@ static int memfd_resize(struct memfd *memfd, size_t size) __must_hold(&memfd -> 
 			chunk->pages[i] = nullptr;
 		}
 	}
+	if (size < memfd->size && !PAGE_ALIGNED(size)) {
+		// What was behind the end reads as zeroes when the file grows again.
+		static const u8 zeroes[PAGE_SIZE] = {};
+		const struct memfd_chunk *chunk = memfd->chunks[(nr_pages - 1) / 512];
+		struct page *last = chunk ? chunk->pages[(nr_pages - 1) % 512] : nullptr;
+
+		if (last)
+			memcpy_to_page(last, offset_in_page(size), zeroes,
+				       PAGE_SIZE - offset_in_page(size));
+	}
 	memfd->size = size;
 	return 0;
 }

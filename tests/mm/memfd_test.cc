@@ -108,6 +108,17 @@ TEST_F(MemfdTest, TruncationLetsPinsLive) {
   fput(f);
 }
 
+TEST_F(MemfdTest, WhatWasCutOffIsZeroAgain) {
+  file* f = Create(kPage);
+  ASSERT_EQ(0, memfd_write(f, 0, "abcd", 4));
+  EXPECT_EQ(0, memfd_truncate(f, 2));
+  EXPECT_EQ(0, memfd_truncate(f, kPage));
+  char buf[4];
+  ASSERT_EQ(0, memfd_read(f, 0, buf, 4));
+  EXPECT_EQ(0, memcmp(buf, "ab\0", 4));
+  fput(f);
+}
+
 TEST_F(MemfdTest, Pins) {
   file* f = Create(4 * kPage);
   ASSERT_EQ(2, memfd_pin_pages(f, 1, 2, pages_));
