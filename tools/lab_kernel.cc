@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "tools/lab_kernel.h"
 
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <utility>
@@ -49,6 +50,7 @@ int SetProcessOption(const prog::MachineOption& option,
   if (option.key == "memlock") {
     sim->kernel.rlimit_memlock = n;
   } else if (option.key == "uid") {
+    if (n > UINT32_MAX) return -1;
     sim->uid = static_cast<u32>(n);
   } else if (option.key == "privileged") {
     if (n > 1) return -1;

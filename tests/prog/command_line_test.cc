@@ -93,6 +93,8 @@ TEST(CommandLineTest, Files) {
   ExpectMistake("fmt --in_place - </dev/null", "in place");
   const std::string bad = File("bad.prog", std::string("\x7f\x45\x00\n", 4));
   ExpectMistake("run " + bad, "bad.prog:1:1: there is a byte 0x7f");
+  ExpectMistake("run " + File("uid.prog", "machine(uid=0x100000000)\n"),
+                "uid.prog:1:9: '4294967296' is no value for uid");
   // One mistake, and nothing runs; each mistake is told.
   const Ran several = RunLab("run " + Good() + " /nowhere.prog " + bad);
   EXPECT_EQ(several.status, 2);
