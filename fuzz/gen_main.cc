@@ -87,8 +87,7 @@ int main(int argc, char** argv) {
   printf("%" PRIu64 " programs, %" PRIu64 " ioctls (%" PRIu64
          " succeeded), %.0f programs/s, %.0f ioctls/s\n",
          counters.programs.load(), counters.ioctls.load(),
-         counters.ioctls_ok.load(),
-         static_cast<double>(counters.programs) / s,
+         counters.ioctls_ok.load(), static_cast<double>(counters.programs) / s,
          static_cast<double>(counters.ioctls) / s);
   return 0;
 }

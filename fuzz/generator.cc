@@ -46,11 +46,12 @@ const T& Pick(Random& r, const T (&v)[n]) {
 // ---- values worth trying ----
 
 constexpr uint64_t kPage = 4096;
-constexpr uint64_t kAperture = 1 << 24;  // where the mock's address space starts
+constexpr uint64_t kAperture = 1
+                               << 24;  // where the mock's address space starts
 
 constexpr uint64_t kSizes[] = {
-    1,        2048,     kPage,     kPage,     2 * kPage, 2 * kPage, 3 * kPage,
-    8 * kPage, 16 * kPage, 1 << 20, 2 << 20, 4 << 20,
+    1,         2048,      kPage,      kPage,   2 * kPage, 2 * kPage,
+    3 * kPage, 8 * kPage, 16 * kPage, 1 << 20, 2 << 20,   4 << 20,
 };
 
 constexpr uint64_t kOddSizes[] = {
@@ -72,8 +73,10 @@ constexpr uint64_t kOddSizes[] = {
 };
 
 constexpr uint64_t kNumbers[] = {
-    0, 0, 1, 1, 2, 3, 4, 5, 7, 8, 16, 64, 255, 1024, 4096, 65535, 65536,
-    (1 << 20) - 1, 1 << 20, 0x7fffffff, 0x80000000, 0xffffffff,
+    0,       0,          1,          1,          2,     3,
+    4,       5,          7,          8,          16,    64,
+    255,     1024,       4096,       65535,      65536, (1 << 20) - 1,
+    1 << 20, 0x7fffffff, 0x80000000, 0xffffffff,
 };
 
 // Fields whose name says which numbers matter.
@@ -362,9 +365,9 @@ class Writer {
           break;
         case 0: {
           static const char* const kOps[] = {
-              "hw_info", "paging_flags", "nested", "nested_invalidate",
-              "viommu",  "viommu_domain", "viommu_invalidate", "queue",
-              "dirty"};
+              "hw_info",           "paging_flags", "nested",
+              "nested_invalidate", "viommu",       "viommu_domain",
+              "viommu_invalidate", "queue",        "dirty"};
           f.name = "without";
           f.value = Value::String(Pick(r_, kOps));
           break;
@@ -466,7 +469,8 @@ class Writer {
       const std::string viommu = Find(desc_object::VIOMMU, false);
       const uint64_t n = 1 + Below(r_, 4);
       for (uint64_t i = 0; i < n; i++) {
-        Queue(*d, viommu, OneIn(r_, 8) ? Below(r_, 3) : std::min<uint64_t>(i, 1));
+        Queue(*d, viommu,
+              OneIn(r_, 8) ? Below(r_, 3) : std::min<uint64_t>(i, 1));
       }
       if (OneIn(r_, 2)) Destroy();
     }
@@ -518,7 +522,8 @@ class Writer {
     Emit(std::move(create));
     for (uint64_t n = 1 + Below(r_, 3); n > 0; n--) {
       const uint64_t offset =
-          OneIn(r_, 2) ? 0 : Below(r_, mapping.length != 0 ? mapping.length : 1);
+          OneIn(r_, 2) ? 0
+                       : Below(r_, mapping.length != 0 ? mapping.length : 1);
       Call use;
       use.name = pins && !OneIn(r_, 3) ? "ACCESS_PAGES" : "ACCESS_RW";
       Arg(&use, "", NameValue(fd_));
@@ -550,7 +555,8 @@ class Writer {
       Arg(&unmap, "", NameValue(fd_));
       Arg(&unmap, "ioas_id", NameValue(mapping.ioas));
       Arg(&unmap, "iova", Num(OneIn(r_, 4) ? 0 : mapping.iova));
-      Arg(&unmap, "length", OneIn(r_, 4) ? Word("U64_MAX") : Num(mapping.length));
+      Arg(&unmap, "length",
+          OneIn(r_, 4) ? Word("U64_MAX") : Num(mapping.length));
       Emit(std::move(unmap));
     }
   }
@@ -581,8 +587,8 @@ class Writer {
     // What makes something has the most to undo.
     const uint64_t often = call.name.ends_with("ALLOC") ? 12 : 50;
     if (options_.fail_nth && ArgOf(call, "fail_nth") == nullptr &&
-        call.name != "machine" && call.name != "load" &&
-        call.name != "store" && OneIn(r_, often)) {
+        call.name != "machine" && call.name != "load" && call.name != "store" &&
+        OneIn(r_, often)) {
       Arg(&call, "fail_nth", Num(1 + Below(r_, OneIn(r_, 4) ? 40 : 12)));
     }
     if (options_.threads && call.name != "machine" && call.name != "open" &&
@@ -647,16 +653,25 @@ class Writer {
 
   static std::string Stem(const desc_ioctl& d) {
     switch (d.creates) {
-      case desc_object::IOAS: return "ioas";
-      case desc_object::HWPT: return "hwpt";
-      case desc_object::STDEV: return "dev";
-      case desc_object::FAULT: return "fault";
-      case desc_object::VIOMMU: return "viommu";
-      case desc_object::VDEVICE: return "vdev";
-      case desc_object::VEVENTQ: return "veventq";
+      case desc_object::IOAS:
+        return "ioas";
+      case desc_object::HWPT:
+        return "hwpt";
+      case desc_object::STDEV:
+        return "dev";
+      case desc_object::FAULT:
+        return "fault";
+      case desc_object::VIOMMU:
+        return "viommu";
+      case desc_object::VDEVICE:
+        return "vdev";
+      case desc_object::VEVENTQ:
+        return "veventq";
       case desc_object::VCMDQ:
-      case desc_object::HW_QUEUE: return "q";
-      default: return "x";
+      case desc_object::HW_QUEUE:
+        return "q";
+      default:
+        return "x";
     }
   }
 
@@ -751,14 +766,22 @@ class Writer {
 
   uint64_t SizeValue(const desc_ioctl& d) {
     switch (Below(r_, 8)) {
-      case 0: return 0;
-      case 1: return 4;
-      case 2: return d.min_size;
-      case 3: return d.min_size - 1;
-      case 4: return d.arg->size - 1;
-      case 5: return d.arg->size + 8;
-      case 6: return kPage + 1;
-      default: return Below(r_, 128);
+      case 0:
+        return 0;
+      case 1:
+        return 4;
+      case 2:
+        return d.min_size;
+      case 3:
+        return d.min_size - 1;
+      case 4:
+        return d.arg->size - 1;
+      case 5:
+        return d.arg->size + 8;
+      case 6:
+        return kPage + 1;
+      default:
+        return Below(r_, 128);
     }
   }
 
@@ -809,12 +832,18 @@ class Writer {
     if (!scope_.mappings.empty() && !OneIn(r_, 4)) {
       const Mapping& m = Pick(r_, scope_.mappings);
       switch (Below(r_, 8)) {
-        case 0: return m.iova + m.length;
-        case 1: return m.iova + kPage;
-        case 2: return m.iova + 2048;
-        case 3: return m.iova + Below(r_, m.length != 0 ? m.length : 1);
-        case 4: return m.iova - kPage;
-        default: return m.iova;
+        case 0:
+          return m.iova + m.length;
+        case 1:
+          return m.iova + kPage;
+        case 2:
+          return m.iova + 2048;
+        case 3:
+          return m.iova + Below(r_, m.length != 0 ? m.length : 1);
+        case 4:
+          return m.iova - kPage;
+        default:
+          return m.iova;
       }
     }
     if (OneIn(r_, 10)) {
@@ -841,9 +870,9 @@ class Writer {
   }
 
   uint64_t LenValue() {
-    static const uint64_t kLens[] = {0,  1,  3,   4,    5,         7,
-                                     8,  12, 16,  24,   64,        4095,
-                                     4096, 4097, 1 << 19, 0x7fffffff, 0xffffffff};
+    static const uint64_t kLens[] = {
+        0,  1,  3,    4,    5,    7,       8,          12,        16,
+        24, 64, 4095, 4096, 4097, 1 << 19, 0x7fffffff, 0xffffffff};
     return Pick(r_, kLens);
   }
 
@@ -886,7 +915,8 @@ class Writer {
 
   // Emits a call that makes such an object. Empty: it could not.
   std::string Need(desc_object object, int depth) {
-    if (depth > depth_limit_ || out_->size() > options_.max_calls + 8) return "";
+    if (depth > depth_limit_ || out_->size() > options_.max_calls + 8)
+      return "";
     const uint8_t revision = RevisionOf(scope_, fd_);
     const desc_ioctl* d = nullptr;
     switch (object) {
@@ -900,19 +930,24 @@ class Writer {
             OneIn(r_, 3) ? "MOCK_DOMAIN_FLAGS" : "MOCK_DOMAIN", revision);
         break;
       case desc_object::HWPT:
-      case desc_object::VIOMMU: return Plain(object, depth);
+      case desc_object::VIOMMU:
+        return Plain(object, depth);
       case desc_object::HWPT_NESTED:
         d = iommufd_desc_find("HWPT_ALLOC", revision);
         break;
       case desc_object::VCMDQ:
-      case desc_object::HW_QUEUE: d = QueueMaker(revision); break;
+      case desc_object::HW_QUEUE:
+        d = QueueMaker(revision);
+        break;
       case desc_object::ACCESS:
         d = iommufd_desc_find("CREATE_ACCESS", revision);
         break;
       case desc_object::ACCESS_PAGES:
         d = iommufd_desc_find("ACCESS_PAGES", revision);
         break;
-      default: d = MakerOf(object, revision); break;
+      default:
+        d = MakerOf(object, revision);
+        break;
     }
     const bool fd = object == desc_object::ACCESS;
     if (d == nullptr) return "";
@@ -994,8 +1029,12 @@ class Writer {
 
   Value Address() {
     if (OneIn(r_, 60)) {
-      static const uint64_t kBad[] = {0, 8, 0xdead000, UINT64_MAX - kPage + 1,
-                                      UINT64_MAX - 1, uint64_t{1} << 47};
+      static const uint64_t kBad[] = {0,
+                                      8,
+                                      0xdead000,
+                                      UINT64_MAX - kPage + 1,
+                                      UINT64_MAX - 1,
+                                      uint64_t{1} << 47};
       return Num(Pick(r_, kBad));
     }
     if (!scope_.mmaps.empty() && OneIn(r_, 30)) {
@@ -1075,9 +1114,8 @@ class Writer {
     Call call;
     call.name = "anon";
     call.result = scope_.Fresh("buf");
-    static const uint64_t kBytes[] = {kPage,     2 * kPage, 16 * kPage,
-                                      16 * kPage, 1 << 20,  2 << 20,
-                                      4 << 20};
+    static const uint64_t kBytes[] = {
+        kPage, 2 * kPage, 16 * kPage, 16 * kPage, 1 << 20, 2 << 20, 4 << 20};
     Arg(&call, "", Num(Pick(r_, kBytes)));
     call.args.back().value.style = NumberStyle::kSuffix;
     MemoryShape(&call);
@@ -1132,8 +1170,8 @@ class Writer {
     if (scope_.resources.empty()) return;
     // Among the newest, so that what is below goes later.
     const size_t n = scope_.resources.size();
-    const size_t i = OneIn(r_, 2) ? n - 1 - Below(r_, std::min<size_t>(n, 4))
-                                  : Below(r_, n);
+    const size_t i =
+        OneIn(r_, 2) ? n - 1 - Below(r_, std::min<size_t>(n, 4)) : Below(r_, n);
     const Resource& x = scope_.resources[i];
     if (x.is_fd) return Close();
     Call call;
@@ -1150,22 +1188,24 @@ class Writer {
     if (!scope_.regions.empty() && !OneIn(r_, 6)) {
       const auto& [viommu, fd] = Pick(r_, scope_.regions);
       Arg(&call, "", NameValue(fd));
-      static const uint64_t kLengths[] = {kPage, kPage, kPage, 2 * kPage, 0,
-                                          2048,  1};
+      static const uint64_t kLengths[] = {kPage, kPage, kPage, 2 * kPage,
+                                          0,     2048,  1};
       Arg(&call, "length", Num(Pick(r_, kLengths)));
       Value offset = NameValue(viommu + ".out_mmap_offset");
-      if (OneIn(r_, 12)) offset = Sum(std::move(offset), OneIn(r_, 2) ? 1 : kPage);
+      if (OneIn(r_, 12))
+        offset = Sum(std::move(offset), OneIn(r_, 2) ? 1 : kPage);
       Arg(&call, "offset", std::move(offset));
     } else {
       if (scope_.fds.empty()) Open();
       const bool file = !scope_.memfds.empty() && OneIn(r_, 2);
-      Arg(&call, "", NameValue(file ? Pick(r_, scope_.memfds)
-                                    : scope_.fds[0].name));
+      Arg(&call, "",
+          NameValue(file ? Pick(r_, scope_.memfds) : scope_.fds[0].name));
       Arg(&call, "length", Num(Pick(r_, kSizes)));
       Arg(&call, "offset", Num(Below(r_, 4) * kPage));
     }
     if (OneIn(r_, 10)) {
-      Arg(&call, "prot", Or({Word("READ"), Word(OneIn(r_, 2) ? "EXEC" : "WRITE")}));
+      Arg(&call, "prot",
+          Or({Word("READ"), Word(OneIn(r_, 2) ? "EXEC" : "WRITE")}));
     }
     if (OneIn(r_, 12)) Arg(&call, "flags", Word("PRIVATE"));
     Emit(std::move(call));
@@ -1177,8 +1217,8 @@ class Writer {
     call.name = "munmap";
     const bool m = !scope_.mmaps.empty() && !OneIn(r_, 4);
     if (!m && scope_.memory.empty()) return;
-    Arg(&call, "", NameValue(m ? Pick(r_, scope_.mmaps)
-                               : Pick(r_, scope_.memory).first));
+    Arg(&call, "",
+        NameValue(m ? Pick(r_, scope_.mmaps) : Pick(r_, scope_.memory).first));
     if (OneIn(r_, 3)) Arg(&call, "", Num(kPage));
     Emit(std::move(call));
   }
@@ -1216,8 +1256,8 @@ class Writer {
 
   void LoadStore() {
     if (scope_.memory.empty() && scope_.mmaps.empty()) return Memory();
-    const bool m = scope_.memory.empty() ||
-                   (!scope_.mmaps.empty() && OneIn(r_, 2));
+    const bool m =
+        scope_.memory.empty() || (!scope_.mmaps.empty() && OneIn(r_, 2));
     const std::string name =
         m ? Pick(r_, scope_.mmaps) : Pick(r_, scope_.memory).first;
     Call call;
@@ -1251,7 +1291,7 @@ class Writer {
     call.name = "ioctl";
     Arg(&call, "", NameValue(fd_));
     // ';' and a number: VFIO's, iommufd's, none.
-    static const uint64_t kNumbersOfCalls[] = {100, 101, 102, 112, 113, 114,
+    static const uint64_t kNumbersOfCalls[] = {100, 101,  102,  112,  113, 114,
                                                117, 0x7f, 0x95, 0x9f, 0xa1};
     uint64_t number = Pick(r_, kNumbersOfCalls);
     if (OneIn(r_, 4)) number = Below(r_, 256);
@@ -1345,14 +1385,30 @@ void Numbers(Value* v, std::vector<Value*>* out) {
 void ChangeNumber(Value* v, Random& r) {
   uint64_t n = v->number;
   switch (Below(r, 8)) {
-    case 0: n++; break;
-    case 1: n--; break;
-    case 2: n += kPage; break;
-    case 3: n -= kPage; break;
-    case 4: n ^= uint64_t{1} << Below(r, 64); break;
-    case 5: n *= 2; break;
-    case 6: n = Pick(r, kOddSizes); break;
-    default: n = Pick(r, kNumbers); break;
+    case 0:
+      n++;
+      break;
+    case 1:
+      n--;
+      break;
+    case 2:
+      n += kPage;
+      break;
+    case 3:
+      n -= kPage;
+      break;
+    case 4:
+      n ^= uint64_t{1} << Below(r, 64);
+      break;
+    case 5:
+      n *= 2;
+      break;
+    case 6:
+      n = Pick(r, kOddSizes);
+      break;
+    default:
+      n = Pick(r, kNumbers);
+      break;
   }
   v->number = n;
   v->style = NumberStyle::kAuto;
@@ -1387,8 +1443,7 @@ void ChangeArgument(Program* p, Random& r, const GeneratorOptions& options) {
   }
   const std::string fd = NameOf(call->args[0].value);
   Writer writer(r, options, std::move(scope), &needed);
-  const desc_field& f =
-      d->arg->fields[Below(r, d->arg->fields.size())];
+  const desc_field& f = d->arg->fields[Below(r, d->arg->fields.size())];
   Field made;
   if (!writer.Extra(*d, f, fd, &made)) return;
   bool there = false;
@@ -1427,8 +1482,7 @@ void MutateOnce(Program* p, Random& r, const GeneratorOptions& options) {
       }
       break;
     case 4:
-      p->lines.erase(begin +
-                     static_cast<std::ptrdiff_t>(RandomCall(*p, r)));
+      p->lines.erase(begin + static_cast<std::ptrdiff_t>(RandomCall(*p, r)));
       break;
     case 5: {  // the same call again, later
       if (p->lines.size() >= options.max_calls) break;
@@ -1438,8 +1492,7 @@ void MutateOnce(Program* p, Random& r, const GeneratorOptions& options) {
         Scope scope = ScopeUpTo(*p, p->lines.size());
         copy.call.result = scope.Fresh("x");
       }
-      const size_t to =
-          from + 1 + Below(r, p->lines.size() - from);
+      const size_t to = from + 1 + Below(r, p->lines.size() - from);
       p->lines.insert(p->lines.begin() + static_cast<std::ptrdiff_t>(to),
                       std::move(copy));
       break;
@@ -1491,8 +1544,10 @@ void MutateOnce(Program* p, Random& r, const GeneratorOptions& options) {
           const bool v2 = l.call.name == "VCMDQ_ALLOC";
           l.call.name = v2 ? "HW_QUEUE_ALLOC" : "VCMDQ_ALLOC";
           for (Field& f : l.call.args) {
-            if (f.name == "addr") f.name = "nesting_parent_iova";
-            else if (f.name == "nesting_parent_iova") f.name = "addr";
+            if (f.name == "addr")
+              f.name = "nesting_parent_iova";
+            else if (f.name == "nesting_parent_iova")
+              f.name = "addr";
           }
         }
       }

@@ -3,7 +3,8 @@
 // Programs at random, from the descriptions of uapi/iommufd_desc.h: which
 // fields a call has, what may stand in them, which earlier call has made the
 // object that one needs. Nothing here knows an ioctl by name except the short
-// table of what to do first (kRecipes) and of values worth trying (Interesting).
+// table of what to do first (kRecipes) and of values worth trying
+// (Interesting).
 //
 // Everything is a function of the seed: the same seed gives the same program
 // on every machine.

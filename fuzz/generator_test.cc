@@ -4,10 +4,10 @@
 // seeds: the fuzzer's first minute, in every config and with every compiler.
 #include "fuzz/generator.h"
 
+#include <gtest/gtest.h>
+
 #include <set>
 #include <string>
-
-#include <gtest/gtest.h>
 
 #include "fuzz/harness.h"
 #include "uapi/iommufd_desc.h"
@@ -35,8 +35,8 @@ TEST(Generator, MutationsAreValid) {
   prog::Program program = Generate(random);
   prog::Program other = Generate(random);
   for (int i = 0; i < 1000; i++) {
-    program = i % 16 == 0 ? Splice(other, program, random)
-                          : Mutate(program, random);
+    program =
+        i % 16 == 0 ? Splice(other, program, random) : Mutate(program, random);
     ASSERT_TRUE(IsValid(program)) << prog::Print(program);
     if (i % 50 == 0) other = Generate(random);
   }
@@ -62,9 +62,9 @@ TEST(Generator, EveryCallIsGenerated) {
   for (const desc_ioctl& d : iommufd_desc_all()) {
     EXPECT_TRUE(seen.count(d.name)) << d.name;
   }
-  for (const char* name : {"machine", "open", "close", "anon", "memfd", "mmap",
-                           "munmap", "load", "store", "read", "write", "poll",
-                           "ioctl"}) {
+  for (const char* name :
+       {"machine", "open", "close", "anon", "memfd", "mmap", "munmap", "load",
+        "store", "read", "write", "poll", "ioctl"}) {
     EXPECT_TRUE(seen.count(name)) << name;
   }
 }

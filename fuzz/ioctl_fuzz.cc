@@ -64,9 +64,9 @@ fuzz::Counters* counters;
 
 bool ParseText(const uint8_t* data, size_t size, prog::Program* program) {
   prog::Error error;
-  return prog::Parse(std::string_view(reinterpret_cast<const char*>(data),
-                                      size),
-                     program, &error) &&
+  return prog::Parse(
+             std::string_view(reinterpret_cast<const char*>(data), size),
+             program, &error) &&
          program->num_calls() != 0;
 }
 
@@ -89,9 +89,9 @@ struct DriverOptions {
   uint64_t seconds = 60;
   uint64_t jobs = 0;  // 0: one for each CPU, at most 8
   uint64_t seed = 1;
-  uint64_t interval = 5;     // seconds between lines of progress
-  uint64_t minimize = 60;    // seconds at most for making a finding small
-  std::string corpus;        // where new inputs are kept; empty: nowhere
+  uint64_t interval = 5;   // seconds between lines of progress
+  uint64_t minimize = 60;  // seconds at most for making a finding small
+  std::string corpus;      // where new inputs are kept; empty: nowhere
   std::string artifacts = "fuzz-findings";
   std::string shrink;              // a program to make small, and nothing else
   std::string rerun;               // what to type before a program; or self
@@ -99,7 +99,8 @@ struct DriverOptions {
 };
 
 [[noreturn]] void Usage(const char* wrong) {
-  if (wrong != nullptr) fprintf(stderr, "ioctl_fuzz: unknown option %s\n", wrong);
+  if (wrong != nullptr)
+    fprintf(stderr, "ioctl_fuzz: unknown option %s\n", wrong);
   fprintf(stderr,
           "usage: ioctl_fuzz [--seconds=60] [--jobs=N] [--seed=N]\n"
           "                  [--seeds=DIR]... [--corpus=DIR] "
@@ -141,8 +142,8 @@ std::vector<std::string> FilesOf(const std::string& dir) {
 // WARN's text, what is left behind.
 std::string Headline(const std::string& output) {
   static const char* const kMarks[] = {
-      "SUMMARY: ", "left behind after close", "WARN", "BUG", "lockdep",
-      "ERROR: libFuzzer: ", "ERROR: ", "runtime error: "};
+      "SUMMARY: ", "left behind after close", "WARN",    "BUG",
+      "lockdep",   "ERROR: libFuzzer: ",      "ERROR: ", "runtime error: "};
   for (const char* mark : kMarks) {
     size_t at = output.find(mark);
     if (at == std::string::npos) continue;
@@ -259,9 +260,10 @@ bool ReportFinding(const std::string& input, const DriverOptions& options,
   if (status == 0) {
     WriteFile(base + ".log", said);
     printf("fuzz: FINDING %s\n", Headline(said).c_str());
-    printf("fuzz: it does not show again when it runs alone: program %s, "
-           "report %s.log\n",
-           path.c_str(), base.c_str());
+    printf(
+        "fuzz: it does not show again when it runs alone: program %s, "
+        "report %s.log\n",
+        path.c_str(), base.c_str());
     return false;
   }
   if (prog::Parse(text, &program, &error)) {
@@ -377,19 +379,18 @@ void Drive(int* argc, char*** argv) {
       // libFuzzer reads them for as long as it runs.
       static std::vector<std::string> args;
       static std::vector<char*> pointers;
-      args = {
-          self,
-          "-max_total_time=" + std::to_string(options.seconds),
-          "-seed=" + std::to_string(options.seed + i),
-          "-max_len=16384",
-          "-len_control=0",
-          "-timeout=25",
-          "-rss_limit_mb=3072",
-          "-malloc_limit_mb=1024",
-          "-reload=1",
-          "-print_final_stats=1",
-          "-artifact_prefix=" + found + "/" + std::to_string(i) + "-",
-          corpus};
+      args = {self,
+              "-max_total_time=" + std::to_string(options.seconds),
+              "-seed=" + std::to_string(options.seed + i),
+              "-max_len=16384",
+              "-len_control=0",
+              "-timeout=25",
+              "-rss_limit_mb=3072",
+              "-malloc_limit_mb=1024",
+              "-reload=1",
+              "-print_final_stats=1",
+              "-artifact_prefix=" + found + "/" + std::to_string(i) + "-",
+              corpus};
       for (const std::string& s : options.seeds) args.push_back(s);
       for (std::string& a : args) pointers.push_back(a.data());
       *argc = static_cast<int>(pointers.size());
@@ -492,23 +493,24 @@ void Drive(int* argc, char*** argv) {
                   job < children.size() ? children[job].tail : "");
   }
   for (const Child& c : children) {
-    const bool told_to = stopping && WIFSIGNALED(c.status) &&
-                         WTERMSIG(c.status) == SIGTERM;
+    const bool told_to =
+        stopping && WIFSIGNALED(c.status) && WTERMSIG(c.status) == SIGTERM;
     if (c.status == 0 || told_to || failed) continue;
     // It ended without leaving an input: say what it said.
     if (stopping && WIFEXITED(c.status)) continue;
     failed = true;
     fprintf(stderr, "%s", c.tail.c_str());
   }
-  printf("fuzz: %" PRIu64 " programs (%.0f/s), %" PRIu64 " ioctls (%.0f/s), "
+  printf("fuzz: %" PRIu64 " programs (%.0f/s), %" PRIu64
+         " ioctls (%.0f/s), "
          "%.0f%% of them succeeded, in %.0f s\n",
          counters->programs.load(), static_cast<double>(counters->programs) / s,
          counters->ioctls.load(), static_cast<double>(counters->ioctls) / s,
          100.0 * static_cast<double>(counters->ioctls_ok) /
              static_cast<double>(std::max<uint64_t>(counters->ioctls, 1)),
          s);
-  printf("fuzz: coverage: %" PRIu64 " edges, %" PRIu64
-         " features, %" PRIu64 " inputs in the corpus\n",
+  printf("fuzz: coverage: %" PRIu64 " edges, %" PRIu64 " features, %" PRIu64
+         " inputs in the corpus\n",
          cov, features, inputs);
   printf(failed ? "fuzz: FAILED\n" : "fuzz: no finding\n");
   fflush(stdout);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The literal table against the kernel's own headers, where a package has installed them. A name that the installed release does
- * not have is passed over: a value is then found in the enclosing namespace, where the table itself has put it; a struct is then
- * incomplete, and a member not valid in a requires-expression.
+ * The literal table against the kernel's own headers, where a package has installed them. A name
+ * that the installed release does not have is passed over: a value is then found in the enclosing
+ * namespace, where the table itself has put it; a struct is then incomplete, and a member not valid
+ * in a requires-expression.
  */
 #include <cstddef>
 #include <cstdint>
@@ -27,13 +28,14 @@ template <typename T> void check_struct(const char *name, size_t bytes)
 	}
 }
 
-#define CHECK_FIELD(tag, member, offset, bytes)                                                                                \
-	[]<typename T>(T *) {                                                                                                  \
-		if constexpr (requires { sizeof(((T *)nullptr)->member); }) {                                                  \
-			EXPECT_EQ(offsetof(T, member), size_t{ offset }) << #tag "." #member;                                  \
-			EXPECT_EQ(sizeof(((T *)nullptr)->member), size_t{ bytes }) << #tag "." #member;                        \
-			compared++;                                                                                            \
-		}                                                                                                              \
+#define CHECK_FIELD(tag, member, offset, bytes)                                             \
+	[]<typename T>(T *) {                                                               \
+		if constexpr (requires { sizeof(((T *)nullptr)->member); }) {               \
+			EXPECT_EQ(offsetof(T, member), size_t{offset}) << #tag "." #member; \
+			EXPECT_EQ(sizeof(((T *)nullptr)->member), size_t{bytes})            \
+				<< #tag "." #member;                                        \
+			compared++;                                                         \
+		}                                                                           \
 	}(static_cast<struct tag *>(nullptr));
 
 } /* namespace */
@@ -55,9 +57,9 @@ namespace kernel {
 
 static void check()
 {
-#define VALUE(name, number) EXPECT_EQ(static_cast<uint64_t>(name), uint64_t{ number }) << #name;
-#define STRUCT(tag, bytes) check_struct<struct tag>(#tag, bytes);
-#define FIELD CHECK_FIELD
+#define VALUE(name, number) EXPECT_EQ(static_cast<uint64_t>(name), uint64_t{number}) << #name;
+#define STRUCT(tag, bytes)  check_struct<struct tag>(#tag, bytes);
+#define FIELD		    CHECK_FIELD
 #include "uapi/abi_table.h"
 #undef ABI_TABLE_IOMMUFD
 }
@@ -95,9 +97,9 @@ namespace kernel {
 
 static void check()
 {
-#define VALUE(name, number) EXPECT_EQ(static_cast<uint64_t>(name), uint64_t{ number }) << #name;
-#define STRUCT(tag, bytes) check_struct<struct tag>(#tag, bytes);
-#define FIELD CHECK_FIELD
+#define VALUE(name, number) EXPECT_EQ(static_cast<uint64_t>(name), uint64_t{number}) << #name;
+#define STRUCT(tag, bytes)  check_struct<struct tag>(#tag, bytes);
+#define FIELD		    CHECK_FIELD
 #include "uapi/abi_table.h"
 #undef ABI_TABLE_VFIO
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Every number, size and offset of the ABI, literally: what abi_test.cc, abi_test_c11.c and abi_kernel.cc hold the headers against.
- * Included more than once, with VALUE, STRUCT and FIELD defined and ABI_TABLE_x set for the headers that are wanted.
+ * Every number, size and offset of the ABI, literally: what abi_test.cc, abi_test_c11.c and
+ * abi_kernel.cc hold the headers against. Included more than once, with VALUE, STRUCT and FIELD
+ * defined and ABI_TABLE_x set for the headers that are wanted.
  *
  * VALUE(name, number)  STRUCT(tag, bytes)  FIELD(tag, member, offset, bytes)
  */

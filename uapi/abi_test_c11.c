@@ -6,9 +6,9 @@
 #include "uapi/vfio.h"
 
 #define VALUE(name, number) _Static_assert((unsigned long long)(name) == (number), #name);
-#define STRUCT(tag, bytes) _Static_assert(sizeof(struct tag) == (bytes), #tag);
-#define FIELD(tag, member, offset, bytes)                                                                                      \
-	_Static_assert(offsetof(struct tag, member) == (offset), #tag "." #member);                                            \
+#define STRUCT(tag, bytes)  _Static_assert(sizeof(struct tag) == (bytes), #tag);
+#define FIELD(tag, member, offset, bytes)                                           \
+	_Static_assert(offsetof(struct tag, member) == (offset), #tag "." #member); \
 	_Static_assert(sizeof(((struct tag *)0)->member) == (bytes), #tag "." #member);
 #define ABI_TABLE_IOMMUFD
 #define ABI_TABLE_IOMMUFD_TEST

@@ -2,25 +2,30 @@
 /*
  * The ABI of /dev/iommu.
  *
- * Mirrors include/uapi/linux/iommufd.h as of Linux v6.15, plus what the series "iommufd: Add vIOMMU infrastructure (Part-4
- * vCMDQ)" v2 adds, plus the form in which it was merged (as of v7.2). Numbers, names and layouts are the kernel's; the text is
- * ours. It can stand in for <linux/iommufd.h> (it even takes that header's guard, so that the two never meet in one file) and is
- * valid C11 and C++20.
+ * Mirrors include/uapi/linux/iommufd.h as of Linux v6.15, plus what the series "iommufd: Add vIOMMU
+ * infrastructure (Part-4 vCMDQ)" v2 adds, plus the form in which it was merged (as of v7.2).
+ * Numbers, names and layouts are the kernel's; the text is ours. It can stand in for
+ * <linux/iommufd.h> (it even takes that header's guard, so that the two never meet in one file) and
+ * is valid C11 and C++20.
  *
- * Where v2 and the merged form name one place in two ways, both names are there as members of an anonymous union:
+ * Where v2 and the merged form name one place in two ways, both names are there as members of an
+ * anonymous union:
  *
- *	struct				v2				merged
- *	iommu_viommu_tegra241_cmdqv	out_vintf_page0_pgoff, _pgsz	out_vintf_mmap_offset, _length
- *	iommu_hw_info_arm_smmuv3	impl				__reserved
- *	iommu_hw_info			out_data_type			in_data_type, out_data_type
+ * - iommu_viommu_tegra241_cmdqv: v2 out_vintf_page0_pgoff and _pgsz, merged out_vintf_mmap_offset
+ *   and _length
+ * - iommu_hw_info_arm_smmuv3: v2 impl, merged __reserved
+ * - iommu_hw_info: v2 out_data_type, merged in_data_type too
  *
- * Command 0x94 is VCMDQ_ALLOC in v2 and HW_QUEUE_ALLOC in the merged form: two structs of one layout. The marks below:
- * [v2] exists only in the series as posted, [merged] only in the merged form.
+ * Command 0x94 is VCMDQ_ALLOC in v2 and HW_QUEUE_ALLOC in the merged form: two structs of one
+ * layout. The marks below: [v2] exists only in the series as posted, [merged] only in the merged
+ * form.
  *
- * What all commands share. The argument points to a struct whose first u32 is its size. A caller with a shorter (older) struct is
- * served as if the missing tail were zero; a caller with a longer one is served if the unknown tail is zero, else E2BIG. A size
- * below the first version's is EINVAL, an unknown command ENOTTY, a known field with a value that nobody implements EOPNOTSUPP,
- * a wrong combination EINVAL, an id or IOVA that is not there ENOENT, arithmetic that wraps EOVERFLOW.
+ * What all commands share. The argument points to a struct whose first u32 is its size. A caller
+ * with a shorter (older) struct is served as if the missing tail were zero; a caller with a longer
+ * one is served if the unknown tail is zero, else E2BIG. A size below the first version's is
+ * EINVAL, an unknown command ENOTTY, a known field with a value that nobody implements EOPNOTSUPP,
+ * a wrong combination EINVAL, an id or IOVA that is not there ENOENT, arithmetic that wraps
+ * EOVERFLOW.
  */
 #ifndef _UAPI_IOMMUFD_H
 #define _UAPI_IOMMUFD_H
@@ -31,8 +36,8 @@
 #define IOMMUFD_TYPE (';')
 
 /*
- * Of an enum that a command's u32 is turned into: in C++ it needs a u32 underneath, or a caller's unknown value is undefined
- * behaviour instead of EOPNOTSUPP.
+ * Of an enum that a command's u32 is turned into: in C++ it needs a u32 underneath, or a caller's
+ * unknown value is undefined behaviour instead of EOPNOTSUPP.
  */
 #ifdef __cplusplus
 #define __IOMMUFD_ENUM_U32 : __u32
@@ -62,8 +67,8 @@ enum {
 	IOMMUFD_CMD_VDEVICE_ALLOC = 0x91,
 	IOMMUFD_CMD_IOAS_CHANGE_PROCESS = 0x92,
 	IOMMUFD_CMD_VEVENTQ_ALLOC = 0x93,
-	IOMMUFD_CMD_VCMDQ_ALLOC = 0x94,		/* [v2] */
-	IOMMUFD_CMD_HW_QUEUE_ALLOC = 0x94,	/* [merged] */
+	IOMMUFD_CMD_VCMDQ_ALLOC = 0x94,	   /* [v2] */
+	IOMMUFD_CMD_HW_QUEUE_ALLOC = 0x94, /* [merged] */
 };
 
 /* Destroys one object by id. EBUSY while anything uses it. */
@@ -76,7 +81,7 @@ struct iommu_destroy {
 /* Creates an I/O address space: IOVA to memory, without hardware yet. */
 struct iommu_ioas_alloc {
 	__u32 size;
-	__u32 flags;		/* zero */
+	__u32 flags; /* zero */
 	__u32 out_ioas_id;
 };
 #define IOMMU_IOAS_ALLOC _IO(IOMMUFD_TYPE, IOMMUFD_CMD_IOAS_ALLOC)
@@ -88,9 +93,9 @@ struct iommu_iova_range {
 };
 
 /*
- * The IOVA ranges that a mapping may use now; attached devices narrow them. num_iovas is the room in the array on input, the
- * number of ranges on output; EMSGSIZE when the room was too small (as many as fit are written). out_iova_alignment divides the
- * start and the end of every mapping.
+ * The IOVA ranges that a mapping may use now; attached devices narrow them. num_iovas is the room
+ * in the array on input, the number of ranges on output; EMSGSIZE when the room was too small (as
+ * many as fit are written). out_iova_alignment divides the start and the end of every mapping.
  */
 struct iommu_ioas_iova_ranges {
 	__u32 size;
@@ -102,7 +107,10 @@ struct iommu_ioas_iova_ranges {
 };
 #define IOMMU_IOAS_IOVA_RANGES _IO(IOMMUFD_TYPE, IOMMUFD_CMD_IOAS_IOVA_RANGES)
 
-/* Replaces the list of ranges that devices may not narrow, and from which an automatic IOVA is taken. */
+/*
+ * Replaces the list of ranges that devices may not narrow, and from which an automatic IOVA is
+ * taken.
+ */
 struct iommu_ioas_allow_iovas {
 	__u32 size;
 	__u32 ioas_id;
@@ -125,7 +133,7 @@ struct iommu_ioas_map {
 	__u32 ioas_id;
 	__u32 __reserved;
 	__aligned_u64 user_va;
-	__aligned_u64 length;	/* bytes */
+	__aligned_u64 length; /* bytes */
 	__aligned_u64 iova;
 };
 #define IOMMU_IOAS_MAP _IO(IOMMUFD_TYPE, IOMMUFD_CMD_IOAS_MAP)
@@ -154,7 +162,10 @@ struct iommu_ioas_copy {
 };
 #define IOMMU_IOAS_COPY _IO(IOMMUFD_TYPE, IOMMUFD_CMD_IOAS_COPY)
 
-/* Takes away whole mappings only. iova 0 with length U64_MAX is all of them. `length` returns the bytes taken away. */
+/*
+ * Takes away whole mappings only. iova 0 with length U64_MAX is all of them. `length` returns the
+ * bytes taken away.
+ */
 struct iommu_ioas_unmap {
 	__u32 size;
 	__u32 ioas_id;
@@ -164,8 +175,9 @@ struct iommu_ioas_unmap {
 #define IOMMU_IOAS_UNMAP _IO(IOMMUFD_TYPE, IOMMUFD_CMD_IOAS_UNMAP)
 
 /*
- * RLIMIT_MODE: 0 charges pinned memory to the user, 1 to the process; of the whole context (object_id 0), before the first IOAS.
- * HUGE_PAGES: 1 joins neighbouring pages into larger ones, 0 never; of one IOAS.
+ * RLIMIT_MODE: 0 charges pinned memory to the user, 1 to the process; of the whole context
+ * (object_id 0), before the first IOAS. HUGE_PAGES: 1 joins neighbouring pages into larger ones, 0
+ * never; of one IOAS.
  */
 enum iommufd_option {
 	IOMMU_OPTION_RLIMIT_MODE = 0,
@@ -203,10 +215,10 @@ struct iommu_vfio_ioas {
 #define IOMMU_VFIO_IOAS _IO(IOMMUFD_TYPE, IOMMUFD_CMD_VFIO_IOAS)
 
 enum iommufd_hwpt_alloc_flags {
-	IOMMU_HWPT_ALLOC_NEST_PARENT = 1 << 0,		/* can carry nested tables */
-	IOMMU_HWPT_ALLOC_DIRTY_TRACKING = 1 << 1,	/* only devices that can track may attach */
-	IOMMU_HWPT_FAULT_ID_VALID = 1 << 2,		/* fault_id names a fault queue */
-	IOMMU_HWPT_ALLOC_PASID = 1 << 3,		/* may be attached to a PASID */
+	IOMMU_HWPT_ALLOC_NEST_PARENT = 1 << 0,	  /* can carry nested tables */
+	IOMMU_HWPT_ALLOC_DIRTY_TRACKING = 1 << 1, /* only devices that can track may attach */
+	IOMMU_HWPT_FAULT_ID_VALID = 1 << 2,	  /* fault_id names a fault queue */
+	IOMMU_HWPT_ALLOC_PASID = 1 << 3,	  /* may be attached to a PASID */
 };
 
 enum iommu_hwpt_vtd_s1_flags {
@@ -218,7 +230,7 @@ enum iommu_hwpt_vtd_s1_flags {
 struct iommu_hwpt_vtd_s1 {
 	__aligned_u64 flags;
 	__aligned_u64 pgtbl_addr;
-	__u32 addr_width;	/* bits */
+	__u32 addr_width; /* bits */
 	__u32 __reserved;
 };
 
@@ -236,12 +248,13 @@ enum iommu_hwpt_data_type __IOMMUFD_ENUM_U32 {
 	IOMMU_HWPT_DATA_NONE = 0,
 	IOMMU_HWPT_DATA_VTD_S1 = 1,
 	IOMMU_HWPT_DATA_ARM_SMMUV3 = 2,
-	IOMMU_HWPT_DATA_AMD_GUEST = 3,		/* [merged] */
+	IOMMU_HWPT_DATA_AMD_GUEST = 3, /* [merged] */
 };
 
 /*
- * Creates a hardware page table for a device: over an IOAS (data_type NONE), or a nested one over a parent or a vIOMMU (pt_id),
- * which needs data. Data without a type, or a type without data, is EINVAL.
+ * Creates a hardware page table for a device: over an IOAS (data_type NONE), or a nested one over a
+ * parent or a vIOMMU (pt_id), which needs data. Data without a type, or a type without data, is
+ * EINVAL.
  */
 struct iommu_hwpt_alloc {
 	__u32 size;
@@ -259,7 +272,8 @@ struct iommu_hwpt_alloc {
 #define IOMMU_HWPT_ALLOC _IO(IOMMUFD_TYPE, IOMMUFD_CMD_HWPT_ALLOC)
 
 enum iommu_hw_info_vtd_flags {
-	IOMMU_HW_INFO_VTD_ERRATA_772415_SPR17 = 1 << 0,	/* no read-only mappings below a nested table */
+	/* no read-only mappings below a nested table */
+	IOMMU_HW_INFO_VTD_ERRATA_772415_SPR17 = 1 << 0,
 };
 
 struct iommu_hw_info_vtd {
@@ -269,7 +283,10 @@ struct iommu_hw_info_vtd {
 	__aligned_u64 ecap_reg;
 };
 
-/* [v2] `impl` is valid with this flag: bits 15:12 log2 of stream-id slots, 7:4 log2 of vCMDQs of a vIOMMU, 3:0 version. */
+/*
+ * [v2] `impl` is valid with this flag: bits 15:12 log2 of stream-id slots, 7:4 log2 of vCMDQs of
+ * a vIOMMU, 3:0 version.
+ */
 enum iommu_hw_info_arm_smmuv3_flags {
 	IOMMU_HW_INFO_ARM_SMMUV3_HAS_TEGRA241_CMDQV = 1 << 0,
 };
@@ -278,8 +295,8 @@ enum iommu_hw_info_arm_smmuv3_flags {
 struct iommu_hw_info_arm_smmuv3 {
 	__u32 flags;
 	union {
-		__u32 impl;		/* [v2] */
-		__u32 __reserved;	/* v6.15 and [merged]: zero */
+		__u32 impl;	  /* [v2] */
+		__u32 __reserved; /* v6.15 and [merged]: zero */
 	};
 	__u32 idr[6];
 	__u32 iidr;
@@ -303,28 +320,29 @@ struct iommu_hw_info_amd {
 
 enum iommu_hw_info_type __IOMMUFD_ENUM_U32 {
 	IOMMU_HW_INFO_TYPE_NONE = 0,
-	IOMMU_HW_INFO_TYPE_DEFAULT = 0,		/* [merged] as an input: what the driver has first */
+	/* [merged] as an input: what the driver has first */
+	IOMMU_HW_INFO_TYPE_DEFAULT = 0,
 	IOMMU_HW_INFO_TYPE_INTEL_VTD = 1,
 	IOMMU_HW_INFO_TYPE_ARM_SMMUV3 = 2,
-	IOMMU_HW_INFO_TYPE_TEGRA241_CMDQV = 3,	/* [merged] */
-	IOMMU_HW_INFO_TYPE_AMD = 4,		/* [merged] */
+	IOMMU_HW_INFO_TYPE_TEGRA241_CMDQV = 3, /* [merged] */
+	IOMMU_HW_INFO_TYPE_AMD = 4,	       /* [merged] */
 };
 
 enum iommufd_hw_capabilities {
 	IOMMU_HW_CAP_DIRTY_TRACKING = 1 << 0,
 	IOMMU_HW_CAP_PCI_PASID_EXEC = 1 << 1,
 	IOMMU_HW_CAP_PCI_PASID_PRIV = 1 << 2,
-	IOMMU_HW_CAP_PCI_ATS_NOT_SUPPORTED = 1 << 3,	/* [merged] */
+	IOMMU_HW_CAP_PCI_ATS_NOT_SUPPORTED = 1 << 3, /* [merged] */
 };
 
 /* [merged] */
 enum iommufd_hw_info_flags {
-	IOMMU_HW_INFO_FLAG_INPUT_TYPE = 1 << 0,		/* in_data_type asks for one type */
+	IOMMU_HW_INFO_FLAG_INPUT_TYPE = 1 << 0, /* in_data_type asks for one type */
 };
 
 /*
- * What the IOMMU behind a device is. data_len is the room on input (0 is allowed) and what the kernel has on output; a larger
- * buffer's rest is zeroed.
+ * What the IOMMU behind a device is. data_len is the room on input (0 is allowed) and what the
+ * kernel has on output; a larger buffer's rest is zeroed.
  */
 struct iommu_hw_info {
 	__u32 size;
@@ -333,7 +351,7 @@ struct iommu_hw_info {
 	__u32 data_len;
 	__aligned_u64 data_uptr;
 	union {
-		__u32 in_data_type;	/* [merged] */
+		__u32 in_data_type; /* [merged] */
 		__u32 out_data_type;
 	};
 	__u8 out_max_pasid_log2;
@@ -358,7 +376,10 @@ enum iommufd_hwpt_get_dirty_bitmap_flags {
 	IOMMU_HWPT_GET_DIRTY_BITMAP_NO_CLEAR = 1,
 };
 
-/* One bit a page_size bytes, from iova on; bit n of u64 n / 64. Reading clears unless told not to. */
+/*
+ * One bit a page_size bytes, from iova on; bit n of u64 n / 64. Reading clears unless told not
+ * to.
+ */
 struct iommu_hwpt_get_dirty_bitmap {
 	__u32 size;
 	__u32 hwpt_id;
@@ -393,8 +414,9 @@ struct iommu_viommu_arm_smmuv3_invalidate {
 };
 
 /*
- * Invalidates caches of a nested table or a vIOMMU (hwpt_id): entry_num requests of entry_len bytes each. entry_num returns the
- * number that was handled, on an error too. entry_num 0 asks whether data_type is known.
+ * Invalidates caches of a nested table or a vIOMMU (hwpt_id): entry_num requests of entry_len bytes
+ * each. entry_num returns the number that was handled, on an error too. entry_num 0 asks whether
+ * data_type is known.
  */
 struct iommu_hwpt_invalidate {
 	__u32 size;
@@ -409,7 +431,8 @@ struct iommu_hwpt_invalidate {
 
 enum iommu_hwpt_pgfault_flags {
 	IOMMU_PGFAULT_FLAGS_PASID_VALID = 1 << 0,
-	IOMMU_PGFAULT_FLAGS_LAST_PAGE = 1 << 1,		/* the group is complete: answer with its cookie */
+	/* the group is complete: answer with its cookie */
+	IOMMU_PGFAULT_FLAGS_LAST_PAGE = 1 << 1,
 };
 
 enum iommu_hwpt_pgfault_perm {
@@ -428,7 +451,8 @@ struct iommu_hwpt_pgfault {
 	__u32 perm;
 	__u32 __reserved;
 	__aligned_u64 addr;
-	__u32 length;		/* a hint: bytes that the device is going to want; 0 when it does not say */
+	/* a hint: bytes that the device is going to want; 0 when it does not say */
+	__u32 length;
 	__u32 cookie;
 };
 
@@ -445,34 +469,37 @@ struct iommu_hwpt_page_response {
 
 struct iommu_fault_alloc {
 	__u32 size;
-	__u32 flags;		/* zero */
+	__u32 flags; /* zero */
 	__u32 out_fault_id;
 	__u32 out_fault_fd;
 };
 #define IOMMU_FAULT_QUEUE_ALLOC _IO(IOMMUFD_TYPE, IOMMUFD_CMD_FAULT_QUEUE_ALLOC)
 
 enum iommu_viommu_type __IOMMUFD_ENUM_U32 {
-	IOMMU_VIOMMU_TYPE_DEFAULT = 0,		/* never supported */
+	IOMMU_VIOMMU_TYPE_DEFAULT = 0, /* never supported */
 	IOMMU_VIOMMU_TYPE_ARM_SMMUV3 = 1,
-	IOMMU_VIOMMU_TYPE_TEGRA241_CMDQV = 2,	/* a VINTF; its guest sees HYP_OWN as 0 */
+	IOMMU_VIOMMU_TYPE_TEGRA241_CMDQV = 2, /* a VINTF; its guest sees HYP_OWN as 0 */
 };
 
 /* Where to mmap the VINTF's page 0: the offset and the bytes. */
 struct iommu_viommu_tegra241_cmdqv {
 	union {
-		__aligned_u64 out_vintf_page0_pgoff;	/* [v2] */
-		__aligned_u64 out_vintf_mmap_offset;	/* [merged] */
+		__aligned_u64 out_vintf_page0_pgoff; /* [v2] */
+		__aligned_u64 out_vintf_mmap_offset; /* [merged] */
 	};
 	union {
-		__aligned_u64 out_vintf_page0_pgsz;	/* [v2] */
-		__aligned_u64 out_vintf_mmap_length;	/* [merged] */
+		__aligned_u64 out_vintf_page0_pgsz;  /* [v2] */
+		__aligned_u64 out_vintf_mmap_length; /* [merged] */
 	};
 };
 
-/* A guest's slice of the IOMMU behind a device, over a nesting parent. v6.15 ends at out_viommu_id. */
+/*
+ * A guest's slice of the IOMMU behind a device, over a nesting parent. v6.15 ends at
+ * out_viommu_id.
+ */
 struct iommu_viommu_alloc {
 	__u32 size;
-	__u32 flags;		/* zero */
+	__u32 flags; /* zero */
 	__u32 type;
 	__u32 dev_id;
 	__u32 hwpt_id;
@@ -493,7 +520,10 @@ struct iommu_vdevice_alloc {
 };
 #define IOMMU_VDEVICE_ALLOC _IO(IOMMUFD_TYPE, IOMMUFD_CMD_VDEVICE_ALLOC)
 
-/* Moves the charge for pinned memory to the calling process; EINVAL if anything but files is mapped. */
+/*
+ * Moves the charge for pinned memory to the calling process; EINVAL if anything but files is
+ * mapped.
+ */
 struct iommu_ioas_change_process {
 	__u32 size;
 	__u32 __reserved;
@@ -501,17 +531,20 @@ struct iommu_ioas_change_process {
 #define IOMMU_IOAS_CHANGE_PROCESS _IO(IOMMUFD_TYPE, IOMMUFD_CMD_IOAS_CHANGE_PROCESS)
 
 enum iommu_veventq_flag {
-	IOMMU_VEVENTQ_FLAG_LOST_EVENTS = 1U << 0,	/* events were lost here; no data follows */
+	IOMMU_VEVENTQ_FLAG_LOST_EVENTS = 1U << 0, /* events were lost here; no data follows */
 };
 
-/* Before each event that read() returns. A gap in the sequence numbers (modulo 2^31) is events lost. */
+/*
+ * Before each event that read() returns. A gap in the sequence numbers (modulo 2^31) is events
+ * lost.
+ */
 struct iommufd_vevent_header {
 	__u32 flags;
 	__u32 sequence;
 };
 
 enum iommu_veventq_type __IOMMUFD_ENUM_U32 {
-	IOMMU_VEVENTQ_TYPE_DEFAULT = 0,		/* never supported */
+	IOMMU_VEVENTQ_TYPE_DEFAULT = 0, /* never supported */
 	IOMMU_VEVENTQ_TYPE_ARM_SMMUV3 = 1,
 	IOMMU_VEVENTQ_TYPE_TEGRA241_CMDQV = 2,
 };
@@ -528,10 +561,10 @@ struct iommu_vevent_tegra241_cmdqv {
 /* One queue a type and vIOMMU. */
 struct iommu_veventq_alloc {
 	__u32 size;
-	__u32 flags;		/* zero */
+	__u32 flags; /* zero */
 	__u32 viommu_id;
 	__u32 type;
-	__u32 veventq_depth;	/* events */
+	__u32 veventq_depth; /* events */
 	__u32 out_veventq_id;
 	__u32 out_veventq_fd;
 	__u32 __reserved;
@@ -539,18 +572,21 @@ struct iommu_veventq_alloc {
 #define IOMMU_VEVENTQ_ALLOC _IO(IOMMUFD_TYPE, IOMMUFD_CMD_VEVENTQ_ALLOC)
 
 /*
- * [v2] TEGRA241_CMDQV: indices are allocated upwards from 0 and destroyed downwards; length is a power of two from 32 bytes to
- * 16 << idr[1].CMDQS, and addr a multiple of it.
+ * [v2] TEGRA241_CMDQV: indices are allocated upwards from 0 and destroyed downwards; length is a
+ * power of two from 32 bytes to 16 << idr[1].CMDQS, and addr a multiple of it.
  */
 enum iommu_vcmdq_type __IOMMUFD_ENUM_U32 {
-	IOMMU_VCMDQ_TYPE_DEFAULT = 0,		/* never supported */
+	IOMMU_VCMDQ_TYPE_DEFAULT = 0, /* never supported */
 	IOMMU_VCMDQ_TYPE_TEGRA241_CMDQV = 1,
 };
 
-/* [v2] A queue that the hardware reads, at `length` bytes from guest physical `addr`; contiguous in host memory, and pinned. */
+/*
+ * [v2] A queue that the hardware reads, at `length` bytes from guest physical `addr`; contiguous
+ * in host memory, and pinned.
+ */
 struct iommu_vcmdq_alloc {
 	__u32 size;
-	__u32 flags;		/* zero */
+	__u32 flags; /* zero */
 	__u32 viommu_id;
 	__u32 type;
 	__u32 index;
@@ -562,14 +598,14 @@ struct iommu_vcmdq_alloc {
 
 /* [merged] The same rules for TEGRA241_CMDQV. */
 enum iommu_hw_queue_type __IOMMUFD_ENUM_U32 {
-	IOMMU_HW_QUEUE_TYPE_DEFAULT = 0,	/* never supported */
+	IOMMU_HW_QUEUE_TYPE_DEFAULT = 0, /* never supported */
 	IOMMU_HW_QUEUE_TYPE_TEGRA241_CMDQV = 1,
 };
 
 /* [merged] `index` is unique within a type of a vIOMMU. */
 struct iommu_hw_queue_alloc {
 	__u32 size;
-	__u32 flags;		/* zero */
+	__u32 flags; /* zero */
 	__u32 viommu_id;
 	__u32 type;
 	__u32 index;

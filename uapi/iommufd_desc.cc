@@ -12,11 +12,12 @@
 
 using namespace desc_table;
 
-/* --- checked while compiling -------------------------------------------------------------------------------------------------- */
+/* --- checked while compiling --- */
 
 static consteval bool is_pointer(desc_kind kind)
 {
-	return kind == desc_kind::PTR_IN || kind == desc_kind::PTR_OUT || kind == desc_kind::PTR_INOUT;
+	return kind == desc_kind::PTR_IN || kind == desc_kind::PTR_OUT ||
+	       kind == desc_kind::PTR_INOUT;
 }
 
 static consteval bool has_field(const desc_struct &s, const char *name)
@@ -27,7 +28,10 @@ static consteval bool has_field(const desc_struct &s, const char *name)
 	return false;
 }
 
-/* Every byte belongs to just one field, every name is there once, and a field's references lead to fields of the same struct. */
+/*
+ * Every byte belongs to just one field, every name is there once, and a field's references lead
+ * to fields of the same struct.
+ */
 static consteval bool is_whole(const desc_struct &s)
 {
 	size_t at = 0;
@@ -47,7 +51,8 @@ static consteval bool is_whole(const desc_struct &s)
 		for (const desc_name &n : f.names)
 			if (n.value & ~all)
 				return false;
-		if ((f.valid && f.kind != desc_kind::FLAGS) || (f.default_value & ~all) || (f.valid & ~all))
+		if ((f.valid && f.kind != desc_kind::FLAGS) || (f.default_value & ~all) ||
+		    (f.valid & ~all))
 			return false;
 		if (f.kind == desc_kind::FLAGS) {
 			uint64_t named = 0;
@@ -65,7 +70,8 @@ static consteval bool is_whole(const desc_struct &s)
 			return false;
 		if (!f.variants.empty() && (!f.selector_field || !has_field(s, f.selector_field)))
 			return false;
-		if ((f.kind == desc_kind::ID_IN || f.kind == desc_kind::ID_OUT || f.kind == desc_kind::ID_INOUT) &&
+		if ((f.kind == desc_kind::ID_IN || f.kind == desc_kind::ID_OUT ||
+		     f.kind == desc_kind::ID_INOUT) &&
 		    (f.object == desc_object::NONE || f.width != 4))
 			return false;
 	}
@@ -85,7 +91,8 @@ static consteval bool all_whole()
 	}
 	return true;
 }
-static_assert(all_whole(), "a description leaves a byte out, covers one twice, or refers to a field that is not there");
+static_assert(all_whole(), "a description leaves a byte out, covers one twice, or refers to a "
+			   "field that is not there");
 
 /* Every number has a description, in a revision just one; the order is that of the numbers. */
 static consteval bool all_there()
@@ -97,7 +104,8 @@ static consteval bool all_there()
 		if (!iommufd_desc_lookup(IOMMU_TEST_CMD, op, DESC_HW_QUEUE))
 			return false;
 	for (const auto &[name, r] : desc_revisions)
-		for (uint32_t op = IOMMU_TEST_OP_ADD_RESERVED; op <= IOMMU_TEST_OP_PASID_CHECK_HWPT; op++)
+		for (uint32_t op = IOMMU_TEST_OP_ADD_RESERVED; op <= IOMMU_TEST_OP_PASID_CHECK_HWPT;
+		     op++)
 			if (!iommufd_desc_lookup(IOMMU_TEST_CMD, op, r))
 				return false;
 	for (size_t i = 1; i < std::size(desc_ioctls); i++) {
@@ -118,7 +126,7 @@ static consteval bool all_there()
 }
 static_assert(all_there(), "an ioctl or a test op has no description, or two, or is out of order");
 
-/* --- at run time ------------------------------------------------------------------------------------------------------------- */
+/* --- at run time --- */
 
 std::span<const desc_ioctl> iommufd_desc_all()
 {
@@ -136,7 +144,8 @@ const desc_ioctl *iommufd_desc_find(std::string_view name, uint8_t revisions)
 const desc_ioctl *iommufd_desc_find_cmd(uint32_t cmd, uint32_t op, uint8_t revisions)
 {
 	for (const desc_ioctl &d : desc_ioctls)
-		if (d.revisions & revisions && d.cmd == cmd && d.op == (cmd == IOMMU_TEST_CMD ? op : 0))
+		if (d.revisions & revisions && d.cmd == cmd &&
+		    d.op == (cmd == IOMMU_TEST_CMD ? op : 0))
 			return &d;
 	return nullptr;
 }
@@ -227,7 +236,8 @@ bool desc_is_input(desc_kind kind)
 
 bool desc_is_pointer(desc_kind kind)
 {
-	return kind == desc_kind::PTR_IN || kind == desc_kind::PTR_OUT || kind == desc_kind::PTR_INOUT;
+	return kind == desc_kind::PTR_IN || kind == desc_kind::PTR_OUT ||
+	       kind == desc_kind::PTR_INOUT;
 }
 
 bool desc_is_returned(const desc_field &f)

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * One description per ioctl, from which everything generic is derived: the program text, the fuzzer's generator and mutator, the
- * pretty-printer, the reserved-field tests, the reproducers and the export to other tools. Nobody writes an ioctl's shape twice.
+ * One description per ioctl, from which everything generic is derived: the program text, the
+ * fuzzer's generator and mutator, the pretty-printer, the reserved-field tests, the reproducers and
+ * the export to other tools. Nobody writes an ioctl's shape twice.
  *
- * Mirrors no kernel file. Its facts are those of include/uapi/linux/iommufd.h and drivers/iommu/iommufd/iommufd_test.h.
+ * Mirrors no kernel file. Its facts are those of include/uapi/linux/iommufd.h and
+ * drivers/iommu/iommufd/iommufd_test.h.
  */
 #pragma once
 
@@ -14,30 +16,34 @@
 
 /* What a field means; decides how a generator fills it and how a printer shows it. */
 enum class desc_kind : uint8_t {
-	SIZE,		/* the command's own size field: usually sizeof the struct */
-	OP,		/* IOMMU_TEST_CMD's op number: fixed by the description */
-	FLAGS,		/* OR of `names`; bits outside `valid` are refused with EOPNOTSUPP */
-	ENUM,		/* one of `names` */
-	ID_IN,		/* an object id that must exist, of type `object` */
-	ID_OUT,		/* an object id that the kernel returns */
-	ID_INOUT,	/* in: an id or a literal; out: an id (MOCK_DOMAIN's id, replace) */
-	FD_IN,		/* a file descriptor: of an `object` (ACCESS), or a memory file when that is NONE */
-	FD_OUT,		/* a file descriptor that the kernel returns, of an `object` (ACCESS, FAULT, VEVENTQ) */
-	USER_VA,	/* an address of user memory that is only mapped or pinned, not copied */
-	PTR_IN,		/* a user pointer that the kernel reads; `pointee` and `len_field` say what */
-	PTR_OUT,	/* a user pointer that the kernel writes */
+	SIZE,	  /* the command's own size field: usually sizeof the struct */
+	OP,	  /* IOMMU_TEST_CMD's op number: fixed by the description */
+	FLAGS,	  /* OR of `names`; bits outside `valid` are refused with EOPNOTSUPP */
+	ENUM,	  /* one of `names` */
+	ID_IN,	  /* an object id that must exist, of type `object` */
+	ID_OUT,	  /* an object id that the kernel returns */
+	ID_INOUT, /* in: an id or a literal; out: an id (MOCK_DOMAIN's id, replace) */
+	/* a file descriptor: of an `object` (ACCESS), or a memory file when that is NONE */
+	FD_IN,
+	/* a file descriptor that the kernel returns, of an `object` (ACCESS, FAULT, VEVENTQ) */
+	FD_OUT,
+	USER_VA, /* an address of user memory that is only mapped or pinned, not copied */
+	/* a user pointer that the kernel reads; `pointee` and `len_field` say what */
+	PTR_IN,
+	PTR_OUT, /* a user pointer that the kernel writes */
 	PTR_INOUT,
-	LEN,		/* bytes at a pointer field of the same struct */
-	COUNT,		/* elements at a pointer field; may come back as the number handled or required */
-	ENTRY_LEN,	/* bytes of one element */
-	IOVA,		/* an address of an I/O address space */
-	IOVA_LEN,	/* bytes of an I/O address range; may come back */
-	IOVA_INOUT,	/* an IOVA that the kernel may choose (without FIXED_IOVA) and returns */
-	NUMBER,		/* a plain number */
-	NUMBER_OUT,	/* a plain number that the kernel returns */
+	LEN, /* bytes at a pointer field of the same struct */
+	/* elements at a pointer field; may come back as the number handled or required */
+	COUNT,
+	ENTRY_LEN,  /* bytes of one element */
+	IOVA,	    /* an address of an I/O address space */
+	IOVA_LEN,   /* bytes of an I/O address range; may come back */
+	IOVA_INOUT, /* an IOVA that the kernel may choose (without FIXED_IOVA) and returns */
+	NUMBER,	    /* a plain number */
+	NUMBER_OUT, /* a plain number that the kernel returns */
 	NUMBER_INOUT,
-	RESERVED,	/* must be zero, else EOPNOTSUPP or EINVAL */
-	PADDING,	/* not looked at */
+	RESERVED, /* must be zero, else EOPNOTSUPP or EINVAL */
+	PADDING,  /* not looked at */
 };
 
 /* Types of ids, as userspace sees them. PT is what takes an IOAS or a HWPT. */
@@ -56,8 +62,12 @@ enum class desc_object : uint8_t {
 	VEVENTQ,
 	VCMDQ,
 	HW_QUEUE,
-	STDEV,		/* a selftest object: the mock device's binding */
-	ACCESS_PAGES,	/* not an object: a number that ACCESS_PAGES gives and DESTROY_ACCESS_PAGES takes, per access */
+	STDEV, /* a selftest object: the mock device's binding */
+	/*
+	 * not an object: a number that ACCESS_PAGES gives and DESTROY_ACCESS_PAGES takes, per
+	 * access
+	 */
+	ACCESS_PAGES,
 	MAX,
 };
 
@@ -71,32 +81,50 @@ struct desc_struct;
 
 /* Which struct a pointer points to when that depends on another field (data_type, type). */
 struct desc_variant {
-	uint64_t selector;		/* the selector field's value */
+	uint64_t selector; /* the selector field's value */
 	const struct desc_struct *pointee;
 };
 
 struct desc_field {
-	const char *name;		/* as in the kernel's struct; "mock_domain.out_idev_id" of a union member is "out_idev_id" */
-	uint16_t offset;		/* bytes from the start of the struct */
-	uint8_t width;			/* bytes: 1, 2, 4 or 8 */
+	/*
+	 * as in the kernel's struct; "mock_domain.out_idev_id" of a union member is "out_idev_id"
+	 */
+	const char *name;
+	uint16_t offset; /* bytes from the start of the struct */
+	uint8_t width;	 /* bytes: 1, 2, 4 or 8 */
 	desc_kind kind;
 	desc_object object = desc_object::NONE;
 	std::span<const desc_name> names = {};
-	uint64_t valid = 0;		/* FLAGS: the mask of accepted bits */
-	const char *short_name = nullptr;	/* outputs: the name in `x.NAME`; nullptr when the command has just one output */
-	const char *len_field = nullptr;	/* pointers: the field with the bytes or the element count */
-	const struct desc_struct *pointee = nullptr;	/* pointers: the element; nullptr is raw bytes */
-	const char *selector_field = nullptr;	/* pointers: the field that chooses among variants */
+	uint64_t valid = 0; /* FLAGS: the mask of accepted bits */
+	/* outputs: the name in `x.NAME`; nullptr when the command has just one output */
+	const char *short_name = nullptr;
+	/* pointers: the field with the bytes or the element count */
+	const char *len_field = nullptr;
+	/* pointers: the element; nullptr is raw bytes */
+	const struct desc_struct *pointee = nullptr;
+	/* pointers: the field that chooses among variants */
+	const char *selector_field = nullptr;
 	std::span<const desc_variant> variants = {};
-	uint64_t default_value = 0;	/* what a program gets when it does not name the field */
-	const char *alias = nullptr;	/* the other name of the same bytes in the kernel's struct (a union); desc_find_field() takes both */
-	bool returned = false;		/* of a kind that is an input by itself (LEN, COUNT, IOVA_LEN, ...): the kernel writes it back too */
+	uint64_t default_value = 0; /* what a program gets when it does not name the field */
+	/*
+	 * the other name of the same bytes in the kernel's struct (a union); desc_find_field()
+	 * takes both
+	 */
+	const char *alias = nullptr;
+	/*
+	 * of a kind that is an input by itself (LEN, COUNT, IOVA_LEN, ...): the kernel writes it
+	 * back too
+	 */
+	bool returned = false;
 };
 
-/* A struct that a pointer of a command points to, or the command itself. Fields are in offset order and cover every byte. */
+/*
+ * A struct that a pointer of a command points to, or the command itself. Fields are in offset
+ * order and cover every byte.
+ */
 struct desc_struct {
-	const char *name;		/* the kernel's tag */
-	uint16_t size;			/* bytes */
+	const char *name; /* the kernel's tag */
+	uint16_t size;	  /* bytes */
 	std::span<const desc_field> fields;
 };
 
@@ -113,8 +141,8 @@ struct desc_revision_name {
 	desc_revision revision;
 };
 inline constexpr desc_revision_name desc_revisions[] = {
-	{ "vcmdq-v2", DESC_VCMDQ_V2 },
-	{ "hw-queue", DESC_HW_QUEUE },
+	{"vcmdq-v2", DESC_VCMDQ_V2},
+	{"hw-queue", DESC_HW_QUEUE},
 };
 
 /* nullptr: no name has this bit. */
@@ -128,14 +156,16 @@ constexpr const char *desc_revision_name_of(uint8_t revision)
 
 /* One ioctl, or one op of IOMMU_TEST_CMD. */
 struct desc_ioctl {
-	const char *name;		/* "VCMDQ_ALLOC", "MOCK_DOMAIN": without IOMMU_ or IOMMU_TEST_OP_ */
-	uint32_t cmd;			/* the ioctl number */
-	uint32_t op;			/* IOMMU_TEST_CMD's op; 0 for others */
-	uint16_t min_size;		/* bytes: the smallest size that is accepted */
-	uint8_t revisions;		/* enum desc_revision: where the command exists */
+	/* "VCMDQ_ALLOC", "MOCK_DOMAIN": without IOMMU_ or IOMMU_TEST_OP_ */
+	const char *name;
+	uint32_t cmd;	   /* the ioctl number */
+	uint32_t op;	   /* IOMMU_TEST_CMD's op; 0 for others */
+	uint16_t min_size; /* bytes: the smallest size that is accepted */
+	uint8_t revisions; /* enum desc_revision: where the command exists */
 	const struct desc_struct *arg;
-	desc_object creates = desc_object::NONE;	/* the object that success leaves behind, that DESTROY takes */
-	bool returns_fd = false;	/* success is a new file descriptor, not 0 */
+	/* the object that success leaves behind, that DESTROY takes */
+	desc_object creates = desc_object::NONE;
+	bool returns_fd = false; /* success is a new file descriptor, not 0 */
 };
 
 /* All commands: the ioctls in order of their numbers, then the test ops in order of theirs. */
@@ -150,22 +180,26 @@ const desc_ioctl *iommufd_desc_find_cmd(uint32_t cmd, uint32_t op, uint8_t revis
 /* By name or alias; nullptr when there is none. */
 const desc_field *desc_find_field(const desc_struct &s, std::string_view name);
 
-/* By the kernel's tag: any struct of the ABI that a command or a file carries (iommu_iova_range, iommu_hwpt_pgfault, ...). */
+/*
+ * By the kernel's tag: any struct of the ABI that a command or a file carries (iommu_iova_range,
+ * iommu_hwpt_pgfault, ...).
+ */
 const desc_struct *iommufd_desc_find_struct(std::string_view name);
 
 /*
- * The struct that `f` points to in the command image `arg` (of s.size bytes): its pointee, or the variant that its selector chooses.
- * Where several variants have the chosen selector (HWPT_INVALIDATE: a nested table's or a vIOMMU's requests), the one whose size is
- * in the image's ENTRY_LEN field is taken, else the first. nullptr: raw bytes.
+ * The struct that `f` points to in the command image `arg` (of s.size bytes): its pointee, or the
+ * variant that its selector chooses. Where several variants have the chosen selector
+ * (HWPT_INVALIDATE: a nested table's or a vIOMMU's requests), the one whose size is in the image's
+ * ENTRY_LEN field is taken, else the first. nullptr: raw bytes.
  */
 const desc_struct *desc_pointee(const desc_struct &s, const desc_field &f, const void *arg);
 
 /* Little helpers for generic code: a field's value in a struct image, zero-extended. */
 uint64_t desc_load(const desc_field &f, const void *image);
 void desc_store(const desc_field &f, void *image, uint64_t value);
-bool desc_is_output(desc_kind kind);	/* the kernel writes the field back */
+bool desc_is_output(desc_kind kind); /* the kernel writes the field back */
 bool desc_is_input(desc_kind kind);
 bool desc_is_pointer(desc_kind kind);
-bool desc_is_returned(const desc_field &f);	/* desc_is_output(), or an input that comes back */
+bool desc_is_returned(const desc_field &f); /* desc_is_output(), or an input that comes back */
 /* The short name of an output: short_name, or the field name without out_ and _id. */
 std::string_view desc_output_name(const desc_field &f);

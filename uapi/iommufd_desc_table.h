@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The descriptions themselves, as constants: what must hold of them, and of the tables that stand on them, is checked while
- * compiling. iommufd_desc.h is the way to them at run time; only tables that must be complete (core/iommufd/main.cc) and
- * iommufd_desc.cc include this file.
+ * The descriptions themselves, as constants: what must hold of them, and of the tables that stand
+ * on them, is checked while compiling. iommufd_desc.h is the way to them at run time; only tables
+ * that must be complete (core/iommufd/main.cc) and iommufd_desc.cc include this file.
  *
- * Mirrors no kernel file. The facts are those of include/uapi/linux/iommufd.h and drivers/iommu/iommufd/iommufd_test.h; min_size is
- * the last argument of IOCTL_OP in drivers/iommu/iommufd/main.c (v6.15; the series for VCMDQ_ALLOC and VIOMMU_ALLOC).
+ * Mirrors no kernel file. The facts are those of include/uapi/linux/iommufd.h and
+ * drivers/iommu/iommufd/iommufd_test.h; min_size is the last argument of IOCTL_OP in
+ * drivers/iommu/iommufd/main.c (v6.15; the series for VCMDQ_ALLOC and VIOMMU_ALLOC).
  *
- * To add a command: its struct's fields in offset order, every byte of it (RESERVED when the handler refuses what is not zero,
- * PADDING when it does not look), then a row in desc_ioctls. What is wrong or forgotten does not compile.
+ * To add a command: its struct's fields in offset order, every byte of it (RESERVED when the
+ * handler refuses what is not zero, PADDING when it does not look), then a row in desc_ioctls. What
+ * is wrong or forgotten does not compile.
  */
 #pragma once
 
@@ -20,192 +22,198 @@
 
 namespace desc_table {
 
-/* --- values with names ---------------------------------------------------------------------------------------------------- */
+/* --- values with names --- */
 
 inline constexpr desc_name map_flags[] = {
-	{ "FIXED_IOVA", IOMMU_IOAS_MAP_FIXED_IOVA },
-	{ "WRITEABLE", IOMMU_IOAS_MAP_WRITEABLE },
-	{ "READABLE", IOMMU_IOAS_MAP_READABLE },
+	{"FIXED_IOVA", IOMMU_IOAS_MAP_FIXED_IOVA},
+	{"WRITEABLE", IOMMU_IOAS_MAP_WRITEABLE},
+	{"READABLE", IOMMU_IOAS_MAP_READABLE},
 };
-inline constexpr uint64_t map_flags_valid = IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_WRITEABLE | IOMMU_IOAS_MAP_READABLE;
+inline constexpr uint64_t map_flags_valid = IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_WRITEABLE |
+					    IOMMU_IOAS_MAP_READABLE;
 
 inline constexpr desc_name option_ids[] = {
-	{ "RLIMIT_MODE", IOMMU_OPTION_RLIMIT_MODE },
-	{ "HUGE_PAGES", IOMMU_OPTION_HUGE_PAGES },
+	{"RLIMIT_MODE", IOMMU_OPTION_RLIMIT_MODE},
+	{"HUGE_PAGES", IOMMU_OPTION_HUGE_PAGES},
 };
 
 inline constexpr desc_name option_ops[] = {
-	{ "SET", IOMMU_OPTION_OP_SET },
-	{ "GET", IOMMU_OPTION_OP_GET },
+	{"SET", IOMMU_OPTION_OP_SET},
+	{"GET", IOMMU_OPTION_OP_GET},
 };
 
 inline constexpr desc_name vfio_ioas_ops[] = {
-	{ "GET", IOMMU_VFIO_IOAS_GET },
-	{ "SET", IOMMU_VFIO_IOAS_SET },
-	{ "CLEAR", IOMMU_VFIO_IOAS_CLEAR },
+	{"GET", IOMMU_VFIO_IOAS_GET},
+	{"SET", IOMMU_VFIO_IOAS_SET},
+	{"CLEAR", IOMMU_VFIO_IOAS_CLEAR},
 };
 
 inline constexpr desc_name hwpt_alloc_flags[] = {
-	{ "NEST_PARENT", IOMMU_HWPT_ALLOC_NEST_PARENT },
-	{ "DIRTY_TRACKING", IOMMU_HWPT_ALLOC_DIRTY_TRACKING },
-	{ "FAULT_ID_VALID", IOMMU_HWPT_FAULT_ID_VALID },
-	{ "PASID", IOMMU_HWPT_ALLOC_PASID },
+	{"NEST_PARENT", IOMMU_HWPT_ALLOC_NEST_PARENT},
+	{"DIRTY_TRACKING", IOMMU_HWPT_ALLOC_DIRTY_TRACKING},
+	{"FAULT_ID_VALID", IOMMU_HWPT_FAULT_ID_VALID},
+	{"PASID", IOMMU_HWPT_ALLOC_PASID},
 };
 
 inline constexpr desc_name vtd_s1_flags[] = {
-	{ "SRE", IOMMU_VTD_S1_SRE },
-	{ "EAFE", IOMMU_VTD_S1_EAFE },
-	{ "WPE", IOMMU_VTD_S1_WPE },
+	{"SRE", IOMMU_VTD_S1_SRE},
+	{"EAFE", IOMMU_VTD_S1_EAFE},
+	{"WPE", IOMMU_VTD_S1_WPE},
 };
 
 inline constexpr desc_name hwpt_data_types[] = {
-	{ "NONE", IOMMU_HWPT_DATA_NONE },
-	{ "VTD_S1", IOMMU_HWPT_DATA_VTD_S1 },
-	{ "ARM_SMMUV3", IOMMU_HWPT_DATA_ARM_SMMUV3 },
-	{ "AMD_GUEST", IOMMU_HWPT_DATA_AMD_GUEST },
-	{ "SELFTEST", IOMMU_HWPT_DATA_SELFTEST },
+	{"NONE", IOMMU_HWPT_DATA_NONE},
+	{"VTD_S1", IOMMU_HWPT_DATA_VTD_S1},
+	{"ARM_SMMUV3", IOMMU_HWPT_DATA_ARM_SMMUV3},
+	{"AMD_GUEST", IOMMU_HWPT_DATA_AMD_GUEST},
+	{"SELFTEST", IOMMU_HWPT_DATA_SELFTEST},
 };
 
 inline constexpr desc_name hw_info_flags[] = {
-	{ "INPUT_TYPE", IOMMU_HW_INFO_FLAG_INPUT_TYPE },
+	{"INPUT_TYPE", IOMMU_HW_INFO_FLAG_INPUT_TYPE},
 };
 
 inline constexpr desc_name hw_info_types[] = {
-	{ "NONE", IOMMU_HW_INFO_TYPE_NONE },
-	{ "DEFAULT", IOMMU_HW_INFO_TYPE_DEFAULT },
-	{ "INTEL_VTD", IOMMU_HW_INFO_TYPE_INTEL_VTD },
-	{ "ARM_SMMUV3", IOMMU_HW_INFO_TYPE_ARM_SMMUV3 },
-	{ "TEGRA241_CMDQV", IOMMU_HW_INFO_TYPE_TEGRA241_CMDQV },
-	{ "AMD", IOMMU_HW_INFO_TYPE_AMD },
-	{ "SELFTEST", IOMMU_HW_INFO_TYPE_SELFTEST },
+	{"NONE", IOMMU_HW_INFO_TYPE_NONE},
+	{"DEFAULT", IOMMU_HW_INFO_TYPE_DEFAULT},
+	{"INTEL_VTD", IOMMU_HW_INFO_TYPE_INTEL_VTD},
+	{"ARM_SMMUV3", IOMMU_HW_INFO_TYPE_ARM_SMMUV3},
+	{"TEGRA241_CMDQV", IOMMU_HW_INFO_TYPE_TEGRA241_CMDQV},
+	{"AMD", IOMMU_HW_INFO_TYPE_AMD},
+	{"SELFTEST", IOMMU_HW_INFO_TYPE_SELFTEST},
 };
 
 inline constexpr desc_name hw_capabilities[] = {
-	{ "DIRTY_TRACKING", IOMMU_HW_CAP_DIRTY_TRACKING },
-	{ "PCI_PASID_EXEC", IOMMU_HW_CAP_PCI_PASID_EXEC },
-	{ "PCI_PASID_PRIV", IOMMU_HW_CAP_PCI_PASID_PRIV },
-	{ "PCI_ATS_NOT_SUPPORTED", IOMMU_HW_CAP_PCI_ATS_NOT_SUPPORTED },
+	{"DIRTY_TRACKING", IOMMU_HW_CAP_DIRTY_TRACKING},
+	{"PCI_PASID_EXEC", IOMMU_HW_CAP_PCI_PASID_EXEC},
+	{"PCI_PASID_PRIV", IOMMU_HW_CAP_PCI_PASID_PRIV},
+	{"PCI_ATS_NOT_SUPPORTED", IOMMU_HW_CAP_PCI_ATS_NOT_SUPPORTED},
 };
 
 inline constexpr desc_name hw_info_arm_smmuv3_flags[] = {
-	{ "HAS_TEGRA241_CMDQV", IOMMU_HW_INFO_ARM_SMMUV3_HAS_TEGRA241_CMDQV },
+	{"HAS_TEGRA241_CMDQV", IOMMU_HW_INFO_ARM_SMMUV3_HAS_TEGRA241_CMDQV},
 };
 
 inline constexpr desc_name hw_info_vtd_flags[] = {
-	{ "ERRATA_772415_SPR17", IOMMU_HW_INFO_VTD_ERRATA_772415_SPR17 },
+	{"ERRATA_772415_SPR17", IOMMU_HW_INFO_VTD_ERRATA_772415_SPR17},
 };
 
 inline constexpr desc_name dirty_tracking_flags[] = {
-	{ "ENABLE", IOMMU_HWPT_DIRTY_TRACKING_ENABLE },
+	{"ENABLE", IOMMU_HWPT_DIRTY_TRACKING_ENABLE},
 };
 
 inline constexpr desc_name dirty_bitmap_flags[] = {
-	{ "NO_CLEAR", IOMMU_HWPT_GET_DIRTY_BITMAP_NO_CLEAR },
+	{"NO_CLEAR", IOMMU_HWPT_GET_DIRTY_BITMAP_NO_CLEAR},
 };
 
 inline constexpr desc_name invalidate_types[] = {
-	{ "VTD_S1", IOMMU_HWPT_INVALIDATE_DATA_VTD_S1 },
-	{ "ARM_SMMUV3", IOMMU_VIOMMU_INVALIDATE_DATA_ARM_SMMUV3 },
-	{ "SELFTEST", IOMMU_HWPT_INVALIDATE_DATA_SELFTEST },
-	{ "SELFTEST_INVALID", IOMMU_HWPT_INVALIDATE_DATA_SELFTEST_INVALID },
+	{"VTD_S1", IOMMU_HWPT_INVALIDATE_DATA_VTD_S1},
+	{"ARM_SMMUV3", IOMMU_VIOMMU_INVALIDATE_DATA_ARM_SMMUV3},
+	{"SELFTEST", IOMMU_HWPT_INVALIDATE_DATA_SELFTEST},
+	{"SELFTEST_INVALID", IOMMU_HWPT_INVALIDATE_DATA_SELFTEST_INVALID},
 };
 
 inline constexpr desc_name vtd_inv_flags[] = {
-	{ "LEAF", IOMMU_VTD_INV_FLAGS_LEAF },
+	{"LEAF", IOMMU_VTD_INV_FLAGS_LEAF},
 };
 
 inline constexpr desc_name pgfault_flags[] = {
-	{ "PASID_VALID", IOMMU_PGFAULT_FLAGS_PASID_VALID },
-	{ "LAST_PAGE", IOMMU_PGFAULT_FLAGS_LAST_PAGE },
+	{"PASID_VALID", IOMMU_PGFAULT_FLAGS_PASID_VALID},
+	{"LAST_PAGE", IOMMU_PGFAULT_FLAGS_LAST_PAGE},
 };
 
 inline constexpr desc_name pgfault_perm[] = {
-	{ "READ", IOMMU_PGFAULT_PERM_READ },
-	{ "WRITE", IOMMU_PGFAULT_PERM_WRITE },
-	{ "EXEC", IOMMU_PGFAULT_PERM_EXEC },
-	{ "PRIV", IOMMU_PGFAULT_PERM_PRIV },
+	{"READ", IOMMU_PGFAULT_PERM_READ},
+	{"WRITE", IOMMU_PGFAULT_PERM_WRITE},
+	{"EXEC", IOMMU_PGFAULT_PERM_EXEC},
+	{"PRIV", IOMMU_PGFAULT_PERM_PRIV},
 };
-inline constexpr uint64_t pgfault_perm_valid = IOMMU_PGFAULT_PERM_READ | IOMMU_PGFAULT_PERM_WRITE | IOMMU_PGFAULT_PERM_EXEC |
-					       IOMMU_PGFAULT_PERM_PRIV;
+inline constexpr uint64_t pgfault_perm_valid = IOMMU_PGFAULT_PERM_READ | IOMMU_PGFAULT_PERM_WRITE |
+					       IOMMU_PGFAULT_PERM_EXEC | IOMMU_PGFAULT_PERM_PRIV;
 
 inline constexpr desc_name page_response_codes[] = {
-	{ "SUCCESS", IOMMUFD_PAGE_RESP_SUCCESS },
-	{ "INVALID", IOMMUFD_PAGE_RESP_INVALID },
+	{"SUCCESS", IOMMUFD_PAGE_RESP_SUCCESS},
+	{"INVALID", IOMMUFD_PAGE_RESP_INVALID},
 };
 
 inline constexpr desc_name viommu_types[] = {
-	{ "DEFAULT", IOMMU_VIOMMU_TYPE_DEFAULT },
-	{ "ARM_SMMUV3", IOMMU_VIOMMU_TYPE_ARM_SMMUV3 },
-	{ "TEGRA241_CMDQV", IOMMU_VIOMMU_TYPE_TEGRA241_CMDQV },
-	{ "SELFTEST", IOMMU_VIOMMU_TYPE_SELFTEST },
+	{"DEFAULT", IOMMU_VIOMMU_TYPE_DEFAULT},
+	{"ARM_SMMUV3", IOMMU_VIOMMU_TYPE_ARM_SMMUV3},
+	{"TEGRA241_CMDQV", IOMMU_VIOMMU_TYPE_TEGRA241_CMDQV},
+	{"SELFTEST", IOMMU_VIOMMU_TYPE_SELFTEST},
 };
 
 inline constexpr desc_name veventq_flags[] = {
-	{ "LOST_EVENTS", IOMMU_VEVENTQ_FLAG_LOST_EVENTS },
+	{"LOST_EVENTS", IOMMU_VEVENTQ_FLAG_LOST_EVENTS},
 };
 
 inline constexpr desc_name veventq_types[] = {
-	{ "DEFAULT", IOMMU_VEVENTQ_TYPE_DEFAULT },
-	{ "ARM_SMMUV3", IOMMU_VEVENTQ_TYPE_ARM_SMMUV3 },
-	{ "TEGRA241_CMDQV", IOMMU_VEVENTQ_TYPE_TEGRA241_CMDQV },
-	{ "SELFTEST", IOMMU_VEVENTQ_TYPE_SELFTEST },
+	{"DEFAULT", IOMMU_VEVENTQ_TYPE_DEFAULT},
+	{"ARM_SMMUV3", IOMMU_VEVENTQ_TYPE_ARM_SMMUV3},
+	{"TEGRA241_CMDQV", IOMMU_VEVENTQ_TYPE_TEGRA241_CMDQV},
+	{"SELFTEST", IOMMU_VEVENTQ_TYPE_SELFTEST},
 };
 
 inline constexpr desc_name vcmdq_types[] = {
-	{ "DEFAULT", IOMMU_VCMDQ_TYPE_DEFAULT },
-	{ "TEGRA241_CMDQV", IOMMU_VCMDQ_TYPE_TEGRA241_CMDQV },
-	{ "SELFTEST", IOMMU_VCMDQ_TYPE_SELFTEST },
+	{"DEFAULT", IOMMU_VCMDQ_TYPE_DEFAULT},
+	{"TEGRA241_CMDQV", IOMMU_VCMDQ_TYPE_TEGRA241_CMDQV},
+	{"SELFTEST", IOMMU_VCMDQ_TYPE_SELFTEST},
 };
 
 inline constexpr desc_name hw_queue_types[] = {
-	{ "DEFAULT", IOMMU_HW_QUEUE_TYPE_DEFAULT },
-	{ "TEGRA241_CMDQV", IOMMU_HW_QUEUE_TYPE_TEGRA241_CMDQV },
-	{ "SELFTEST", IOMMU_HW_QUEUE_TYPE_SELFTEST },
+	{"DEFAULT", IOMMU_HW_QUEUE_TYPE_DEFAULT},
+	{"TEGRA241_CMDQV", IOMMU_HW_QUEUE_TYPE_TEGRA241_CMDQV},
+	{"SELFTEST", IOMMU_HW_QUEUE_TYPE_SELFTEST},
 };
 
 inline constexpr desc_name invalidate_flags[] = {
-	{ "ALL", IOMMU_TEST_INVALIDATE_FLAG_ALL },
+	{"ALL", IOMMU_TEST_INVALIDATE_FLAG_ALL},
 };
 
 inline constexpr desc_name device_flags[] = {
-	{ "NO_DIRTY", MOCK_FLAGS_DEVICE_NO_DIRTY },
-	{ "HUGE_IOVA", MOCK_FLAGS_DEVICE_HUGE_IOVA },
-	{ "PASID", MOCK_FLAGS_DEVICE_PASID },
+	{"NO_DIRTY", MOCK_FLAGS_DEVICE_NO_DIRTY},
+	{"HUGE_IOVA", MOCK_FLAGS_DEVICE_HUGE_IOVA},
+	{"PASID", MOCK_FLAGS_DEVICE_PASID},
 };
-inline constexpr uint64_t device_flags_valid = MOCK_FLAGS_DEVICE_NO_DIRTY | MOCK_FLAGS_DEVICE_HUGE_IOVA | MOCK_FLAGS_DEVICE_PASID;
+inline constexpr uint64_t device_flags_valid =
+	MOCK_FLAGS_DEVICE_NO_DIRTY | MOCK_FLAGS_DEVICE_HUGE_IOVA | MOCK_FLAGS_DEVICE_PASID;
 
 inline constexpr desc_name create_access_flags[] = {
-	{ "NEEDS_PIN_PAGES", MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES },
+	{"NEEDS_PIN_PAGES", MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES},
 };
 
 inline constexpr desc_name access_pages_flags[] = {
-	{ "WRITE", MOCK_FLAGS_ACCESS_WRITE },
-	{ "SYZ", MOCK_FLAGS_ACCESS_SYZ },
+	{"WRITE", MOCK_FLAGS_ACCESS_WRITE},
+	{"SYZ", MOCK_FLAGS_ACCESS_SYZ},
 };
 
 inline constexpr desc_name access_rw_flags[] = {
-	{ "WRITE", MOCK_ACCESS_RW_WRITE },
-	{ "SLOW_PATH", MOCK_ACCESS_RW_SLOW_PATH },
-	{ "SYZ", MOCK_FLAGS_ACCESS_SYZ },
+	{"WRITE", MOCK_ACCESS_RW_WRITE},
+	{"SLOW_PATH", MOCK_ACCESS_RW_SLOW_PATH},
+	{"SYZ", MOCK_FLAGS_ACCESS_SYZ},
 };
 
 inline constexpr desc_name pagetable_types[] = {
-	{ "DEFAULT", MOCK_IOMMUPT_DEFAULT },
-	{ "HUGE", MOCK_IOMMUPT_HUGE },
+	{"DEFAULT", MOCK_IOMMUPT_DEFAULT},
+	{"HUGE", MOCK_IOMMUPT_HUGE},
 };
 
-/* --- fields --------------------------------------------------------------------------------------------------------------- */
+/* --- fields --- */
 
-/* FIELD: a member by its own name. NAMED: the same with a name of ours, for a member of a union's struct or of an array. */
-#define NAMED(type, member, text, k, ...)                                                                                      \
-	desc_field                                                                                                             \
-	{                                                                                                                      \
-		.name = text, .offset = offsetof(struct type, member), .width = sizeof(((struct type *)nullptr)->member),      \
-		.kind = desc_kind::k, __VA_ARGS__                                                                              \
+/*
+ * FIELD: a member by its own name. NAMED: the same with a name of ours, for a member of a union's
+ * struct or of an array.
+ */
+#define NAMED(type, member, text, k, ...)                                                \
+	desc_field                                                                       \
+	{                                                                                \
+		.name = text, .offset = offsetof(struct type, member),                   \
+		.width = sizeof(((struct type *)nullptr)->member), .kind = desc_kind::k, \
+		__VA_ARGS__                                                              \
 	}
 #define FIELD(type, member, k, ...) NAMED(type, member, #member, k, __VA_ARGS__)
-#define OBJECT(o) .object = desc_object::o
-#define STRUCT(type) { #type, sizeof(struct type), type##_fields }
+#define OBJECT(o)		    .object = desc_object::o
+#define STRUCT(type)		    {#type, sizeof(struct type), type##_fields}
 
 /* What pointers point to, and what files carry. */
 
@@ -290,7 +298,8 @@ inline constexpr desc_struct test_hw_info = STRUCT(iommu_test_hw_info);
 inline constexpr desc_field iommu_hwpt_vtd_s1_invalidate_fields[] = {
 	FIELD(iommu_hwpt_vtd_s1_invalidate, addr, IOVA),
 	FIELD(iommu_hwpt_vtd_s1_invalidate, npages, NUMBER),
-	FIELD(iommu_hwpt_vtd_s1_invalidate, flags, FLAGS, .names = vtd_inv_flags, .valid = IOMMU_VTD_INV_FLAGS_LEAF),
+	FIELD(iommu_hwpt_vtd_s1_invalidate, flags, FLAGS, .names = vtd_inv_flags,
+	      .valid = IOMMU_VTD_INV_FLAGS_LEAF),
 	FIELD(iommu_hwpt_vtd_s1_invalidate, __reserved, RESERVED),
 };
 inline constexpr desc_struct hwpt_vtd_s1_invalidate = STRUCT(iommu_hwpt_vtd_s1_invalidate);
@@ -299,24 +308,29 @@ inline constexpr desc_field iommu_viommu_arm_smmuv3_invalidate_fields[] = {
 	NAMED(iommu_viommu_arm_smmuv3_invalidate, cmd[0], "cmd0", NUMBER),
 	NAMED(iommu_viommu_arm_smmuv3_invalidate, cmd[1], "cmd1", NUMBER),
 };
-inline constexpr desc_struct viommu_arm_smmuv3_invalidate = STRUCT(iommu_viommu_arm_smmuv3_invalidate);
+inline constexpr desc_struct viommu_arm_smmuv3_invalidate =
+	STRUCT(iommu_viommu_arm_smmuv3_invalidate);
 
 inline constexpr desc_field iommu_hwpt_invalidate_selftest_fields[] = {
-	FIELD(iommu_hwpt_invalidate_selftest, flags, FLAGS, .names = invalidate_flags, .valid = IOMMU_TEST_INVALIDATE_FLAG_ALL),
+	FIELD(iommu_hwpt_invalidate_selftest, flags, FLAGS, .names = invalidate_flags,
+	      .valid = IOMMU_TEST_INVALIDATE_FLAG_ALL),
 	FIELD(iommu_hwpt_invalidate_selftest, iotlb_id, NUMBER),
 };
 inline constexpr desc_struct hwpt_invalidate_selftest = STRUCT(iommu_hwpt_invalidate_selftest);
 
 inline constexpr desc_field iommu_viommu_invalidate_selftest_fields[] = {
-	FIELD(iommu_viommu_invalidate_selftest, flags, FLAGS, .names = invalidate_flags, .valid = IOMMU_TEST_INVALIDATE_FLAG_ALL),
+	FIELD(iommu_viommu_invalidate_selftest, flags, FLAGS, .names = invalidate_flags,
+	      .valid = IOMMU_TEST_INVALIDATE_FLAG_ALL),
 	FIELD(iommu_viommu_invalidate_selftest, vdev_id, NUMBER),
 	FIELD(iommu_viommu_invalidate_selftest, cache_id, NUMBER),
 };
 inline constexpr desc_struct viommu_invalidate_selftest = STRUCT(iommu_viommu_invalidate_selftest);
 
 inline constexpr desc_field iommu_viommu_tegra241_cmdqv_fields[] = {
-	FIELD(iommu_viommu_tegra241_cmdqv, out_vintf_page0_pgoff, NUMBER_OUT, .alias = "out_vintf_mmap_offset"),
-	FIELD(iommu_viommu_tegra241_cmdqv, out_vintf_page0_pgsz, NUMBER_OUT, .alias = "out_vintf_mmap_length"),
+	FIELD(iommu_viommu_tegra241_cmdqv, out_vintf_page0_pgoff, NUMBER_OUT,
+	      .alias = "out_vintf_mmap_offset"),
+	FIELD(iommu_viommu_tegra241_cmdqv, out_vintf_page0_pgsz, NUMBER_OUT,
+	      .alias = "out_vintf_mmap_length"),
 };
 inline constexpr desc_struct viommu_tegra241_cmdqv = STRUCT(iommu_viommu_tegra241_cmdqv);
 
@@ -373,37 +387,55 @@ inline constexpr desc_field iommu_viommu_event_selftest_fields[] = {
 inline constexpr desc_struct viommu_event_selftest = STRUCT(iommu_viommu_event_selftest);
 
 inline constexpr const desc_struct *pointee_structs[] = {
-	&iova_range, &hwpt_vtd_s1, &hwpt_arm_smmuv3, &hwpt_amd_guest, &hwpt_selftest, &hw_info_vtd, &hw_info_arm_smmuv3,
-	&hw_info_tegra241_cmdqv, &hw_info_amd, &test_hw_info, &hwpt_vtd_s1_invalidate, &viommu_arm_smmuv3_invalidate,
-	&hwpt_invalidate_selftest, &viommu_invalidate_selftest, &viommu_tegra241_cmdqv, &viommu_selftest, &hwpt_pgfault,
-	&hwpt_page_response, &vevent_header, &vevent_arm_smmuv3, &vevent_tegra241_cmdqv, &viommu_event_selftest,
+	&iova_range,
+	&hwpt_vtd_s1,
+	&hwpt_arm_smmuv3,
+	&hwpt_amd_guest,
+	&hwpt_selftest,
+	&hw_info_vtd,
+	&hw_info_arm_smmuv3,
+	&hw_info_tegra241_cmdqv,
+	&hw_info_amd,
+	&test_hw_info,
+	&hwpt_vtd_s1_invalidate,
+	&viommu_arm_smmuv3_invalidate,
+	&hwpt_invalidate_selftest,
+	&viommu_invalidate_selftest,
+	&viommu_tegra241_cmdqv,
+	&viommu_selftest,
+	&hwpt_pgfault,
+	&hwpt_page_response,
+	&vevent_header,
+	&vevent_arm_smmuv3,
+	&vevent_tegra241_cmdqv,
+	&viommu_event_selftest,
 };
 
 inline constexpr desc_variant hwpt_data_variants[] = {
-	{ IOMMU_HWPT_DATA_VTD_S1, &hwpt_vtd_s1 },
-	{ IOMMU_HWPT_DATA_ARM_SMMUV3, &hwpt_arm_smmuv3 },
-	{ IOMMU_HWPT_DATA_AMD_GUEST, &hwpt_amd_guest },
-	{ IOMMU_HWPT_DATA_SELFTEST, &hwpt_selftest },
+	{IOMMU_HWPT_DATA_VTD_S1, &hwpt_vtd_s1},
+	{IOMMU_HWPT_DATA_ARM_SMMUV3, &hwpt_arm_smmuv3},
+	{IOMMU_HWPT_DATA_AMD_GUEST, &hwpt_amd_guest},
+	{IOMMU_HWPT_DATA_SELFTEST, &hwpt_selftest},
 };
 
 inline constexpr desc_variant hw_info_variants[] = {
-	{ IOMMU_HW_INFO_TYPE_INTEL_VTD, &hw_info_vtd },
-	{ IOMMU_HW_INFO_TYPE_ARM_SMMUV3, &hw_info_arm_smmuv3 },
-	{ IOMMU_HW_INFO_TYPE_TEGRA241_CMDQV, &hw_info_tegra241_cmdqv },
-	{ IOMMU_HW_INFO_TYPE_AMD, &hw_info_amd },
-	{ IOMMU_HW_INFO_TYPE_SELFTEST, &test_hw_info },
+	{IOMMU_HW_INFO_TYPE_INTEL_VTD, &hw_info_vtd},
+	{IOMMU_HW_INFO_TYPE_ARM_SMMUV3, &hw_info_arm_smmuv3},
+	{IOMMU_HW_INFO_TYPE_TEGRA241_CMDQV, &hw_info_tegra241_cmdqv},
+	{IOMMU_HW_INFO_TYPE_AMD, &hw_info_amd},
+	{IOMMU_HW_INFO_TYPE_SELFTEST, &test_hw_info},
 };
 
 inline constexpr desc_variant invalidate_variants[] = {
-	{ IOMMU_HWPT_INVALIDATE_DATA_VTD_S1, &hwpt_vtd_s1_invalidate },
-	{ IOMMU_VIOMMU_INVALIDATE_DATA_ARM_SMMUV3, &viommu_arm_smmuv3_invalidate },
-	{ IOMMU_HWPT_INVALIDATE_DATA_SELFTEST, &hwpt_invalidate_selftest },
-	{ IOMMU_VIOMMU_INVALIDATE_DATA_SELFTEST, &viommu_invalidate_selftest },
+	{IOMMU_HWPT_INVALIDATE_DATA_VTD_S1, &hwpt_vtd_s1_invalidate},
+	{IOMMU_VIOMMU_INVALIDATE_DATA_ARM_SMMUV3, &viommu_arm_smmuv3_invalidate},
+	{IOMMU_HWPT_INVALIDATE_DATA_SELFTEST, &hwpt_invalidate_selftest},
+	{IOMMU_VIOMMU_INVALIDATE_DATA_SELFTEST, &viommu_invalidate_selftest},
 };
 
 inline constexpr desc_variant viommu_variants[] = {
-	{ IOMMU_VIOMMU_TYPE_TEGRA241_CMDQV, &viommu_tegra241_cmdqv },
-	{ IOMMU_VIOMMU_TYPE_SELFTEST, &viommu_selftest },
+	{IOMMU_VIOMMU_TYPE_TEGRA241_CMDQV, &viommu_tegra241_cmdqv},
+	{IOMMU_VIOMMU_TYPE_SELFTEST, &viommu_selftest},
 };
 
 /* Commands. */
@@ -426,7 +458,8 @@ inline constexpr desc_field iommu_ioas_allow_iovas_fields[] = {
 	FIELD(iommu_ioas_allow_iovas, ioas_id, ID_IN, OBJECT(IOAS)),
 	FIELD(iommu_ioas_allow_iovas, num_iovas, COUNT),
 	FIELD(iommu_ioas_allow_iovas, __reserved, RESERVED),
-	FIELD(iommu_ioas_allow_iovas, allowed_iovas, PTR_IN, .len_field = "num_iovas", .pointee = &iova_range),
+	FIELD(iommu_ioas_allow_iovas, allowed_iovas, PTR_IN, .len_field = "num_iovas",
+	      .pointee = &iova_range),
 };
 inline constexpr desc_struct ioas_allow_iovas = STRUCT(iommu_ioas_allow_iovas);
 
@@ -446,7 +479,8 @@ inline constexpr desc_field iommu_ioas_iova_ranges_fields[] = {
 	FIELD(iommu_ioas_iova_ranges, ioas_id, ID_IN, OBJECT(IOAS)),
 	FIELD(iommu_ioas_iova_ranges, num_iovas, COUNT, .returned = true),
 	FIELD(iommu_ioas_iova_ranges, __reserved, RESERVED),
-	FIELD(iommu_ioas_iova_ranges, allowed_iovas, PTR_OUT, .len_field = "num_iovas", .pointee = &iova_range),
+	FIELD(iommu_ioas_iova_ranges, allowed_iovas, PTR_OUT, .len_field = "num_iovas",
+	      .pointee = &iova_range),
 	FIELD(iommu_ioas_iova_ranges, out_iova_alignment, NUMBER_OUT),
 };
 inline constexpr desc_struct ioas_iova_ranges = STRUCT(iommu_ioas_iova_ranges);
@@ -491,16 +525,16 @@ inline constexpr desc_struct vfio_ioas = STRUCT(iommu_vfio_ioas);
 inline constexpr desc_field iommu_hwpt_alloc_fields[] = {
 	FIELD(iommu_hwpt_alloc, size, SIZE),
 	FIELD(iommu_hwpt_alloc, flags, FLAGS, .names = hwpt_alloc_flags,
-	      .valid = IOMMU_HWPT_ALLOC_NEST_PARENT | IOMMU_HWPT_ALLOC_DIRTY_TRACKING | IOMMU_HWPT_FAULT_ID_VALID |
-		       IOMMU_HWPT_ALLOC_PASID),
+	      .valid = IOMMU_HWPT_ALLOC_NEST_PARENT | IOMMU_HWPT_ALLOC_DIRTY_TRACKING |
+		       IOMMU_HWPT_FAULT_ID_VALID | IOMMU_HWPT_ALLOC_PASID),
 	FIELD(iommu_hwpt_alloc, dev_id, ID_IN, OBJECT(DEVICE)),
 	FIELD(iommu_hwpt_alloc, pt_id, ID_IN, OBJECT(PT)),
 	FIELD(iommu_hwpt_alloc, out_hwpt_id, ID_OUT, OBJECT(HWPT)),
 	FIELD(iommu_hwpt_alloc, __reserved, RESERVED),
 	FIELD(iommu_hwpt_alloc, data_type, ENUM, .names = hwpt_data_types),
 	FIELD(iommu_hwpt_alloc, data_len, LEN),
-	FIELD(iommu_hwpt_alloc, data_uptr, PTR_IN, .len_field = "data_len", .selector_field = "data_type",
-	      .variants = hwpt_data_variants),
+	FIELD(iommu_hwpt_alloc, data_uptr, PTR_IN, .len_field = "data_len",
+	      .selector_field = "data_type", .variants = hwpt_data_variants),
 	FIELD(iommu_hwpt_alloc, fault_id, ID_IN, OBJECT(FAULT)),
 	FIELD(iommu_hwpt_alloc, __reserved2, PADDING),
 };
@@ -512,34 +546,39 @@ inline constexpr desc_field iommu_hw_info_fields[] = {
 	FIELD(iommu_hw_info, flags, FLAGS, .names = hw_info_flags, .valid = 0),
 	FIELD(iommu_hw_info, dev_id, ID_IN, OBJECT(DEVICE)),
 	FIELD(iommu_hw_info, data_len, LEN, .returned = true),
-	FIELD(iommu_hw_info, data_uptr, PTR_OUT, .len_field = "data_len", .selector_field = "out_data_type",
-	      .variants = hw_info_variants),
-	FIELD(iommu_hw_info, out_data_type, NUMBER_OUT, .names = hw_info_types, .short_name = "data_type", .alias = "in_data_type"),
+	FIELD(iommu_hw_info, data_uptr, PTR_OUT, .len_field = "data_len",
+	      .selector_field = "out_data_type", .variants = hw_info_variants),
+	FIELD(iommu_hw_info, out_data_type, NUMBER_OUT, .names = hw_info_types,
+	      .short_name = "data_type", .alias = "in_data_type"),
 	FIELD(iommu_hw_info, out_max_pasid_log2, NUMBER_OUT, .short_name = "max_pasid_log2"),
 	NAMED(iommu_hw_info, __reserved[0], "__reserved0", RESERVED),
 	NAMED(iommu_hw_info, __reserved[1], "__reserved1", RESERVED),
 	NAMED(iommu_hw_info, __reserved[2], "__reserved2", RESERVED),
-	FIELD(iommu_hw_info, out_capabilities, NUMBER_OUT, .names = hw_capabilities, .short_name = "capabilities"),
+	FIELD(iommu_hw_info, out_capabilities, NUMBER_OUT, .names = hw_capabilities,
+	      .short_name = "capabilities"),
 };
 inline constexpr desc_struct hw_info = STRUCT(iommu_hw_info);
 
 /* merged: an input too, with INPUT_TYPE. */
 inline constexpr desc_field iommu_hw_info_merged_fields[] = {
 	FIELD(iommu_hw_info, size, SIZE),
-	FIELD(iommu_hw_info, flags, FLAGS, .names = hw_info_flags, .valid = IOMMU_HW_INFO_FLAG_INPUT_TYPE),
+	FIELD(iommu_hw_info, flags, FLAGS, .names = hw_info_flags,
+	      .valid = IOMMU_HW_INFO_FLAG_INPUT_TYPE),
 	FIELD(iommu_hw_info, dev_id, ID_IN, OBJECT(DEVICE)),
 	FIELD(iommu_hw_info, data_len, LEN, .returned = true),
-	FIELD(iommu_hw_info, data_uptr, PTR_OUT, .len_field = "data_len", .selector_field = "in_data_type",
-	      .variants = hw_info_variants),
-	FIELD(iommu_hw_info, in_data_type, NUMBER_INOUT, .names = hw_info_types, .short_name = "data_type",
-	      .alias = "out_data_type"),
+	FIELD(iommu_hw_info, data_uptr, PTR_OUT, .len_field = "data_len",
+	      .selector_field = "in_data_type", .variants = hw_info_variants),
+	FIELD(iommu_hw_info, in_data_type, NUMBER_INOUT, .names = hw_info_types,
+	      .short_name = "data_type", .alias = "out_data_type"),
 	FIELD(iommu_hw_info, out_max_pasid_log2, NUMBER_OUT, .short_name = "max_pasid_log2"),
 	NAMED(iommu_hw_info, __reserved[0], "__reserved0", RESERVED),
 	NAMED(iommu_hw_info, __reserved[1], "__reserved1", RESERVED),
 	NAMED(iommu_hw_info, __reserved[2], "__reserved2", RESERVED),
-	FIELD(iommu_hw_info, out_capabilities, NUMBER_OUT, .names = hw_capabilities, .short_name = "capabilities"),
+	FIELD(iommu_hw_info, out_capabilities, NUMBER_OUT, .names = hw_capabilities,
+	      .short_name = "capabilities"),
 };
-inline constexpr desc_struct hw_info_merged = { "iommu_hw_info", sizeof(struct iommu_hw_info), iommu_hw_info_merged_fields };
+inline constexpr desc_struct hw_info_merged = {"iommu_hw_info", sizeof(struct iommu_hw_info),
+					       iommu_hw_info_merged_fields};
 
 inline constexpr desc_field iommu_hwpt_set_dirty_tracking_fields[] = {
 	FIELD(iommu_hwpt_set_dirty_tracking, size, SIZE),
@@ -568,8 +607,8 @@ inline constexpr desc_struct hwpt_get_dirty_bitmap = STRUCT(iommu_hwpt_get_dirty
 inline constexpr desc_field iommu_hwpt_invalidate_fields[] = {
 	FIELD(iommu_hwpt_invalidate, size, SIZE),
 	FIELD(iommu_hwpt_invalidate, hwpt_id, ID_IN, OBJECT(HWPT_NESTED)),
-	FIELD(iommu_hwpt_invalidate, data_uptr, PTR_IN, .len_field = "entry_num", .selector_field = "data_type",
-	      .variants = invalidate_variants),
+	FIELD(iommu_hwpt_invalidate, data_uptr, PTR_IN, .len_field = "entry_num",
+	      .selector_field = "data_type", .variants = invalidate_variants),
 	FIELD(iommu_hwpt_invalidate, data_type, ENUM, .names = invalidate_types),
 	FIELD(iommu_hwpt_invalidate, entry_len, ENTRY_LEN),
 	FIELD(iommu_hwpt_invalidate, entry_num, COUNT, .returned = true),
@@ -605,8 +644,8 @@ inline constexpr desc_field iommu_viommu_alloc_fields[] = {
 	FIELD(iommu_viommu_alloc, out_viommu_id, ID_OUT, OBJECT(VIOMMU)),
 	FIELD(iommu_viommu_alloc, data_len, LEN),
 	FIELD(iommu_viommu_alloc, __reserved, PADDING),
-	FIELD(iommu_viommu_alloc, data_uptr, PTR_INOUT, .len_field = "data_len", .selector_field = "type",
-	      .variants = viommu_variants),
+	FIELD(iommu_viommu_alloc, data_uptr, PTR_INOUT, .len_field = "data_len",
+	      .selector_field = "type", .variants = viommu_variants),
 };
 inline constexpr desc_struct viommu_alloc = STRUCT(iommu_viommu_alloc);
 
@@ -631,7 +670,8 @@ inline constexpr desc_field iommu_veventq_alloc_fields[] = {
 	FIELD(iommu_veventq_alloc, viommu_id, ID_IN, OBJECT(VIOMMU)),
 	FIELD(iommu_veventq_alloc, type, ENUM, .names = veventq_types),
 	FIELD(iommu_veventq_alloc, veventq_depth, NUMBER),
-	FIELD(iommu_veventq_alloc, out_veventq_id, ID_OUT, OBJECT(VEVENTQ), .short_name = "veventq"),
+	FIELD(iommu_veventq_alloc, out_veventq_id, ID_OUT, OBJECT(VEVENTQ),
+	      .short_name = "veventq"),
 	FIELD(iommu_veventq_alloc, out_veventq_fd, FD_OUT, OBJECT(VEVENTQ), .short_name = "fd"),
 	FIELD(iommu_veventq_alloc, __reserved, RESERVED),
 };
@@ -661,11 +701,12 @@ inline constexpr desc_field iommu_hw_queue_alloc_fields[] = {
 };
 inline constexpr desc_struct hw_queue_alloc = STRUCT(iommu_hw_queue_alloc);
 
-/* --- IOMMU_TEST_CMD --------------------------------------------------------------------------------------------------------- */
+/* --- IOMMU_TEST_CMD --- */
 
 /*
- * Every op has the 72 bytes of struct iommu_test_cmd; what its own struct does not reach is PADDING in u32s. check_iotlb.id and
- * check_dev_cache.id are called iotlb_id and cache_id, because `id` is iommu_test_cmd's.
+ * Every op has the 72 bytes of struct iommu_test_cmd; what its own struct does not reach is PADDING
+ * in u32s. check_iotlb.id and check_dev_cache.id are called iotlb_id and cache_id, because `id` is
+ * iommu_test_cmd's.
  */
 inline constexpr const char *test_padding_names[] = {
 	"pad0",	 "pad4",  "pad8",  "pad12", "pad16", "pad20", "pad24", "pad28", "pad32",
@@ -678,13 +719,16 @@ template <size_t n> struct test_op_fields {
 	desc_field fields[sizeof(struct iommu_test_cmd) / 4] = {};
 	size_t count = 0;
 
-	/* size and op, then the op's own fields with the gaps filled. `own` is in offset order and starts with `id`. */
+	/*
+	 * size and op, then the op's own fields with the gaps filled. `own` is in offset order
+	 * and starts with `id`.
+	 */
 	consteval test_op_fields(const desc_field (&own)[n])
 	{
 		size_t at = 0;
 
-		put({ .name = "size", .offset = 0, .width = 4, .kind = desc_kind::SIZE }, at);
-		put({ .name = "op", .offset = 4, .width = 4, .kind = desc_kind::OP }, at);
+		put({.name = "size", .offset = 0, .width = 4, .kind = desc_kind::SIZE}, at);
+		put({.name = "op", .offset = 4, .width = 4, .kind = desc_kind::OP}, at);
 		for (const desc_field &f : own) {
 			pad(f.offset, at);
 			put(f, at);
@@ -692,7 +736,7 @@ template <size_t n> struct test_op_fields {
 		pad(sizeof(struct iommu_test_cmd), at);
 	}
 
-	constexpr std::span<const desc_field> span() const { return { fields, count }; }
+	constexpr std::span<const desc_field> span() const { return {fields, count}; }
 
 private:
 	consteval void put(const desc_field &f, size_t &at)
@@ -703,155 +747,131 @@ private:
 	consteval void pad(size_t to, size_t &at)
 	{
 		while (at < to)
-			put({ .name = test_padding_names[at / 4], .offset = static_cast<uint16_t>(at), .width = 4,
-			      .kind = desc_kind::PADDING }, at);
+			put({.name = test_padding_names[at / 4],
+			     .offset = static_cast<uint16_t>(at),
+			     .width = 4,
+			     .kind = desc_kind::PADDING},
+			    at);
 	}
 };
 
-#define TEST_FIELD(group, member, k, ...) NAMED(iommu_test_cmd, group.member, #member, k, __VA_ARGS__)
+#define TEST_FIELD(group, member, k, ...) \
+	NAMED(iommu_test_cmd, group.member, #member, k, __VA_ARGS__)
 #define TEST_ID(k, ...) FIELD(iommu_test_cmd, id, k, __VA_ARGS__)
-#define TEST_OP(op, ...)                                                                                                       \
-	inline constexpr desc_field op##_own[] = { __VA_ARGS__ };                                                              \
-	inline constexpr test_op_fields op##_fields(op##_own);                                                                 \
-	inline constexpr desc_struct op##_arg = { "iommu_test_cmd", sizeof(struct iommu_test_cmd), op##_fields.span() }
+#define TEST_OP(op, ...)                                                                          \
+	inline constexpr desc_field op##_own[] = {__VA_ARGS__};                                   \
+	inline constexpr test_op_fields op##_fields(op##_own);                                    \
+	inline constexpr desc_struct op##_arg = {"iommu_test_cmd", sizeof(struct iommu_test_cmd), \
+						 op##_fields.span()}
 
-TEST_OP(add_reserved,
-	TEST_ID(ID_IN, OBJECT(IOAS)),
-	TEST_FIELD(add_reserved, start, IOVA),
+TEST_OP(add_reserved, TEST_ID(ID_IN, OBJECT(IOAS)), TEST_FIELD(add_reserved, start, IOVA),
 	TEST_FIELD(add_reserved, length, IOVA_LEN));
 
-TEST_OP(mock_domain,
-	TEST_ID(ID_IN, OBJECT(PT)),
+TEST_OP(mock_domain, TEST_ID(ID_IN, OBJECT(PT)),
 	TEST_FIELD(mock_domain, out_stdev_id, ID_OUT, OBJECT(STDEV), .short_name = "stdev"),
 	TEST_FIELD(mock_domain, out_hwpt_id, ID_OUT, OBJECT(HWPT), .short_name = "hwpt"),
 	TEST_FIELD(mock_domain, out_idev_id, ID_OUT, OBJECT(DEVICE), .short_name = "idev"));
 
-TEST_OP(md_check_map,
-	TEST_ID(ID_IN, OBJECT(HWPT)),
-	TEST_FIELD(check_map, iova, IOVA),
+TEST_OP(md_check_map, TEST_ID(ID_IN, OBJECT(HWPT)), TEST_FIELD(check_map, iova, IOVA),
 	TEST_FIELD(check_map, length, IOVA_LEN),
 	TEST_FIELD(check_map, uptr, USER_VA, .len_field = "length"));
 
-TEST_OP(md_check_refs,
-	TEST_ID(PADDING),
-	TEST_FIELD(check_refs, length, LEN),
+TEST_OP(md_check_refs, TEST_ID(PADDING), TEST_FIELD(check_refs, length, LEN),
 	TEST_FIELD(check_refs, uptr, USER_VA, .len_field = "length"),
 	TEST_FIELD(check_refs, refs, NUMBER));
 
-TEST_OP(create_access,
-	TEST_ID(ID_IN, OBJECT(IOAS)),
+TEST_OP(create_access, TEST_ID(ID_IN, OBJECT(IOAS)),
 	TEST_FIELD(create_access, out_access_fd, FD_OUT, OBJECT(ACCESS)),
-	TEST_FIELD(create_access, flags, FLAGS, .names = create_access_flags, .valid = MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES));
+	TEST_FIELD(create_access, flags, FLAGS, .names = create_access_flags,
+		   .valid = MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES));
 
-TEST_OP(destroy_access_pages,
-	TEST_ID(FD_IN, OBJECT(ACCESS)),
+TEST_OP(destroy_access_pages, TEST_ID(FD_IN, OBJECT(ACCESS)),
 	TEST_FIELD(destroy_access_pages, access_pages_id, ID_IN, OBJECT(ACCESS_PAGES)));
 
 /* uptr may be zero: nothing is compared then. */
-TEST_OP(access_pages,
-	TEST_ID(FD_IN, OBJECT(ACCESS)),
-	TEST_FIELD(access_pages, flags, FLAGS, .names = access_pages_flags, .valid = MOCK_FLAGS_ACCESS_WRITE | MOCK_FLAGS_ACCESS_SYZ),
+TEST_OP(access_pages, TEST_ID(FD_IN, OBJECT(ACCESS)),
+	TEST_FIELD(access_pages, flags, FLAGS, .names = access_pages_flags,
+		   .valid = MOCK_FLAGS_ACCESS_WRITE | MOCK_FLAGS_ACCESS_SYZ),
 	TEST_FIELD(access_pages, out_access_pages_id, ID_OUT, OBJECT(ACCESS_PAGES)),
-	TEST_FIELD(access_pages, iova, IOVA),
-	TEST_FIELD(access_pages, length, IOVA_LEN),
+	TEST_FIELD(access_pages, iova, IOVA), TEST_FIELD(access_pages, length, IOVA_LEN),
 	TEST_FIELD(access_pages, uptr, USER_VA, .len_field = "length"));
 
-TEST_OP(access_rw,
-	TEST_ID(FD_IN, OBJECT(ACCESS)),
-	TEST_FIELD(access_rw, iova, IOVA),
+TEST_OP(access_rw, TEST_ID(FD_IN, OBJECT(ACCESS)), TEST_FIELD(access_rw, iova, IOVA),
 	TEST_FIELD(access_rw, length, LEN),
 	TEST_FIELD(access_rw, uptr, PTR_INOUT, .len_field = "length"),
 	TEST_FIELD(access_rw, flags, FLAGS, .names = access_rw_flags,
-		   .valid = MOCK_ACCESS_RW_WRITE | MOCK_ACCESS_RW_SLOW_PATH | MOCK_FLAGS_ACCESS_SYZ));
+		   .valid = MOCK_ACCESS_RW_WRITE | MOCK_ACCESS_RW_SLOW_PATH |
+			    MOCK_FLAGS_ACCESS_SYZ));
 
-TEST_OP(set_temp_memory_limit,
-	TEST_ID(PADDING),
-	TEST_FIELD(memory_limit, limit, NUMBER));
+TEST_OP(set_temp_memory_limit, TEST_ID(PADDING), TEST_FIELD(memory_limit, limit, NUMBER));
 
-TEST_OP(mock_domain_replace,
-	TEST_ID(ID_IN, OBJECT(STDEV)),
+TEST_OP(mock_domain_replace, TEST_ID(ID_IN, OBJECT(STDEV)),
 	TEST_FIELD(mock_domain_replace, pt_id, ID_INOUT, OBJECT(PT)));
 
-TEST_OP(access_replace_ioas,
-	TEST_ID(FD_IN, OBJECT(ACCESS)),
+TEST_OP(access_replace_ioas, TEST_ID(FD_IN, OBJECT(ACCESS)),
 	TEST_FIELD(access_replace_ioas, ioas_id, ID_IN, OBJECT(IOAS)));
 
-TEST_OP(mock_domain_flags,
-	TEST_ID(ID_IN, OBJECT(PT)),
+TEST_OP(mock_domain_flags, TEST_ID(ID_IN, OBJECT(PT)),
 	TEST_FIELD(mock_domain_flags, out_stdev_id, ID_OUT, OBJECT(STDEV), .short_name = "stdev"),
 	TEST_FIELD(mock_domain_flags, out_hwpt_id, ID_OUT, OBJECT(HWPT), .short_name = "hwpt"),
 	TEST_FIELD(mock_domain_flags, out_idev_id, ID_OUT, OBJECT(DEVICE), .short_name = "idev"),
-	TEST_FIELD(mock_domain_flags, dev_flags, FLAGS, .names = device_flags, .valid = device_flags_valid));
+	TEST_FIELD(mock_domain_flags, dev_flags, FLAGS, .names = device_flags,
+		   .valid = device_flags_valid));
 
 /* The bitmap has length / page_size bits. */
-TEST_OP(dirty,
-	TEST_ID(ID_IN, OBJECT(HWPT)),
-	TEST_FIELD(dirty, flags, PADDING),
-	TEST_FIELD(dirty, iova, IOVA),
-	TEST_FIELD(dirty, length, IOVA_LEN),
+TEST_OP(dirty, TEST_ID(ID_IN, OBJECT(HWPT)), TEST_FIELD(dirty, flags, PADDING),
+	TEST_FIELD(dirty, iova, IOVA), TEST_FIELD(dirty, length, IOVA_LEN),
 	TEST_FIELD(dirty, page_size, NUMBER, .default_value = MOCK_PAGE_SIZE),
-	TEST_FIELD(dirty, uptr, PTR_IN),
-	TEST_FIELD(dirty, out_nr_dirty, NUMBER_OUT));
+	TEST_FIELD(dirty, uptr, PTR_IN), TEST_FIELD(dirty, out_nr_dirty, NUMBER_OUT));
 
-TEST_OP(md_check_iotlb,
-	TEST_ID(ID_IN, OBJECT(HWPT_NESTED)),
+TEST_OP(md_check_iotlb, TEST_ID(ID_IN, OBJECT(HWPT_NESTED)),
 	NAMED(iommu_test_cmd, check_iotlb.id, "iotlb_id", NUMBER),
 	TEST_FIELD(check_iotlb, iotlb, NUMBER, .default_value = IOMMU_TEST_IOTLB_DEFAULT));
 
-TEST_OP(trigger_iopf,
-	TEST_ID(PADDING),
-	TEST_FIELD(trigger_iopf, dev_id, ID_IN, OBJECT(DEVICE)),
-	TEST_FIELD(trigger_iopf, pasid, NUMBER),
-	TEST_FIELD(trigger_iopf, grpid, NUMBER),
+TEST_OP(trigger_iopf, TEST_ID(PADDING), TEST_FIELD(trigger_iopf, dev_id, ID_IN, OBJECT(DEVICE)),
+	TEST_FIELD(trigger_iopf, pasid, NUMBER), TEST_FIELD(trigger_iopf, grpid, NUMBER),
 	TEST_FIELD(trigger_iopf, perm, NUMBER, .names = pgfault_perm),
 	TEST_FIELD(trigger_iopf, addr, IOVA));
 
-TEST_OP(dev_check_cache,
-	TEST_ID(ID_IN, OBJECT(DEVICE)),
+TEST_OP(dev_check_cache, TEST_ID(ID_IN, OBJECT(DEVICE)),
 	NAMED(iommu_test_cmd, check_dev_cache.id, "cache_id", NUMBER),
 	TEST_FIELD(check_dev_cache, cache, NUMBER, .default_value = IOMMU_TEST_DEV_CACHE_DEFAULT));
 
-TEST_OP(trigger_vevent,
-	TEST_ID(PADDING),
+TEST_OP(trigger_vevent, TEST_ID(PADDING),
 	TEST_FIELD(trigger_vevent, dev_id, ID_IN, OBJECT(DEVICE)));
 
-TEST_OP(pasid_attach,
-	TEST_ID(ID_IN, OBJECT(STDEV)),
-	TEST_FIELD(pasid_attach, pasid, NUMBER),
+TEST_OP(pasid_attach, TEST_ID(ID_IN, OBJECT(STDEV)), TEST_FIELD(pasid_attach, pasid, NUMBER),
 	TEST_FIELD(pasid_attach, pt_id, ID_INOUT, OBJECT(PT)));
 
-TEST_OP(pasid_replace,
-	TEST_ID(ID_IN, OBJECT(STDEV)),
-	TEST_FIELD(pasid_replace, pasid, NUMBER),
+TEST_OP(pasid_replace, TEST_ID(ID_IN, OBJECT(STDEV)), TEST_FIELD(pasid_replace, pasid, NUMBER),
 	TEST_FIELD(pasid_replace, pt_id, ID_INOUT, OBJECT(PT)));
 
-TEST_OP(pasid_detach,
-	TEST_ID(ID_IN, OBJECT(STDEV)),
-	TEST_FIELD(pasid_detach, pasid, NUMBER));
+TEST_OP(pasid_detach, TEST_ID(ID_IN, OBJECT(STDEV)), TEST_FIELD(pasid_detach, pasid, NUMBER));
 
-TEST_OP(pasid_check_hwpt,
-	TEST_ID(ID_IN, OBJECT(STDEV)),
-	TEST_FIELD(pasid_check, pasid, NUMBER),
+TEST_OP(pasid_check_hwpt, TEST_ID(ID_IN, OBJECT(STDEV)), TEST_FIELD(pasid_check, pasid, NUMBER),
 	TEST_FIELD(pasid_check, hwpt_id, ID_IN, OBJECT(HWPT)));
 
-TEST_OP(dmabuf_get,
-	TEST_ID(PADDING),
-	TEST_FIELD(dmabuf_get, length, NUMBER),
+TEST_OP(dmabuf_get, TEST_ID(PADDING), TEST_FIELD(dmabuf_get, length, NUMBER),
 	TEST_FIELD(dmabuf_get, open_flags, NUMBER));
 
-TEST_OP(dmabuf_revoke,
-	TEST_ID(PADDING),
-	TEST_FIELD(dmabuf_revoke, dmabuf_fd, FD_IN),
+TEST_OP(dmabuf_revoke, TEST_ID(PADDING), TEST_FIELD(dmabuf_revoke, dmabuf_fd, FD_IN),
 	TEST_FIELD(dmabuf_revoke, revoked, NUMBER));
 
-/* --- the commands ----------------------------------------------------------------------------------------------------------- */
+/* --- the commands --- */
 
-#define OFFSETOFEND(type, member) (offsetof(struct type, member) + sizeof(((struct type *)nullptr)->member))
-#define IOCTL(name, type, last, revisions, arg, ...)                                                                          \
-	desc_ioctl { #name, IOMMU_##name, 0, OFFSETOFEND(type, last), revisions, &arg, __VA_ARGS__ }
-#define TEST(name, revisions, arg, ...)                                                                                       \
-	desc_ioctl { #name, IOMMU_TEST_CMD, IOMMU_TEST_OP_##name, OFFSETOFEND(iommu_test_cmd, last), revisions, &arg##_arg,   \
-		     __VA_ARGS__ }
+#define OFFSETOFEND(type, member) \
+	(offsetof(struct type, member) + sizeof(((struct type *)nullptr)->member))
+#define IOCTL(name, type, last, revisions, arg, ...)                                          \
+	desc_ioctl                                                                            \
+	{                                                                                     \
+		#name, IOMMU_##name, 0, OFFSETOFEND(type, last), revisions, &arg, __VA_ARGS__ \
+	}
+#define TEST(name, revisions, arg, ...)                                                         \
+	desc_ioctl                                                                              \
+	{                                                                                       \
+		#name, IOMMU_TEST_CMD, IOMMU_TEST_OP_##name, OFFSETOFEND(iommu_test_cmd, last), \
+			revisions, &arg##_arg, __VA_ARGS__                                      \
+	}
 #define CREATES(o) desc_object::o
 
 /* The ioctls in order of their numbers, then the test ops in order of theirs. */
@@ -860,7 +880,8 @@ inline constexpr desc_ioctl desc_ioctls[] = {
 	IOCTL(IOAS_ALLOC, iommu_ioas_alloc, out_ioas_id, DESC_ALL, ioas_alloc, CREATES(IOAS)),
 	IOCTL(IOAS_ALLOW_IOVAS, iommu_ioas_allow_iovas, allowed_iovas, DESC_ALL, ioas_allow_iovas),
 	IOCTL(IOAS_COPY, iommu_ioas_copy, src_iova, DESC_ALL, ioas_copy),
-	IOCTL(IOAS_IOVA_RANGES, iommu_ioas_iova_ranges, out_iova_alignment, DESC_ALL, ioas_iova_ranges),
+	IOCTL(IOAS_IOVA_RANGES, iommu_ioas_iova_ranges, out_iova_alignment, DESC_ALL,
+	      ioas_iova_ranges),
 	IOCTL(IOAS_MAP, iommu_ioas_map, iova, DESC_ALL, ioas_map),
 	IOCTL(IOAS_UNMAP, iommu_ioas_unmap, length, DESC_ALL, ioas_unmap),
 	IOCTL(OPTION, iommu_option, val64, DESC_ALL, option),
@@ -868,17 +889,25 @@ inline constexpr desc_ioctl desc_ioctls[] = {
 	IOCTL(HWPT_ALLOC, iommu_hwpt_alloc, __reserved, DESC_ALL, hwpt_alloc, CREATES(HWPT)),
 	IOCTL(GET_HW_INFO, iommu_hw_info, __reserved, DESC_VCMDQ_V2, hw_info),
 	IOCTL(GET_HW_INFO, iommu_hw_info, __reserved, DESC_HW_QUEUE, hw_info_merged),
-	IOCTL(HWPT_SET_DIRTY_TRACKING, iommu_hwpt_set_dirty_tracking, __reserved, DESC_ALL, hwpt_set_dirty_tracking),
-	IOCTL(HWPT_GET_DIRTY_BITMAP, iommu_hwpt_get_dirty_bitmap, data, DESC_ALL, hwpt_get_dirty_bitmap),
+	IOCTL(HWPT_SET_DIRTY_TRACKING, iommu_hwpt_set_dirty_tracking, __reserved, DESC_ALL,
+	      hwpt_set_dirty_tracking),
+	IOCTL(HWPT_GET_DIRTY_BITMAP, iommu_hwpt_get_dirty_bitmap, data, DESC_ALL,
+	      hwpt_get_dirty_bitmap),
 	IOCTL(HWPT_INVALIDATE, iommu_hwpt_invalidate, __reserved, DESC_ALL, hwpt_invalidate),
-	IOCTL(FAULT_QUEUE_ALLOC, iommu_fault_alloc, out_fault_fd, DESC_ALL, fault_alloc, CREATES(FAULT)),
+	IOCTL(FAULT_QUEUE_ALLOC, iommu_fault_alloc, out_fault_fd, DESC_ALL, fault_alloc,
+	      CREATES(FAULT)),
 	IOCTL(IOAS_MAP_FILE, iommu_ioas_map_file, iova, DESC_ALL, ioas_map_file),
-	IOCTL(VIOMMU_ALLOC, iommu_viommu_alloc, out_viommu_id, DESC_ALL, viommu_alloc, CREATES(VIOMMU)),
-	IOCTL(VDEVICE_ALLOC, iommu_vdevice_alloc, virt_id, DESC_ALL, vdevice_alloc, CREATES(VDEVICE)),
-	IOCTL(IOAS_CHANGE_PROCESS, iommu_ioas_change_process, __reserved, DESC_ALL, ioas_change_process),
-	IOCTL(VEVENTQ_ALLOC, iommu_veventq_alloc, out_veventq_fd, DESC_ALL, veventq_alloc, CREATES(VEVENTQ)),
+	IOCTL(VIOMMU_ALLOC, iommu_viommu_alloc, out_viommu_id, DESC_ALL, viommu_alloc,
+	      CREATES(VIOMMU)),
+	IOCTL(VDEVICE_ALLOC, iommu_vdevice_alloc, virt_id, DESC_ALL, vdevice_alloc,
+	      CREATES(VDEVICE)),
+	IOCTL(IOAS_CHANGE_PROCESS, iommu_ioas_change_process, __reserved, DESC_ALL,
+	      ioas_change_process),
+	IOCTL(VEVENTQ_ALLOC, iommu_veventq_alloc, out_veventq_fd, DESC_ALL, veventq_alloc,
+	      CREATES(VEVENTQ)),
 	IOCTL(VCMDQ_ALLOC, iommu_vcmdq_alloc, length, DESC_VCMDQ_V2, vcmdq_alloc, CREATES(VCMDQ)),
-	IOCTL(HW_QUEUE_ALLOC, iommu_hw_queue_alloc, length, DESC_HW_QUEUE, hw_queue_alloc, CREATES(HW_QUEUE)),
+	IOCTL(HW_QUEUE_ALLOC, iommu_hw_queue_alloc, length, DESC_HW_QUEUE, hw_queue_alloc,
+	      CREATES(HW_QUEUE)),
 
 	TEST(ADD_RESERVED, DESC_ALL, add_reserved),
 	TEST(MOCK_DOMAIN, DESC_ALL, mock_domain, CREATES(STDEV)),
@@ -919,7 +948,10 @@ inline constexpr desc_ioctl desc_ioctls[] = {
 
 } /* namespace desc_table */
 
-/* The description of a command in one revision, in a constant expression; nullptr when it has none. */
+/*
+ * The description of a command in one revision, in a constant expression; nullptr when it has
+ * none.
+ */
 constexpr const desc_ioctl *iommufd_desc_lookup(uint32_t cmd, uint32_t op, desc_revision revision)
 {
 	for (const desc_ioctl &d : desc_table::desc_ioctls)
@@ -928,7 +960,10 @@ constexpr const desc_ioctl *iommufd_desc_lookup(uint32_t cmd, uint32_t op, desc_
 	return nullptr;
 }
 
-/* The largest number of an ioctl in any revision; the selftest's, which stands apart, does not count. */
+/*
+ * The largest number of an ioctl in any revision; the selftest's, which stands apart, does not
+ * count.
+ */
 constexpr uint32_t iommufd_desc_last_nr()
 {
 	uint32_t last = 0;
@@ -949,8 +984,8 @@ constexpr bool iommufd_desc_has(uint32_t cmd, uint8_t revisions)
 }
 
 /*
- * Does a row of an ioctl table (IOCTL_OP's command, sizeof the struct, offsetofend its last field) say what the description says?
- * For the static_assert of each row.
+ * Does a row of an ioctl table (IOCTL_OP's command, sizeof the struct, offsetofend its last field)
+ * say what the description says? For the static_assert of each row.
  */
 constexpr bool iommufd_desc_agrees(uint32_t cmd, size_t size, size_t min_size, uint8_t revisions)
 {

@@ -2,9 +2,10 @@
 /*
  * The private ioctl of the mock IOMMU, and the types of its objects' data.
  *
- * Mirrors drivers/iommu/iommufd/iommufd_test.h as of v7.2, plus the v2 series' additions ([v2]) and the names that only v6.12 has.
- * Numbers, names and layouts are the kernel's; the text is ours. Where two forms name one place differently, both names are
- * members of an anonymous union, as in uapi/iommufd.h.
+ * Mirrors drivers/iommu/iommufd/iommufd_test.h as of v7.2, plus the v2 series' additions ([v2]) and
+ * the names that only v6.12 has. Numbers, names and layouts are the kernel's; the text is ours.
+ * Where two forms name one place differently, both names are members of an anonymous union, as in
+ * uapi/iommufd.h.
  */
 #ifndef _UAPI_IOMMUFD_TEST_H
 #define _UAPI_IOMMUFD_TEST_H
@@ -55,13 +56,14 @@ enum {
 /* ACCESS_PAGES. */
 enum {
 	MOCK_FLAGS_ACCESS_WRITE = 1 << 0,
-	MOCK_FLAGS_ACCESS_SYZ = 1 << 16,	/* iova is an (area, offset) pair, see syz_layout of the mock */
+	/* iova is an (area, offset) pair, see syz_layout of the mock */
+	MOCK_FLAGS_ACCESS_SYZ = 1 << 16,
 };
 
 /* ACCESS_RW. */
 enum {
 	MOCK_ACCESS_RW_WRITE = 1 << 0,
-	MOCK_ACCESS_RW_SLOW_PATH = 1 << 2,	/* for every byte, as if in atomic context */
+	MOCK_ACCESS_RW_SLOW_PATH = 1 << 2, /* for every byte, as if in atomic context */
 };
 
 enum {
@@ -70,7 +72,7 @@ enum {
 
 enum {
 	MOCK_FLAGS_DEVICE_NO_DIRTY = 1 << 0,
-	MOCK_FLAGS_DEVICE_HUGE_IOVA = 1 << 1,	/* v6.12 to v6.18; later MOCK_IOMMUPT_HUGE */
+	MOCK_FLAGS_DEVICE_HUGE_IOVA = 1 << 1, /* v6.12 to v6.18; later MOCK_IOMMUPT_HUGE */
 	MOCK_FLAGS_DEVICE_PASID = 1 << 2,
 };
 
@@ -101,7 +103,7 @@ struct iommu_test_cmd {
 		struct {
 			__u32 out_stdev_id;
 			__u32 out_hwpt_id;
-			__u32 out_idev_id;	/* what a driver's bind gives: the device object */
+			__u32 out_idev_id; /* what a driver's bind gives: the device object */
 		} mock_domain;
 		struct {
 			__u32 out_stdev_id;
@@ -206,28 +208,31 @@ struct iommu_test_cmd {
 /* Bits. */
 #define MOCK_PASID_WIDTH 20
 
-#define IOMMU_HW_INFO_TYPE_SELFTEST	0xfeedbeef
-#define IOMMU_HW_INFO_SELFTEST_REGVAL	0xdeadbeef
+#define IOMMU_HW_INFO_TYPE_SELFTEST   0xfeedbeef
+#define IOMMU_HW_INFO_SELFTEST_REGVAL 0xdeadbeef
 
 struct iommu_test_hw_info {
 	__u32 flags;
 	__u32 test_reg;
 };
 
-#define IOMMU_HWPT_DATA_SELFTEST 0xdead
-#define IOMMU_TEST_IOTLB_DEFAULT 0xbadbeef
+#define IOMMU_HWPT_DATA_SELFTEST     0xdead
+#define IOMMU_TEST_IOTLB_DEFAULT     0xbadbeef
 #define IOMMU_TEST_DEV_CACHE_DEFAULT 0xbaddad
 
-/* `iotlb` is what each entry of the nested table's cache holds until it is invalidated. v6.15 ends there. */
+/*
+ * `iotlb` is what each entry of the nested table's cache holds until it is invalidated. v6.15
+ * ends there.
+ */
 struct iommu_hwpt_selftest {
 	__u32 iotlb;
 	__u32 pagetable_type;
 };
 
-#define IOMMU_HWPT_INVALIDATE_DATA_SELFTEST 0xdeadbeef
+#define IOMMU_HWPT_INVALIDATE_DATA_SELFTEST	    0xdeadbeef
 #define IOMMU_HWPT_INVALIDATE_DATA_SELFTEST_INVALID 0xdadbeef
 
-#define IOMMU_TEST_INVALIDATE_FLAG_ALL (1 << 0)	/* every entry, whatever id says */
+#define IOMMU_TEST_INVALIDATE_FLAG_ALL (1 << 0) /* every entry, whatever id says */
 
 struct iommu_hwpt_invalidate_selftest {
 	__u32 flags;
@@ -241,21 +246,21 @@ struct iommu_viommu_selftest {
 	__u32 in_data;
 	__u32 out_data;
 	union {
-		__aligned_u64 out_mmap_pgoff;	/* [v2] */
-		__aligned_u64 out_mmap_offset;	/* merged */
+		__aligned_u64 out_mmap_pgoff;  /* [v2] */
+		__aligned_u64 out_mmap_offset; /* merged */
 	};
 	union {
-		__aligned_u64 out_mmap_pgsz;	/* [v2] */
-		__aligned_u64 out_mmap_length;	/* merged */
+		__aligned_u64 out_mmap_pgsz;   /* [v2] */
+		__aligned_u64 out_mmap_length; /* merged */
 	};
 };
 
-#define IOMMU_VIOMMU_INVALIDATE_DATA_SELFTEST 0xdeadbeef
+#define IOMMU_VIOMMU_INVALIDATE_DATA_SELFTEST	      0xdeadbeef
 #define IOMMU_VIOMMU_INVALIDATE_DATA_SELFTEST_INVALID 0xdadbeef
 
 struct iommu_viommu_invalidate_selftest {
-	__u32 flags;		/* IOMMU_TEST_INVALIDATE_FLAG_ALL */
-	__u32 vdev_id;		/* the guest's number */
+	__u32 flags;   /* IOMMU_TEST_INVALIDATE_FLAG_ALL */
+	__u32 vdev_id; /* the guest's number */
 	__u32 cache_id;
 };
 
@@ -267,10 +272,10 @@ struct iommu_viommu_event_selftest {
 
 /* [v2] */
 #define IOMMU_VCMDQ_TYPE_SELFTEST 0xdeadbeef
-#define IOMMU_TEST_VCMDQ_MAX 2
+#define IOMMU_TEST_VCMDQ_MAX	  2
 
 /* merged */
 #define IOMMU_HW_QUEUE_TYPE_SELFTEST 0xdeadbeef
-#define IOMMU_TEST_HW_QUEUE_MAX 2
+#define IOMMU_TEST_HW_QUEUE_MAX	     2
 
 #endif

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The surface: what a program can do to a kernel that has iommufd, as an abstract class. The in-process core implements it
- * (core/sim_syscalls.h); so may a real kernel's system calls, or a client of another process.
+ * The surface: what a program can do to a kernel that has iommufd, as an abstract class. The
+ * in-process core implements it (core/sim_syscalls.h); so may a real kernel's system calls, or a
+ * client of another process.
  *
- * Mirrors the Linux system calls of the same names. Results are as the kernel returns them: a non-negative value, or -errno;
- * errno itself is never used. User addresses are u64: they belong to the process that the instance models and are not pointers
- * of the caller. Every method may be called from several threads at once; each calling thread is a task of that process.
+ * Mirrors the Linux system calls of the same names. Results are as the kernel returns them: a
+ * non-negative value, or -errno; errno itself is never used. User addresses are u64: they belong to
+ * the process that the instance models and are not pointers of the caller. Every method may be
+ * called from several threads at once; each calling thread is a task of that process.
  */
 #pragma once
 
@@ -17,12 +19,14 @@
 /* How memory that a program asks for looks. All sizes in bytes. */
 struct memory_options {
 	uint64_t size = 0;
-	uint64_t align = 0;		/* of the address; 0: a page. A power of two */
-	bool huge = false;		/* 2M aligned and physically contiguous, as hugetlb would give */
-	bool fragmented = false;	/* no two neighbouring pages are neighbours physically */
-	bool readonly = false;		/* PROT_READ only */
-	bool poisoned = false;		/* every page of it has failed: a copy gives EFAULT, a pin fails */
-	uint64_t addr = 0;		/* where to place it; 0: anywhere */
+	uint64_t align = 0; /* of the address; 0: a page. A power of two */
+	/* 2M aligned and physically contiguous, as hugetlb would give */
+	bool huge = false;
+	bool fragmented = false; /* no two neighbouring pages are neighbours physically */
+	bool readonly = false;	 /* PROT_READ only */
+	/* every page of it has failed: a copy gives EFAULT, a pin fails */
+	bool poisoned = false;
+	uint64_t addr = 0; /* where to place it; 0: anywhere */
 };
 
 class syscalls {
@@ -30,21 +34,29 @@ public:
 	virtual ~syscalls() = default;
 
 	/*
-	 * Opens "/dev/iommu" or "/dev/vfio/vfio". `revision` is the name of the surface's form ("vcmdq-v2", "hw-queue"), empty for
-	 * the instance's default. -ENOENT: no such path; -EINVAL: no such revision; -ENOMEM, -EMFILE.
+	 * Opens "/dev/iommu" or "/dev/vfio/vfio". `revision` is the name of the surface's form
+	 * ("vcmdq-v2", "hw-queue"), empty for the instance's default. -ENOENT: no such path;
+	 * -EINVAL: no such revision; -ENOMEM, -EMFILE.
 	 */
 	virtual int open(std::string_view path, std::string_view revision) = 0;
 	virtual int close(int fd) = 0;
 	virtual long ioctl(int fd, unsigned long cmd, uint64_t arg) = 0;
-	/* Returns the address, or -errno in the top 4095 values as the kernel does (see is_error()). prot and flags are PROT_x, MAP_x. */
-	virtual uint64_t mmap(uint64_t addr, size_t length, int prot, int flags, int fd, uint64_t offset) = 0;
+	/*
+	 * Returns the address, or -errno in the top 4095 values as the kernel does (see
+	 * is_error()). prot and flags are PROT_x, MAP_x.
+	 */
+	virtual uint64_t mmap(uint64_t addr, size_t length, int prot, int flags, int fd,
+			      uint64_t offset) = 0;
 	virtual int munmap(uint64_t addr, size_t length) = 0;
 	virtual long read(int fd, uint64_t buf, size_t count) = 0;
 	virtual long write(int fd, uint64_t buf, size_t count) = 0;
 	/* One descriptor: returns revents (>= 0) or -errno. timeout_ms 0 never blocks. */
 	virtual int poll(int fd, short events, int timeout_ms) = 0;
 
-	/* Anonymous memory of the shape asked for. Returns the address or -errno as mmap(). munmap() gives it back. */
+	/*
+	 * Anonymous memory of the shape asked for. Returns the address or -errno as mmap().
+	 * munmap() gives it back.
+	 */
 	virtual uint64_t anon(const memory_options &opts) = 0;
 	/* A memory file of opts.size bytes: a file descriptor, or -errno. */
 	virtual int memfd(const memory_options &opts) = 0;
@@ -54,15 +66,19 @@ public:
 	virtual int store(uint64_t addr, const void *src, size_t n) = 0;
 
 	/*
-	 * The calling thread's /proc/self/task/N/fail-nth: the n-th possible failure from here fails, once; 0 switches it off.
-	 * fail_nth() reads it back: 0 when the failure was injected, else what is left of the count.
+	 * The calling thread's /proc/self/task/N/fail-nth: the n-th possible failure from here
+	 * fails, once; 0 switches it off. fail_nth() reads it back: 0 when the failure was
+	 * injected, else what is left of the count.
 	 */
 	virtual void set_fail_nth(unsigned int n) = 0;
 	virtual unsigned int fail_nth() = 0;
 
 	/* What the kernel logged since the last call, a line each. */
 	virtual std::string take_log() = 0;
-	/* Empty when nothing is left behind (objects, pins, pages, domains, open files); else one line for each kind of residue. */
+	/*
+	 * Empty when nothing is left behind (objects, pins, pages, domains, open files); else one
+	 * line for each kind of residue.
+	 */
 	virtual std::string residue() = 0;
 };
 

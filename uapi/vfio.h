@@ -2,8 +2,9 @@
 /*
  * The container ioctls of VFIO's type 1 that /dev/iommu answers for old programs.
  *
- * Mirrors the part of include/uapi/linux/vfio.h (v7.2) that drivers/iommu/iommufd/vfio_compat.c knows. Numbers, names and layouts
- * are the kernel's; the text is ours. Takes that header's guard, so that the two never meet in one file.
+ * Mirrors the part of include/uapi/linux/vfio.h (v7.2) that drivers/iommu/iommufd/vfio_compat.c
+ * knows. Numbers, names and layouts are the kernel's; the text is ours. Takes that header's guard,
+ * so that the two never meet in one file.
  *
  * argsz is the size of the caller's struct in bytes; more than the kernel knows is ignored.
  */
@@ -16,39 +17,42 @@
 #define VFIO_API_VERSION 0
 
 /* Extensions, for VFIO_CHECK_EXTENSION and VFIO_SET_IOMMU. */
-#define VFIO_TYPE1_IOMMU 1
-#define VFIO_SPAPR_TCE_IOMMU 2
-#define VFIO_TYPE1v2_IOMMU 3
-#define VFIO_DMA_CC_IOMMU 4
-#define VFIO_EEH 5
+#define VFIO_TYPE1_IOMMU		    1
+#define VFIO_SPAPR_TCE_IOMMU		    2
+#define VFIO_TYPE1v2_IOMMU		    3
+#define VFIO_DMA_CC_IOMMU		    4
+#define VFIO_EEH			    5
 #define __VFIO_RESERVED_TYPE1_NESTING_IOMMU 6
-#define VFIO_TYPE1_NESTING_IOMMU 6	/* its name up to v6.12 */
-#define VFIO_SPAPR_TCE_v2_IOMMU 7
-#define VFIO_NOIOMMU_IOMMU 8
-#define VFIO_UNMAP_ALL 9
-#define VFIO_UPDATE_VADDR 10
+#define VFIO_TYPE1_NESTING_IOMMU	    6 /* its name up to v6.12 */
+#define VFIO_SPAPR_TCE_v2_IOMMU		    7
+#define VFIO_NOIOMMU_IOMMU		    8
+#define VFIO_UNMAP_ALL			    9
+#define VFIO_UPDATE_VADDR		    10
 
 #define VFIO_TYPE (';')
 #define VFIO_BASE 100
 
 #define VFIO_GET_API_VERSION _IO(VFIO_TYPE, VFIO_BASE + 0)
 #define VFIO_CHECK_EXTENSION _IO(VFIO_TYPE, VFIO_BASE + 1)
-#define VFIO_SET_IOMMU _IO(VFIO_TYPE, VFIO_BASE + 2)
+#define VFIO_SET_IOMMU	     _IO(VFIO_TYPE, VFIO_BASE + 2)
 
-/* One link of the chain that follows an info struct; `next` counts bytes from the start of that struct, 0 ends the chain. */
+/*
+ * One link of the chain that follows an info struct; `next` counts bytes from the start of that
+ * struct, 0 ends the chain.
+ */
 struct vfio_info_cap_header {
 	__u16 id;
 	__u16 version;
 	__u32 next;
 };
 
-#define VFIO_IOMMU_INFO_PGSIZES (1 << 0)	/* iova_pgsizes is valid */
-#define VFIO_IOMMU_INFO_CAPS (1 << 1)		/* cap_offset is valid */
+#define VFIO_IOMMU_INFO_PGSIZES (1 << 0) /* iova_pgsizes is valid */
+#define VFIO_IOMMU_INFO_CAPS	(1 << 1) /* cap_offset is valid */
 
 struct vfio_iommu_type1_info {
 	__u32 argsz;
 	__u32 flags;
-	__aligned_u64 iova_pgsizes;	/* bit n: pages of 2^n bytes */
+	__aligned_u64 iova_pgsizes; /* bit n: pages of 2^n bytes */
 	__u32 cap_offset;
 	__u32 pad;
 };
@@ -78,19 +82,19 @@ struct vfio_iommu_type1_info_cap_migration {
 	struct vfio_info_cap_header header;
 	__u32 flags;
 	__u64 pgsize_bitmap;
-	__u64 max_dirty_bitmap_size;	/* bytes */
+	__u64 max_dirty_bitmap_size; /* bytes */
 };
 
 #define VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL 3
 
 struct vfio_iommu_type1_info_dma_avail {
 	struct vfio_info_cap_header header;
-	__u32 avail;			/* mappings that can still be made */
+	__u32 avail; /* mappings that can still be made */
 };
 
 #define VFIO_IOMMU_GET_INFO _IO(VFIO_TYPE, VFIO_BASE + 12)
 
-#define VFIO_DMA_MAP_FLAG_READ (1 << 0)
+#define VFIO_DMA_MAP_FLAG_READ	(1 << 0)
 #define VFIO_DMA_MAP_FLAG_WRITE (1 << 1)
 #define VFIO_DMA_MAP_FLAG_VADDR (1 << 2)
 
@@ -99,27 +103,27 @@ struct vfio_iommu_type1_dma_map {
 	__u32 flags;
 	__u64 vaddr;
 	__u64 iova;
-	__u64 size;			/* bytes */
+	__u64 size; /* bytes */
 };
 
 #define VFIO_IOMMU_MAP_DMA _IO(VFIO_TYPE, VFIO_BASE + 13)
 
 struct vfio_bitmap {
-	__u64 pgsize;			/* bytes that one bit stands for */
-	__u64 size;			/* bytes of the bitmap */
+	__u64 pgsize; /* bytes that one bit stands for */
+	__u64 size;   /* bytes of the bitmap */
 	__u64 *data;
 };
 
 #define VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP (1 << 0)
-#define VFIO_DMA_UNMAP_FLAG_ALL (1 << 1)
-#define VFIO_DMA_UNMAP_FLAG_VADDR (1 << 2)
+#define VFIO_DMA_UNMAP_FLAG_ALL		     (1 << 1)
+#define VFIO_DMA_UNMAP_FLAG_VADDR	     (1 << 2)
 
 /* A struct vfio_bitmap may follow. `size` returns the bytes unmapped. */
 struct vfio_iommu_type1_dma_unmap {
 	__u32 argsz;
 	__u32 flags;
 	__u64 iova;
-	__u64 size;			/* bytes */
+	__u64 size; /* bytes */
 #ifndef __cplusplus
 	__u8 data[];
 #endif
@@ -127,11 +131,11 @@ struct vfio_iommu_type1_dma_unmap {
 
 #define VFIO_IOMMU_UNMAP_DMA _IO(VFIO_TYPE, VFIO_BASE + 14)
 
-#define VFIO_IOMMU_ENABLE _IO(VFIO_TYPE, VFIO_BASE + 15)
+#define VFIO_IOMMU_ENABLE  _IO(VFIO_TYPE, VFIO_BASE + 15)
 #define VFIO_IOMMU_DISABLE _IO(VFIO_TYPE, VFIO_BASE + 16)
 
-#define VFIO_IOMMU_DIRTY_PAGES_FLAG_START (1 << 0)
-#define VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP (1 << 1)
+#define VFIO_IOMMU_DIRTY_PAGES_FLAG_START      (1 << 0)
+#define VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP       (1 << 1)
 #define VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP (1 << 2)
 
 /* A struct vfio_iommu_type1_dirty_bitmap_get follows with GET_BITMAP. */
@@ -145,7 +149,7 @@ struct vfio_iommu_type1_dirty_bitmap {
 
 struct vfio_iommu_type1_dirty_bitmap_get {
 	__u64 iova;
-	__u64 size;			/* bytes */
+	__u64 size; /* bytes */
 	struct vfio_bitmap bitmap;
 };
 

@@ -163,8 +163,9 @@ int RunOnce(int stop_at) {
   second.join();
   world.sys()->kernel()->sched = nullptr;
   if ((a == 0 && b == -EEXIST) || (b == 0 && a == -EEXIST)) return hook.points;
-  printf("point %d: the first allocation of index 0 gives %ld, the second %ld\n",
-         stop_at, a, b);
+  printf(
+      "point %d: the first allocation of index 0 gives %ld, the second %ld\n",
+      stop_at, a, b);
   return 0;
 }
 

@@ -4,16 +4,15 @@
 // functions that read them. That every byte is described is checked while
 // compiling (uapi/iommufd_desc.cc); here are the facts that only a person can
 // write down twice.
-#include "uapi/iommufd_desc.h"
+#include <gtest/gtest.h>
 
 #include <cstring>
 #include <set>
 #include <string>
 #include <vector>
 
-#include <gtest/gtest.h>
-
 #include "uapi/iommufd.h"
+#include "uapi/iommufd_desc.h"
 #include "uapi/iommufd_test.h"
 
 namespace {
@@ -46,10 +45,10 @@ TEST(Desc, FindsEachByNameAndByNumber) {
 }
 
 TEST(Desc, Command94HasTwoForms) {
-  const desc_ioctl* v2 = iommufd_desc_find_cmd(IOMMU_VCMDQ_ALLOC, 0,
-                                               DESC_VCMDQ_V2);
-  const desc_ioctl* merged = iommufd_desc_find_cmd(IOMMU_HW_QUEUE_ALLOC, 0,
-                                                   DESC_HW_QUEUE);
+  const desc_ioctl* v2 =
+      iommufd_desc_find_cmd(IOMMU_VCMDQ_ALLOC, 0, DESC_VCMDQ_V2);
+  const desc_ioctl* merged =
+      iommufd_desc_find_cmd(IOMMU_HW_QUEUE_ALLOC, 0, DESC_HW_QUEUE);
   ASSERT_NE(v2, nullptr);
   ASSERT_NE(merged, nullptr);
   EXPECT_STREQ(v2->name, "VCMDQ_ALLOC");
@@ -145,18 +144,12 @@ TEST(Desc, FlagMasks) {
 // Where a handler refuses what is not zero; other reserved bytes are PADDING.
 TEST(Desc, ReservedFields) {
   const std::set<std::string> expected = {
-      "IOAS_ALLOW_IOVAS.__reserved",
-      "IOAS_IOVA_RANGES.__reserved",
-      "IOAS_MAP.__reserved",
-      "OPTION.__reserved",
-      "VFIO_IOAS.__reserved",
-      "HWPT_ALLOC.__reserved",
-      "GET_HW_INFO.__reserved0",
-      "GET_HW_INFO.__reserved1",
-      "GET_HW_INFO.__reserved2",
-      "HWPT_GET_DIRTY_BITMAP.__reserved",
-      "HWPT_INVALIDATE.__reserved",
-      "IOAS_CHANGE_PROCESS.__reserved",
+      "IOAS_ALLOW_IOVAS.__reserved", "IOAS_IOVA_RANGES.__reserved",
+      "IOAS_MAP.__reserved",         "OPTION.__reserved",
+      "VFIO_IOAS.__reserved",        "HWPT_ALLOC.__reserved",
+      "GET_HW_INFO.__reserved0",     "GET_HW_INFO.__reserved1",
+      "GET_HW_INFO.__reserved2",     "HWPT_GET_DIRTY_BITMAP.__reserved",
+      "HWPT_INVALIDATE.__reserved",  "IOAS_CHANGE_PROCESS.__reserved",
       "VEVENTQ_ALLOC.__reserved",
   };
   std::set<std::string> found;
@@ -206,9 +199,9 @@ TEST(Desc, FieldsCoverEveryByteOnce) {
     for (const desc_field& f : d.arg->fields) {
       EXPECT_EQ(desc_load(f, image.data()), 0u) << d.name << "." << f.name;
       desc_store(f, image.data(), ~uint64_t{0});
-      EXPECT_EQ(desc_load(f, image.data()),
-                f.width == 8 ? ~uint64_t{0}
-                             : (uint64_t{1} << (8 * f.width)) - 1);
+      EXPECT_EQ(
+          desc_load(f, image.data()),
+          f.width == 8 ? ~uint64_t{0} : (uint64_t{1} << (8 * f.width)) - 1);
       bytes += f.width;
     }
     EXPECT_EQ(bytes, d.arg->size) << d.name;
@@ -271,11 +264,10 @@ TEST(Desc, PointeesFollowTheirSelector) {
 
   const desc_ioctl& ranges = *iommufd_desc_find("IOAS_IOVA_RANGES");
   iommu_ioas_iova_ranges r = {};
-  EXPECT_STREQ(
-      desc_pointee(*ranges.arg, FieldOf("IOAS_IOVA_RANGES", "allowed_iovas"),
-                   &r)
-          ->name,
-      "iommu_iova_range");
+  EXPECT_STREQ(desc_pointee(*ranges.arg,
+                            FieldOf("IOAS_IOVA_RANGES", "allowed_iovas"), &r)
+                   ->name,
+               "iommu_iova_range");
 }
 
 // One number names two kinds of requests; their size tells them apart.
@@ -308,9 +300,9 @@ TEST(Desc, BothNamesOfAUnionLeadToOneField) {
 }
 
 TEST(Desc, StructsOfFilesAndPointers) {
-  for (const char* name : {"iommu_hwpt_pgfault", "iommufd_vevent_header",
-                           "iommu_hwpt_page_response", "iommu_iova_range",
-                           "iommu_ioas_map"}) {
+  for (const char* name :
+       {"iommu_hwpt_pgfault", "iommufd_vevent_header",
+        "iommu_hwpt_page_response", "iommu_iova_range", "iommu_ioas_map"}) {
     ASSERT_NE(iommufd_desc_find_struct(name), nullptr) << name;
     EXPECT_STREQ(iommufd_desc_find_struct(name)->name, name);
   }
