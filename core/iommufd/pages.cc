@@ -73,29 +73,28 @@ static void *temp_kmalloc(size_t *size, void *backup, size_t backup_len)
 
 void interval_tree_double_span_iter_update(struct interval_tree_double_span_iter *iter)
 {
-	unsigned long last_hole = ULONG_MAX;
+	unsigned long hole_end = ULONG_MAX;
+	int tree = 0;
 
-	for (size_t i = 0; i != ARRAY_SIZE(iter->spans); i++) {
-		if (interval_tree_span_iter_done(&iter->spans[i])) {
+	for (const struct interval_tree_span_iter &span : iter->spans) {
+		tree++;
+		if (interval_tree_span_iter_done(&span)) {
 			iter->is_used = -1;
 			return;
 		}
-
-		if (iter->spans[i].is_hole) {
-			last_hole = min(last_hole, iter->spans[i].last_hole);
-			continue;
+		if (!span.is_hole) {
+			/* A used span ends where a tree before it has something to say */
+			iter->is_used = tree;
+			iter->start_used = span.start_used;
+			iter->last_used = min(span.last_used, hole_end);
+			return;
 		}
-
-		/* A used span ends where a tree before it has something to say */
-		iter->is_used = (int)i + 1;
-		iter->start_used = iter->spans[i].start_used;
-		iter->last_used = min(iter->spans[i].last_used, last_hole);
-		return;
+		hole_end = min(hole_end, span.last_hole);
 	}
 
 	iter->is_used = 0;
 	iter->start_hole = iter->spans[0].start_hole;
-	iter->last_hole = last_hole;
+	iter->last_hole = hole_end;
 }
 
 void interval_tree_double_span_iter_first(struct interval_tree_double_span_iter *iter,
@@ -150,24 +149,35 @@ static void iopt_pages_err_unpin(struct iopt_pages *pages, unsigned long start_i
 	iopt_pages_sub_npinned(pages, npages);
 }
 
+/* How many pages of the area come before the one with this index. */
+static unsigned long iopt_area_nth_page(const struct iopt_area *area, unsigned long index)
+{
+	WARN_ON(index < iopt_area_index(area) || index > iopt_area_last_index(area));
+	return index - iopt_area_index(area);
+}
+
 /* The IOVA where the page with this index begins; the area may begin later in its first page. */
 static unsigned long iopt_area_index_to_iova(const struct iopt_area *area, unsigned long index)
 {
-	WARN_ON(index < iopt_area_index(area) || index > iopt_area_last_index(area));
-	index -= iopt_area_index(area);
-	if (index == 0)
-		return iopt_area_iova(area);
-	return iopt_area_iova(area) - area->page_offset + index * PAGE_SIZE;
+	const unsigned long nth = iopt_area_nth_page(area, index);
+
+	return iopt_area_iova(area) + (nth ? nth * PAGE_SIZE - area->page_offset : 0);
 }
 
 /* The last IOVA of the page; the area may end earlier in its last page. */
 static unsigned long iopt_area_index_to_iova_last(const struct iopt_area *area, unsigned long index)
 {
-	WARN_ON(index < iopt_area_index(area) || index > iopt_area_last_index(area));
+	const unsigned long nth = iopt_area_nth_page(area, index);
+
 	if (index == iopt_area_last_index(area))
 		return iopt_area_last_iova(area);
-	return iopt_area_iova(area) - area->page_offset +
-	       (index - iopt_area_index(area) + 1) * PAGE_SIZE - 1;
+	return iopt_area_iova(area) - area->page_offset + (nth + 1) * PAGE_SIZE - 1;
+}
+
+/* Where the area begins in the page with this index: only in its first page not at 0. */
+static unsigned int iopt_area_offset_in_page(const struct iopt_area *area, unsigned long index)
+{
+	return index == iopt_area_index(area) ? area->page_offset : 0;
 }
 
 static void iommu_unmap_nofail(struct iommu_domain *domain, unsigned long iova, size_t size)
@@ -203,11 +213,11 @@ static struct iopt_area *iopt_pages_find_domain_area(struct iopt_pages *pages, u
  * arrays are in one allocation.
  */
 struct pfn_batch {
-	unsigned long *pfns;
-	u32 *npfns;
-	unsigned int array_size;
-	unsigned int end;
-	unsigned long total_pfns;
+	unsigned long *pfns = nullptr;
+	u32 *npfns = nullptr;
+	unsigned int array_size = 0;
+	unsigned int end = 0;
+	unsigned long total_pfns = 0;
 };
 #define MAX_NPFNS UINT32_MAX
 
@@ -311,44 +321,43 @@ static inline bool batch_add_pfn(struct pfn_batch *batch, unsigned long pfn)
 	return true;
 }
 
+/* Calls take(pfn) for what domain has for [start_index, last_index], until it returns false. */
+template <typename Take>
+static inline void for_each_pfn_of_domain(struct iommu_domain *domain, const struct iopt_area *area,
+					  unsigned long start_index, unsigned long last_index,
+					  Take take)
+{
+	unsigned long iova = iopt_area_index_to_iova(area, start_index);
+	unsigned int into_page = iopt_area_offset_in_page(area, start_index);
+
+	for (unsigned long index = start_index; index <= last_index; index++) {
+		/* One walk of the table for each page: a driver has no way to say how far a
+		 * translation reaches */
+		if (!take(PHYS_PFN(iommu_iova_to_phys(domain, iova) - into_page)))
+			return;
+		iova += PAGE_SIZE - into_page;
+		into_page = 0;
+	}
+}
+
 /* Adds the PFNs that domain has for [start_index, last_index], until it is full: see total_pfns. */
 static void batch_from_domain(struct pfn_batch *batch, struct iommu_domain *domain,
 			      struct iopt_area *area, unsigned long start_index,
 			      unsigned long last_index)
 {
-	unsigned long iova = iopt_area_index_to_iova(area, start_index);
-	unsigned int page_offset = 0;
-
-	if (start_index == iopt_area_index(area))
-		page_offset = area->page_offset;
-	for (; start_index <= last_index; start_index++) {
-		/* One walk of the table for each page: a driver has no way to say how far a
-		 * translation reaches */
-		phys_addr_t phys = iommu_iova_to_phys(domain, iova) - page_offset;
-
-		if (!batch_add_pfn(batch, PHYS_PFN(phys)))
-			return;
-		iova += PAGE_SIZE - page_offset;
-		page_offset = 0;
-	}
+	for_each_pfn_of_domain(domain, area, start_index, last_index,
+			       [batch](unsigned long pfn) { return batch_add_pfn(batch, pfn); });
 }
 
 static struct page **raw_pages_from_domain(struct iommu_domain *domain, struct iopt_area *area,
 					   unsigned long start_index, unsigned long last_index,
 					   struct page **out_pages)
 {
-	unsigned long iova = iopt_area_index_to_iova(area, start_index);
-	unsigned int page_offset = 0;
-
-	if (start_index == iopt_area_index(area))
-		page_offset = area->page_offset;
-	for (; start_index <= last_index; start_index++) {
-		phys_addr_t phys = iommu_iova_to_phys(domain, iova) - page_offset;
-
-		*(out_pages++) = pfn_to_page(PHYS_PFN(phys));
-		iova += PAGE_SIZE - page_offset;
-		page_offset = 0;
-	}
+	for_each_pfn_of_domain(domain, area, start_index, last_index,
+			       [&out_pages](unsigned long pfn) {
+				       *out_pages++ = pfn_to_page(pfn);
+				       return true;
+			       });
 	return out_pages;
 }
 
@@ -364,6 +373,24 @@ static void batch_from_domain_continue(struct pfn_batch *batch, struct iommu_dom
 	batch->array_size = array_size;
 }
 
+/* What a function has mapped, in order from start: unmapped when it returns without keep(). */
+struct mapped_so_far {
+	mapped_so_far(struct iommu_domain *to, unsigned long iova) : domain(to), start(iova) {}
+	mapped_so_far(const mapped_so_far &) = delete;
+	mapped_so_far &operator=(const mapped_so_far &) = delete;
+	~mapped_so_far()
+	{
+		if (length)
+			iommu_unmap_nofail(domain, start, length);
+	}
+
+	void keep() { length = 0; }
+
+	struct iommu_domain *const domain;
+	const unsigned long start;
+	unsigned long length = 0;
+};
+
 /*
  * Maps a run in PAGE_SIZE pieces. With disable_large_pages, which is VFIO's way, an area may be cut
  * anywhere after it is mapped and one half unmapped: what was one map must be good for two unmaps.
@@ -371,65 +398,52 @@ static void batch_from_domain_continue(struct pfn_batch *batch, struct iommu_dom
 static int batch_iommu_map_small(struct iommu_domain *domain, unsigned long iova, phys_addr_t paddr,
 				 size_t size, int prot)
 {
-	unsigned long start_iova = iova;
-	int rc;
+	struct mapped_so_far mapped(domain, iova);
 
-	WARN_ON(paddr % PAGE_SIZE || iova % PAGE_SIZE || size % PAGE_SIZE);
+	WARN_ON((paddr | iova | size) % PAGE_SIZE);
 
-	while (size) {
-		rc = iommu_map(domain, iova, paddr, PAGE_SIZE, prot, GFP_KERNEL_ACCOUNT);
+	for (; mapped.length < size; mapped.length += PAGE_SIZE) {
+		int rc = iommu_map(domain, iova + mapped.length, paddr + mapped.length, PAGE_SIZE,
+				   prot, GFP_KERNEL_ACCOUNT);
 		if (rc)
-			goto err_unmap;
-		iova += PAGE_SIZE;
-		paddr += PAGE_SIZE;
-		size -= PAGE_SIZE;
+			return rc;
 	}
+	mapped.keep();
 	return 0;
-
-err_unmap:
-	if (start_iova != iova)
-		iommu_unmap_nofail(domain, start_iova, iova - start_iova);
-	return rc;
 }
 
 /* Maps the whole batch, which begins with start_index, or nothing. */
 static int batch_to_domain(struct pfn_batch *batch, struct iommu_domain *domain,
 			   struct iopt_area *area, unsigned long start_index)
 {
-	bool disable_large_pages = area->iopt->disable_large_pages;
-	unsigned long last_iova = iopt_area_last_iova(area);
-	unsigned long start_iova = iopt_area_index_to_iova(area, start_index);
-	unsigned long iova = start_iova;
-	unsigned int page_offset = 0;
-	int rc;
+	const bool in_small_pages = area->iopt->disable_large_pages;
+	const unsigned long area_last = iopt_area_last_iova(area);
+	struct mapped_so_far mapped(domain, iopt_area_index_to_iova(area, start_index));
+	unsigned int into_page = iopt_area_offset_in_page(area, start_index);
 
-	if (start_index == iopt_area_index(area))
-		page_offset = area->page_offset;
-	for (unsigned int cur = 0; cur < batch->end; cur++) {
-		phys_addr_t paddr = PFN_PHYS(batch->pfns[cur]) + page_offset;
+	for (unsigned int run = 0; run < batch->end; run++) {
+		const unsigned long iova = mapped.start + mapped.length;
+		const phys_addr_t paddr = PFN_PHYS(batch->pfns[run]) + into_page;
 		/* The area may end inside the last page, and at the very top of the space: no 'end'
 		 * here */
-		unsigned long run_last = iova + (batch->npfns[cur] * PAGE_SIZE - page_offset - 1);
-		unsigned long length;
+		unsigned long run_last = iova + (batch->npfns[run] * PAGE_SIZE - into_page - 1);
 
-		if (run_last > last_iova || run_last < iova)
-			run_last = last_iova;
-		length = run_last - iova + 1;
-		if (disable_large_pages)
-			rc = batch_iommu_map_small(domain, iova, paddr, length, area->iommu_prot);
-		else
-			rc = iommu_map(domain, iova, paddr, length, area->iommu_prot,
-				       GFP_KERNEL_ACCOUNT);
+		if (run_last > area_last || run_last < iova)
+			run_last = area_last;
+
+		const size_t length = run_last - iova + 1;
+		int rc = in_small_pages ? batch_iommu_map_small(domain, iova, paddr, length,
+								area->iommu_prot)
+					: iommu_map(domain, iova, paddr, length, area->iommu_prot,
+						    GFP_KERNEL_ACCOUNT);
+
 		if (rc)
-			goto err_unmap;
-		iova += length;
-		page_offset = 0;
+			return rc;
+		mapped.length += length;
+		into_page = 0;
 	}
+	mapped.keep();
 	return 0;
-err_unmap:
-	if (start_iova != iova)
-		iommu_unmap_nofail(domain, start_iova, iova - start_iova);
-	return rc;
 }
 
 /* All of [start_index, last_index] is in the xarray. Stops when the batch is full. */
@@ -514,22 +528,19 @@ static void batch_from_pages(struct pfn_batch *batch, struct page **pages, size_
 static void batch_unpin(struct pfn_batch *batch, struct iopt_pages *pages,
 			unsigned long first_page_off, size_t npages) __must_hold(pages->mutex)
 {
-	unsigned int cur = 0;
+	unsigned int run = 0;
 
-	while (first_page_off && batch->npfns[cur] <= first_page_off) {
-		first_page_off -= batch->npfns[cur];
-		cur++;
-	}
+	for (; first_page_off && first_page_off >= batch->npfns[run]; run++)
+		first_page_off -= batch->npfns[run];
 
-	while (npages) {
-		size_t to_unpin = min(npages, batch->npfns[cur] - first_page_off);
+	for (; npages; run++) {
+		size_t count = min(npages, batch->npfns[run] - first_page_off);
 
-		unpin_user_page_range_dirty_lock(pfn_to_page(batch->pfns[cur] + first_page_off),
-						 to_unpin, pages->writable);
-		iopt_pages_sub_npinned(pages, to_unpin);
-		cur++;
+		unpin_user_page_range_dirty_lock(pfn_to_page(batch->pfns[run] + first_page_off),
+						 count, pages->writable);
+		iopt_pages_sub_npinned(pages, count);
+		npages -= count;
 		first_page_off = 0;
-		npages -= to_unpin;
 	}
 }
 
@@ -551,17 +562,14 @@ static unsigned long batch_rw(struct pfn_batch *batch, char *data, unsigned long
 {
 	unsigned long copied = 0;
 
-	for (unsigned int cur = 0; cur < batch->end; cur++) {
-		for (u32 npage = 0; npage < batch->npfns[cur]; npage++) {
-			unsigned long bytes = min(length, PAGE_SIZE - offset);
+	for (unsigned int run = 0; run < batch->end; run++) {
+		for (u32 i = 0; i < batch->npfns[run] && copied < length; i++) {
+			unsigned long bytes = min(length - copied, PAGE_SIZE - offset);
 
-			if (!length)
-				return copied;
-			copy_data_page(pfn_to_page(batch->pfns[cur] + npage), data + copied, offset,
+			copy_data_page(pfn_to_page(batch->pfns[run] + i), data + copied, offset,
 				       bytes, flags);
-			offset = 0;
-			length -= bytes;
 			copied += bytes;
+			offset = 0;
 		}
 	}
 	return copied;
@@ -570,28 +578,23 @@ static unsigned long batch_rw(struct pfn_batch *batch, char *data, unsigned long
 /* The part of a pfn_reader that pins what is not pinned yet. */
 struct pfn_reader_user {
 	/* Pinned pages, of which [upages_start, upages_end) are the indexes */
-	struct page **upages;
-	size_t upages_len; /* bytes */
-	unsigned long upages_start;
-	unsigned long upages_end;
-	unsigned int gup_flags;
+	struct page **upages = nullptr;
+	size_t upages_len = 0; /* bytes */
+	unsigned long upages_start = 0;
+	unsigned long upages_end = 0;
+	unsigned int gup_flags = 0;
 	/* NULL: the pages come from source_mm */
-	struct file *file;
+	struct file *file = nullptr;
 	/* A pin was made: an mm_users of source_mm is held if it is somebody else's and needed */
-	bool active;
+	bool active = false;
 };
 
 static void pfn_reader_user_init(struct pfn_reader_user *user, const struct iopt_pages *pages)
 {
-	user->upages = nullptr;
-	user->upages_len = 0;
-	user->upages_start = 0;
-	user->upages_end = 0;
-	user->gup_flags = FOLL_LONGTERM;
-	if (pages->writable)
-		user->gup_flags |= FOLL_WRITE;
-	user->file = pages->type == IOPT_ADDRESS_FILE ? pages->file : nullptr;
-	user->active = false;
+	*user = {};
+	user->gup_flags = FOLL_LONGTERM | (pages->writable ? FOLL_WRITE : 0);
+	if (pages->type == IOPT_ADDRESS_FILE)
+		user->file = pages->file;
 }
 
 static void pfn_reader_user_destroy(struct pfn_reader_user *user, const struct iopt_pages *pages)
@@ -685,26 +688,55 @@ static void decr_user_locked_vm(struct iopt_pages *pages, unsigned long npages)
 	atomic_long_sub(npages, &pages->source_user->locked_vm);
 }
 
+/* An mm_users for the length of a scope; false when the process is gone. */
+struct mm_users_scope {
+	explicit mm_users_scope(struct mm_struct *of) : mm(mmget_not_zero(of) ? of : nullptr) {}
+	mm_users_scope(const mm_users_scope &) = delete;
+	mm_users_scope &operator=(const mm_users_scope &) = delete;
+	~mm_users_scope()
+	{
+		if (mm)
+			mmput(mm);
+	}
+
+	explicit operator bool() const { return mm; }
+
+	struct mm_struct *const mm;
+};
+
+static int __update_mm_locked_vm(struct iopt_pages *pages, unsigned long npages, bool inc)
+{
+	mmap_write_lock(pages->source_mm);
+	int rc = __account_locked_vm(pages->source_mm, npages, inc, pages->source_task, false);
+	mmap_write_unlock(pages->source_mm);
+
+	return rc;
+}
+
 /* A limit for each address space, as VFIO has it. user may hold an mm_users already. */
 static int update_mm_locked_vm(struct iopt_pages *pages, unsigned long npages, bool inc,
 			       const struct pfn_reader_user *user)
 {
-	bool do_put = false;
-	int rc;
+	if (pages->source_mm == current->mm || (user && user->active))
+		return __update_mm_locked_vm(pages, npages, inc);
 
-	if (!(user && user->active) && pages->source_mm != current->mm) {
-		if (!mmget_not_zero(pages->source_mm))
-			return -EINVAL;
-		do_put = true;
-	}
+	mm_users_scope users(pages->source_mm);
 
-	mmap_write_lock(pages->source_mm);
-	rc = __account_locked_vm(pages->source_mm, npages, inc, pages->source_task, false);
-	mmap_write_unlock(pages->source_mm);
+	return users ? __update_mm_locked_vm(pages, npages, inc) : -EINVAL;
+}
 
-	if (do_put)
-		mmput(pages->source_mm);
-	return rc;
+/* Charges who pays, or pays back. */
+static int update_locked_vm(struct iopt_pages *pages, unsigned long npages, bool inc,
+			    const struct pfn_reader_user *user)
+{
+	if (pages->account_mode == IOPT_PAGES_ACCOUNT_MM)
+		return update_mm_locked_vm(pages, npages, inc, user);
+	if (pages->account_mode != IOPT_PAGES_ACCOUNT_USER)
+		return 0;
+	if (inc)
+		return incr_user_locked_vm(pages, npages);
+	decr_user_locked_vm(pages, npages);
+	return 0;
 }
 
 LOCK_ANALYSIS_ESCAPE(
@@ -712,41 +744,28 @@ LOCK_ANALYSIS_ESCAPE(
 int iopt_pages_update_pinned(struct iopt_pages *pages, unsigned long npages, bool inc,
 			     struct pfn_reader_user *user)
 {
-	int rc = 0;
+	auto *pinned_vm = &to_sim_mm(pages->source_mm)->pinned_vm;
+	int rc = update_locked_vm(pages, npages, inc, user);
 
-	switch (pages->account_mode) {
-	case IOPT_PAGES_ACCOUNT_NONE:
-		break;
-	case IOPT_PAGES_ACCOUNT_USER:
-		if (inc)
-			rc = incr_user_locked_vm(pages, npages);
-		else
-			decr_user_locked_vm(pages, npages);
-		break;
-	case IOPT_PAGES_ACCOUNT_MM:
-		rc = update_mm_locked_vm(pages, npages, inc, user);
-		break;
-	}
 	/* What cannot be returned belonged to a process that is gone, and went with it */
-	if (rc && inc)
+	if (inc && rc)
 		return rc;
 
 	pages->last_npinned = pages->npinned;
 	if (inc)
-		atomic64_add(npages, &to_sim_mm(pages->source_mm)->pinned_vm);
+		atomic64_add(npages, pinned_vm);
 	else
-		atomic64_sub(npages, &to_sim_mm(pages->source_mm)->pinned_vm);
+		atomic64_sub(npages, pinned_vm);
 	return 0;
 }
 
 /* Returns what was unpinned since the last time. */
 static void update_unpinned(struct iopt_pages *pages) __must_hold(pages->mutex)
 {
-	if (WARN_ON(pages->npinned > pages->last_npinned))
-		return;
-	if (pages->npinned == pages->last_npinned)
-		return;
-	iopt_pages_update_pinned(pages, pages->last_npinned - pages->npinned, false, nullptr);
+	const size_t charged = pages->last_npinned;
+
+	if (!WARN_ON(pages->npinned > charged) && pages->npinned != charged)
+		iopt_pages_update_pinned(pages, charged - pages->npinned, false, nullptr);
 }
 
 /*
@@ -758,16 +777,16 @@ static int pfn_reader_user_update_pinned(struct pfn_reader_user *user, struct io
 {
 	lockdep_assert_held(&pages->mutex);
 
-	if (pages->npinned == pages->last_npinned)
+	const size_t pinned = pages->npinned;
+	const size_t charged = pages->last_npinned;
+
+	if (pinned == charged)
 		return 0;
-
-	if (pages->npinned < pages->last_npinned)
-		return iopt_pages_update_pinned(pages, pages->last_npinned - pages->npinned, false,
-						user);
-
+	if (pinned < charged)
+		return iopt_pages_update_pinned(pages, charged - pinned, false, user);
 	if (iommufd_should_fail())
 		return -ENOMEM;
-	return iopt_pages_update_pinned(pages, pages->npinned - pages->last_npinned, true, user);
+	return iopt_pages_update_pinned(pages, pinned - charged, true, user);
 }
 
 /*
@@ -799,21 +818,18 @@ static int pfn_reader_update_pinned(struct pfn_reader *pfns)
 /* Unpins those of the current batch that neither an access nor a domain holds. */
 static void pfn_reader_unpin(struct pfn_reader *pfns)
 {
-	unsigned long last = pfns->batch_end_index - 1;
-	unsigned long start = pfns->batch_start_index;
-	struct interval_tree_double_span_iter span;
+	const unsigned long first = pfns->batch_start_index;
 	struct iopt_pages *pages = pfns->pages;
+	struct interval_tree_double_span_iter held;
 
 	lockdep_assert_held(&pages->mutex);
 
-	interval_tree_for_each_double_span(&span, &pages->access_itree, &pages->domains_itree,
-					   start, last)
+	interval_tree_for_each_double_span(&held, &pages->access_itree, &pages->domains_itree,
+					   first, pfns->batch_end_index - 1)
 	{
-		if (span.is_used)
-			continue;
-
-		batch_unpin(&pfns->batch, pages, span.start_hole - start,
-			    span.last_hole - span.start_hole + 1);
+		if (!held.is_used)
+			batch_unpin(&pfns->batch, pages, held.start_hole - first,
+				    held.last_hole - held.start_hole + 1);
 	}
 }
 
@@ -868,32 +884,25 @@ static bool pfn_reader_done(const struct pfn_reader *pfns)
 /* Fills the next batch. */
 static int pfn_reader_next(struct pfn_reader *pfns)
 {
-	unsigned long npfns;
-	int rc;
+	struct pfn_batch *batch = &pfns->batch;
+	unsigned long had = 0;
 
-	batch_clear(&pfns->batch);
+	batch_clear(batch);
 	pfns->batch_start_index = pfns->batch_end_index;
 
-	while (pfns->batch_end_index != pfns->last_index + 1) {
-		npfns = pfns->batch.total_pfns;
-
+	for (; pfns->batch_end_index != pfns->last_index + 1; had = batch->total_pfns) {
 		if (WARN_ON(interval_tree_double_span_iter_done(&pfns->span)))
 			return -EINVAL;
-
-		rc = pfn_reader_fill_span(pfns);
-		if (rc)
+		if (int rc = pfn_reader_fill_span(pfns))
 			return rc;
-
-		if (WARN_ON(!pfns->batch.total_pfns))
+		if (WARN_ON(!batch->total_pfns))
 			return -EINVAL;
 
-		pfns->batch_end_index = pfns->batch_start_index + pfns->batch.total_pfns;
+		pfns->batch_end_index = pfns->batch_start_index + batch->total_pfns;
 		if (pfns->batch_end_index == pfns->span.last_used + 1)
 			interval_tree_double_span_iter_next(&pfns->span);
-
-		/* Full */
-		if (npfns == pfns->batch.total_pfns)
-			return 0;
+		if (batch->total_pfns == had)
+			break; /* full */
 	}
 	return 0;
 }
@@ -926,22 +935,20 @@ static int pfn_reader_init(struct pfn_reader *pfns, struct iopt_pages *pages,
  */
 static void pfn_reader_release_pins(struct pfn_reader *pfns)
 {
+	const unsigned long batch_end = pfns->batch_end_index;
 	struct pfn_reader_user *user = &pfns->user;
 	struct iopt_pages *pages = pfns->pages;
 
 	lockdep_assert_held(&pages->mutex);
 
-	if (user->upages_end > pfns->batch_end_index) {
-		unsigned long npages = user->upages_end - pfns->batch_end_index;
-
-		unpin_user_pages(user->upages + (pfns->batch_end_index - user->upages_start),
-				 npages);
-		iopt_pages_sub_npinned(pages, npages);
-		user->upages_end = pfns->batch_end_index;
+	if (batch_end < user->upages_end) {
+		iopt_pages_err_unpin(pages, batch_end, user->upages_end - 1,
+				     user->upages + (batch_end - user->upages_start));
+		user->upages_end = batch_end;
 	}
-	if (pfns->batch_start_index != pfns->batch_end_index) {
+	if (pfns->batch_start_index != batch_end) {
 		pfn_reader_unpin(pfns);
-		pfns->batch_start_index = pfns->batch_end_index;
+		pfns->batch_start_index = batch_end;
 	}
 }
 
@@ -961,19 +968,27 @@ static int pfn_reader_first(struct pfn_reader *pfns, struct iopt_pages *pages,
 			    unsigned long start_index, unsigned long last_index)
 	__must_hold(pages->mutex)
 {
-	int rc;
-
 	if (WARN_ON(last_index < start_index))
 		return -EINVAL;
-
-	rc = pfn_reader_init(pfns, pages, start_index, last_index);
-	if (rc)
+	if (int rc = pfn_reader_init(pfns, pages, start_index, last_index))
 		return rc;
-	rc = pfn_reader_next(pfns);
+
+	int rc = pfn_reader_next(pfns);
+
 	if (rc)
 		pfn_reader_destroy(pfns);
 	return rc;
 }
+
+/* Destroys a reader that pfn_reader_first() set up. */
+struct pfn_reader_scope {
+	explicit pfn_reader_scope(struct pfn_reader *of) : pfns(of) {}
+	pfn_reader_scope(const pfn_reader_scope &) = delete;
+	pfn_reader_scope &operator=(const pfn_reader_scope &) = delete;
+	~pfn_reader_scope() { pfn_reader_destroy(pfns); }
+
+	struct pfn_reader *const pfns;
+};
 
 static result<struct iopt_pages *> iopt_alloc_pages(unsigned long start_byte, unsigned long length,
 						    bool writable)
@@ -996,10 +1011,8 @@ static result<struct iopt_pages *> iopt_alloc_pages(unsigned long start_byte, un
 	mmgrab(pages->source_mm);
 	pages->npages = DIV_ROUND_UP(length + start_byte, PAGE_SIZE);
 	pages->writable = writable;
-	if (capable(CAP_IPC_LOCK))
-		pages->account_mode = IOPT_PAGES_ACCOUNT_NONE;
-	else
-		pages->account_mode = IOPT_PAGES_ACCOUNT_USER;
+	pages->account_mode = capable(CAP_IPC_LOCK) ? IOPT_PAGES_ACCOUNT_NONE
+						    : IOPT_PAGES_ACCOUNT_USER;
 	pages->source_task = current->group_leader;
 	get_task_struct(pages->source_task);
 	pages->source_user = get_uid(current_user());
@@ -1107,28 +1120,27 @@ static void __iopt_area_unfill_domain(struct iopt_area *area, struct iopt_pages 
 				      struct iommu_domain *domain, unsigned long last_index)
 	__must_hold(pages->mutex)
 {
-	struct interval_tree_double_span_iter span;
-	unsigned long start_index = iopt_area_index(area);
-	unsigned long unmapped_end_index = start_index;
+	const unsigned long first_index = iopt_area_index(area);
+	unsigned long unmapped_end = first_index;
 	u64 backup[BATCH_BACKUP_SIZE];
 	struct pfn_batch batch;
+	struct interval_tree_double_span_iter held;
 
 	lockdep_assert_held(&pages->mutex);
 
-	batch_init_backup(&batch, last_index - start_index + 1, backup, sizeof(backup));
-	interval_tree_for_each_double_span(&span, &pages->domains_itree, &pages->access_itree,
-					   start_index, last_index)
+	batch_init_backup(&batch, last_index - first_index + 1, backup, sizeof(backup));
+	interval_tree_for_each_double_span(&held, &pages->domains_itree, &pages->access_itree,
+					   first_index, last_index)
 	{
-		if (span.is_used) {
-			batch_skip_carry(&batch, span.last_used - span.start_used + 1);
-			continue;
-		}
-		iopt_area_unpin_domain(&batch, area, pages, domain, span.start_hole, span.last_hole,
-				       &unmapped_end_index, last_index);
+		if (held.is_used)
+			batch_skip_carry(&batch, held.last_used - held.start_used + 1);
+		else
+			iopt_area_unpin_domain(&batch, area, pages, domain, held.start_hole,
+					       held.last_hole, &unmapped_end, last_index);
 	}
 	/* The rest is somebody else's to unpin */
-	if (unmapped_end_index != last_index + 1)
-		iopt_area_unmap_domain_range(area, domain, unmapped_end_index, last_index);
+	if (unmapped_end <= last_index)
+		iopt_area_unmap_domain_range(area, domain, unmapped_end, last_index);
 	WARN_ON(batch.total_pfns);
 	batch_destroy(&batch, backup);
 	update_unpinned(pages);
@@ -1158,7 +1170,7 @@ void iopt_area_unfill_domain(struct iopt_area *area, struct iopt_pages *pages,
 int iopt_area_fill_domain(struct iopt_area *area, struct iommu_domain *domain)
 {
 	struct iopt_pages *pages = area->pages;
-	unsigned long done_end_index;
+	unsigned long mapped_end;
 	struct pfn_reader pfns;
 	int rc;
 
@@ -1168,42 +1180,98 @@ int iopt_area_fill_domain(struct iopt_area *area, struct iommu_domain *domain)
 	if (rc)
 		return rc;
 
-	done_end_index = pfns.batch_start_index;
-	while (!pfn_reader_done(&pfns)) {
+	pfn_reader_scope scope(&pfns);
+
+	mapped_end = pfns.batch_start_index;
+	while (!rc && !pfn_reader_done(&pfns)) {
 		rc = batch_to_domain(&pfns.batch, domain, area, pfns.batch_start_index);
-		if (rc)
-			goto out_unmap;
-		done_end_index = pfns.batch_end_index;
-
-		rc = pfn_reader_next(&pfns);
-		if (rc)
-			goto out_unmap;
+		if (!rc) {
+			mapped_end = pfns.batch_end_index;
+			rc = pfn_reader_next(&pfns);
+		}
 	}
-
-	rc = pfn_reader_update_pinned(&pfns);
-	if (rc)
-		goto out_unmap;
-	goto out_destroy;
-
-out_unmap:
-	pfn_reader_release_pins(&pfns);
-	iopt_area_unfill_partial_domain(area, pages, domain, done_end_index);
-out_destroy:
-	pfn_reader_destroy(&pfns);
+	if (!rc)
+		rc = pfn_reader_update_pinned(&pfns);
+	if (rc) {
+		pfn_reader_release_pins(&pfns);
+		iopt_area_unfill_partial_domain(area, pages, domain, mapped_end);
+	}
 	return rc;
+}
+
+/*
+ * How far the domains of a table are filled: those whose id is less than next_id up to ahead_end,
+ * the others up to all_end. Both are page indexes.
+ */
+struct fill_progress {
+	unsigned long next_id;
+	unsigned long ahead_end;
+	unsigned long all_end;
+};
+
+/* Maps batch by batch, each into every domain, and charges for it. progress is for the undo. */
+static int iopt_area_map_batches(struct iopt_area *area, struct pfn_reader *pfns,
+				 struct fill_progress *progress)
+{
+	struct iommu_domain *domain;
+	int rc;
+
+	lockdep_assert_held(&area->iopt->domains_rwsem);
+
+	*progress = {0, pfns->batch_start_index, pfns->batch_start_index};
+	while (!pfn_reader_done(pfns)) {
+		progress->ahead_end = pfns->batch_end_index;
+		xa_for_each (&area->iopt->domains, progress->next_id, domain) {
+			rc = batch_to_domain(&pfns->batch, domain, area, pfns->batch_start_index);
+			if (rc)
+				return rc;
+		}
+		progress->all_end = progress->ahead_end;
+
+		rc = pfn_reader_next(pfns);
+		if (rc)
+			return rc;
+	}
+	return pfn_reader_update_pinned(pfns);
+}
+
+/*
+ * Undoes what iopt_area_map_batches() did before it failed. The last domain in the list, which
+ * never has more than the others, does the unpinning: it comes when the others are empty and the
+ * batch that only they had is given up.
+ */
+static void iopt_area_unmap_batches(struct iopt_area *area, struct iopt_pages *pages,
+				    struct pfn_reader *pfns, const struct fill_progress *progress)
+	__must_hold(pages->mutex)
+{
+	struct io_pagetable *iopt = area->iopt;
+	struct iommu_domain *last_domain = nullptr;
+	struct iommu_domain *domain;
+	unsigned long last_domain_end = 0;
+	unsigned long id;
+
+	lockdep_assert_held(&iopt->domains_rwsem);
+
+	xa_for_each (&iopt->domains, id, domain) {
+		const unsigned long end = id < progress->next_id ? progress->ahead_end
+								 : progress->all_end;
+
+		if (id == iopt->next_domain_id - 1) {
+			last_domain = domain;
+			last_domain_end = end;
+			break;
+		}
+		if (end != iopt_area_index(area))
+			iopt_area_unmap_domain_range(area, domain, iopt_area_index(area), end - 1);
+	}
+	pfn_reader_release_pins(pfns);
+	if (!WARN_ON(!last_domain))
+		iopt_area_unfill_partial_domain(area, pages, last_domain, last_domain_end);
 }
 
 int iopt_area_fill_domains(struct iopt_area *area, struct iopt_pages *pages)
 {
 	struct io_pagetable *iopt = area->iopt;
-	unsigned long done_first_end_index;
-	unsigned long done_all_end_index;
-	struct iommu_domain *last_domain;
-	struct iommu_domain *domain;
-	unsigned long unmap_index;
-	struct pfn_reader pfns;
-	unsigned long index;
-	int rc;
 
 	lockdep_assert_held(&iopt->domains_rwsem);
 
@@ -1211,84 +1279,47 @@ int iopt_area_fill_domains(struct iopt_area *area, struct iopt_pages *pages)
 		return 0;
 
 	mutex_guard guard(&pages->mutex);
+	struct fill_progress progress;
+	struct pfn_reader pfns;
+	int rc;
+
 	rc = pfn_reader_first(&pfns, pages, iopt_area_index(area), iopt_area_last_index(area));
 	if (rc)
 		return rc;
 
-	index = 0;
-	done_first_end_index = pfns.batch_start_index;
-	done_all_end_index = pfns.batch_start_index;
-	while (!pfn_reader_done(&pfns)) {
-		done_first_end_index = pfns.batch_end_index;
-		done_all_end_index = pfns.batch_start_index;
-		xa_for_each (&iopt->domains, index, domain) {
-			rc = batch_to_domain(&pfns.batch, domain, area, pfns.batch_start_index);
-			if (rc)
-				goto out_unmap;
-		}
-		done_all_end_index = done_first_end_index;
-
-		rc = pfn_reader_next(&pfns);
-		if (rc)
-			goto out_unmap;
-	}
-	rc = pfn_reader_update_pinned(&pfns);
+	rc = iopt_area_map_batches(area, &pfns, &progress);
 	if (rc)
-		goto out_unmap;
-
+		iopt_area_unmap_batches(area, pages, &pfns, &progress);
 	pfn_reader_destroy(&pfns);
+	if (rc)
+		return rc;
 
 	area->storage_domain = static_cast<struct iommu_domain *>(xa_load(&iopt->domains, 0));
 	interval_tree_insert(&area->pages_node, &pages->domains_itree);
 	return 0;
-
-out_unmap:
-	/*
-	 * Domains before index have one batch more. The last domain in the list, which never has
-	 * more than the others, does the unpinning: it comes when the others are empty and the
-	 * batch that only they had is given up.
-	 */
-	last_domain = nullptr;
-	xa_for_each (&iopt->domains, unmap_index, domain) {
-		unsigned long end_index = unmap_index < index ? done_first_end_index
-							      : done_all_end_index;
-
-		if (unmap_index == iopt->next_domain_id - 1) {
-			last_domain = domain;
-			done_all_end_index = end_index;
-			break;
-		}
-		if (end_index != iopt_area_index(area))
-			iopt_area_unmap_domain_range(area, domain, iopt_area_index(area),
-						     end_index - 1);
-	}
-	pfn_reader_release_pins(&pfns);
-	if (!WARN_ON(!last_domain))
-		iopt_area_unfill_partial_domain(area, pages, last_domain, done_all_end_index);
-	pfn_reader_destroy(&pfns);
-	return rc;
 }
 
 void iopt_area_unfill_domains(struct iopt_area *area, struct iopt_pages *pages)
 {
-	struct io_pagetable *iopt = area->iopt;
 	struct iommu_domain *domain;
-	unsigned long index;
+	unsigned long id;
 
-	lockdep_assert_held(&iopt->domains_rwsem);
+	lockdep_assert_held(&area->iopt->domains_rwsem);
 
 	mutex_guard guard(&pages->mutex);
+	struct iommu_domain *const storage = area->storage_domain;
+
 	/* No domain has it, or the fill failed */
-	if (!area->storage_domain)
+	if (!storage)
 		return;
 
-	xa_for_each (&iopt->domains, index, domain)
-		if (domain != area->storage_domain)
+	xa_for_each (&area->iopt->domains, id, domain)
+		if (domain != storage)
 			iopt_area_unmap_domain_range(area, domain, iopt_area_index(area),
 						     iopt_area_last_index(area));
 
 	interval_tree_remove(&area->pages_node, &pages->domains_itree);
-	iopt_area_unfill_domain(area, pages, area->storage_domain);
+	iopt_area_unfill_domain(area, pages, storage);
 	area->storage_domain = nullptr;
 }
 
@@ -1307,30 +1338,30 @@ static void iopt_pages_unpin_xarray(struct pfn_batch *batch, struct iopt_pages *
 void iopt_pages_unfill_xarray(struct iopt_pages *pages, unsigned long start_index,
 			      unsigned long last_index)
 {
-	struct interval_tree_double_span_iter span;
-	u64 backup[BATCH_BACKUP_SIZE];
+	struct interval_tree_double_span_iter held;
 	struct pfn_batch batch;
-	bool batch_inited = false;
+	u64 backup[BATCH_BACKUP_SIZE];
 
 	lockdep_assert_held(&pages->mutex);
 
-	interval_tree_for_each_double_span(&span, &pages->access_itree, &pages->domains_itree,
+	interval_tree_for_each_double_span(&held, &pages->access_itree, &pages->domains_itree,
 					   start_index, last_index)
 	{
-		if (!span.is_used) {
-			if (!batch_inited) {
-				batch_init_backup(&batch, last_index - start_index + 1, backup,
-						  sizeof(backup));
-				batch_inited = true;
-			}
-			iopt_pages_unpin_xarray(&batch, pages, span.start_hole, span.last_hole);
-		} else if (span.is_used == 2) {
-			/* A domain has them, pinned */
-			clear_xarray(&pages->pinned_pfns, span.start_used, span.last_used);
+		if (held.is_used == 1) {
+			/* Another access needs them where they are */
+			continue;
 		}
-		/* Another access needs them where they are */
+		if (held.is_used) {
+			/* A domain has them, pinned */
+			clear_xarray(&pages->pinned_pfns, held.start_used, held.last_used);
+			continue;
+		}
+		if (!batch.pfns)
+			batch_init_backup(&batch, last_index - start_index + 1, backup,
+					  sizeof(backup));
+		iopt_pages_unpin_xarray(&batch, pages, held.start_hole, held.last_hole);
 	}
-	if (batch_inited)
+	if (batch.pfns)
 		batch_destroy(&batch, backup);
 	update_unpinned(pages);
 }
@@ -1372,21 +1403,46 @@ static int iopt_pages_fill(struct iopt_pages *pages, struct pfn_reader_user *use
 			   unsigned long start_index, unsigned long last_index,
 			   struct page **out_pages) __must_hold(pages->mutex)
 {
-	unsigned long cur_index = start_index;
-	int rc;
+	unsigned long next = start_index;
 
-	while (cur_index != last_index + 1) {
-		user->upages = out_pages + (cur_index - start_index);
-		rc = pfn_reader_user_pin(user, pages, cur_index, last_index);
-		if (rc)
-			goto out_unpin;
-		cur_index = user->upages_end;
+	for (; next != last_index + 1; next = user->upages_end) {
+		user->upages = out_pages + (next - start_index);
+
+		int rc = pfn_reader_user_pin(user, pages, next, last_index);
+
+		if (rc) {
+			if (next != start_index)
+				iopt_pages_err_unpin(pages, start_index, next - 1, out_pages);
+			return rc;
+		}
 	}
 	return 0;
+}
 
-out_unpin:
-	if (start_index != cur_index)
-		iopt_pages_err_unpin(pages, start_index, cur_index - 1, out_pages);
+/* One span of iopt_pages_fill_xarray(): finds or pins its pages and stores what is not stored. */
+static int iopt_pages_fill_span(struct iopt_pages *pages, struct pfn_reader_user *user,
+				const struct interval_tree_double_span_iter *span,
+				struct page **out_pages) __must_hold(pages->mutex)
+{
+	const unsigned long first = span->start_used;
+	const unsigned long last = span->last_used;
+	int rc;
+
+	if (span->is_used == 1) {
+		iopt_pages_fill_from_xarray(pages, first, last, out_pages);
+		return 0;
+	}
+
+	if (span->is_used)
+		rc = iopt_pages_fill_from_domain(pages, first, last, out_pages);
+	else
+		rc = iopt_pages_fill(pages, user, first, last, out_pages);
+	if (rc)
+		return rc;
+
+	rc = pages_to_xarray(&pages->pinned_pfns, first, last, out_pages);
+	if (rc && !span->is_used)
+		iopt_pages_err_unpin(pages, first, last, out_pages);
 	return rc;
 }
 
@@ -1394,9 +1450,10 @@ int iopt_pages_fill_xarray(struct iopt_pages *pages, unsigned long start_index,
 			   unsigned long last_index, struct page **out_pages)
 {
 	struct interval_tree_double_span_iter span;
-	unsigned long xa_end = start_index;
 	struct pfn_reader_user user;
-	int rc;
+	/* Before it all is stored, by this call or by others */
+	unsigned long stored_end = start_index;
+	int rc = 0;
 
 	lockdep_assert_held(&pages->mutex);
 
@@ -1407,49 +1464,19 @@ int iopt_pages_fill_xarray(struct iopt_pages *pages, unsigned long start_index,
 	interval_tree_for_each_double_span(&span, &pages->access_itree, &pages->domains_itree,
 					   start_index, last_index)
 	{
-		struct page **cur_pages = out_pages + (span.start_used - start_index);
-
-		if (span.is_used == 1) {
-			iopt_pages_fill_from_xarray(pages, span.start_used, span.last_used,
-						    cur_pages);
-			continue;
-		}
-
-		if (span.is_used == 2) {
-			rc = iopt_pages_fill_from_domain(pages, span.start_used, span.last_used,
-							 cur_pages);
-			if (rc)
-				goto out_clean_xa;
-			rc = pages_to_xarray(&pages->pinned_pfns, span.start_used, span.last_used,
-					     cur_pages);
-			if (rc)
-				goto out_clean_xa;
-			xa_end = span.last_used + 1;
-			continue;
-		}
-
-		rc = iopt_pages_fill(pages, &user, span.start_hole, span.last_hole, cur_pages);
+		rc = iopt_pages_fill_span(pages, &user, &span,
+					  out_pages + (span.start_used - start_index));
 		if (rc)
-			goto out_clean_xa;
-		rc = pages_to_xarray(&pages->pinned_pfns, span.start_hole, span.last_hole,
-				     cur_pages);
-		if (rc) {
-			iopt_pages_err_unpin(pages, span.start_hole, span.last_hole, cur_pages);
-			goto out_clean_xa;
-		}
-		xa_end = span.last_hole + 1;
+			break;
+		if (span.is_used != 1)
+			stored_end = span.last_used + 1;
 	}
-	rc = pfn_reader_user_update_pinned(&user, pages);
-	if (rc)
-		goto out_clean_xa;
-	/* The array is the caller's */
-	user.upages = nullptr;
-	pfn_reader_user_destroy(&user, pages);
-	return 0;
+	if (!rc)
+		rc = pfn_reader_user_update_pinned(&user, pages);
+	if (rc && stored_end != start_index)
+		iopt_pages_unfill_xarray(pages, start_index, stored_end - 1);
 
-out_clean_xa:
-	if (start_index != xa_end)
-		iopt_pages_unfill_xarray(pages, start_index, xa_end - 1);
+	/* The array is the caller's */
 	user.upages = nullptr;
 	pfn_reader_user_destroy(&user, pages);
 	return rc;
@@ -1461,70 +1488,58 @@ static int iopt_pages_rw_slow(struct iopt_pages *pages, unsigned long start_inde
 			      unsigned long last_index, unsigned long offset, void *data,
 			      unsigned long length, unsigned int flags)
 {
-	char *cur_data = static_cast<char *>(data);
-	struct pfn_reader pfns;
-	unsigned long done;
-	int rc;
-
 	mutex_guard guard(&pages->mutex);
+	struct pfn_reader pfns;
+	int rc;
 
 	rc = pfn_reader_first(&pfns, pages, start_index, last_index);
 	if (rc)
 		return rc;
 
+	pfn_reader_scope scope(&pfns);
+	char *pos = static_cast<char *>(data);
+	char *const end = pos + length;
+
 	while (!pfn_reader_done(&pfns)) {
-		done = batch_rw(&pfns.batch, cur_data, offset, length, flags);
-		cur_data += done;
-		length -= done;
+		pos += batch_rw(&pfns.batch, pos, offset, (unsigned long)(end - pos), flags);
 		offset = 0;
 		pfn_reader_unpin(&pfns);
 
 		rc = pfn_reader_next(&pfns);
 		if (rc)
-			goto out_destroy;
+			return rc;
 	}
-	if (WARN_ON(length != 0))
-		rc = -EINVAL;
-out_destroy:
-	pfn_reader_destroy(&pfns);
-	return rc;
+	return WARN_ON(pos != end) ? -EINVAL : 0;
 }
 
 /* Copies within one page, without memory and without the trees; like the CPU, not like DMA. */
 static int iopt_pages_rw_page(struct iopt_pages *pages, unsigned long index, unsigned long offset,
 			      void *data, unsigned long length, unsigned int flags)
 {
+	const unsigned int gup_flags = flags & IOMMUFD_ACCESS_RW_WRITE ? FOLL_WRITE : 0;
 	struct page *page = nullptr;
-	long rc;
 
 	if (WARN_ON(pages->type != IOPT_ADDRESS_USER))
 		return -EINVAL;
 
-	if (!mmget_not_zero(pages->source_mm))
+	mm_users_scope users(pages->source_mm);
+
+	if (!users)
 		return iopt_pages_rw_slow(pages, index, index, offset, data, length, flags);
 
-	if (iommufd_should_fail()) {
-		rc = -EINVAL;
-		goto out_mmput;
-	}
+	if (iommufd_should_fail())
+		return -EINVAL;
 
-	mmap_read_lock(pages->source_mm);
-	rc = pin_user_pages_remote(pages->source_mm, pages->uptr + index * PAGE_SIZE, 1,
-				   (flags & IOMMUFD_ACCESS_RW_WRITE) ? FOLL_WRITE : 0, &page,
-				   nullptr);
-	mmap_read_unlock(pages->source_mm);
-	if (rc != 1) {
-		if (WARN_ON(rc >= 0))
-			rc = -EINVAL;
-		goto out_mmput;
-	}
+	mmap_read_lock(users.mm);
+	long npinned = pin_user_pages_remote(users.mm, pages->uptr + index * PAGE_SIZE, 1,
+					     gup_flags, &page, nullptr);
+	mmap_read_unlock(users.mm);
+	if (npinned != 1)
+		return WARN_ON(npinned >= 0) ? -EINVAL : (int)npinned;
+
 	copy_data_page(page, data, offset, length, flags);
 	unpin_user_page(page);
-	rc = 0;
-
-out_mmput:
-	mmput(pages->source_mm);
-	return (int)rc;
+	return 0;
 }
 
 /* Copies with the CPU through current->mm, which is the pages' source_mm. */
@@ -1544,7 +1559,6 @@ int iopt_pages_rw_access(struct iopt_pages *pages, unsigned long start_byte, voi
 	unsigned long start_index = start_byte / PAGE_SIZE;
 	unsigned long last_index = (start_byte + length - 1) / PAGE_SIZE;
 	bool change_mm = current->mm != pages->source_mm || (flags & __IOMMUFD_ACCESS_RW_SLOW_PATH);
-	int rc;
 
 	if ((flags & IOMMUFD_ACCESS_RW_WRITE) && !pages->writable)
 		return -EPERM;
@@ -1566,16 +1580,15 @@ int iopt_pages_rw_access(struct iopt_pages *pages, unsigned long start_byte, voi
 	if (!change_mm)
 		return iopt_pages_rw_user(pages, start_byte, data, length, flags);
 
-	if (!mmget_not_zero(pages->source_mm))
+	mm_users_scope users(pages->source_mm);
+
+	if (!users)
 		return iopt_pages_rw_slow(pages, start_index, last_index, start_byte % PAGE_SIZE,
 					  data, length, flags);
-	{
-		kthread_mm_scope scope(pages->source_mm);
 
-		rc = iopt_pages_rw_user(pages, start_byte, data, length, flags);
-	}
-	mmput(pages->source_mm);
-	return rc;
+	kthread_mm_scope scope(users.mm);
+
+	return iopt_pages_rw_user(pages, start_byte, data, length, flags);
 }
 
 static struct iopt_pages_access *
@@ -1593,41 +1606,53 @@ iopt_pages_get_exact_access(struct iopt_pages *pages, unsigned long index, unsig
 	return nullptr;
 }
 
+/* An access without users yet, its pages in out_pages. */
+static result<struct iopt_pages_access *>
+iopt_pages_new_access(struct iopt_pages *pages, unsigned long start_index, unsigned long last_index,
+		      struct page **out_pages) __must_hold(pages->mutex)
+{
+	auto *access = kzalloc_obj<struct iopt_pages_access>();
+
+	if (!access)
+		return -ENOMEM;
+
+	int rc = iopt_pages_fill_xarray(pages, start_index, last_index, out_pages);
+
+	if (rc) {
+		kfree_obj(access);
+		return rc;
+	}
+	access->node.start = start_index;
+	access->node.last = last_index;
+	interval_tree_insert(&access->node, &pages->access_itree);
+	return access;
+}
+
 int iopt_area_add_access(struct iopt_area *area, unsigned long start_index,
 			 unsigned long last_index, struct page **out_pages, unsigned int flags,
 			 bool lock_area)
 {
 	struct iopt_pages *pages = area->pages;
-	struct iopt_pages_access *access;
-	int rc;
 
-	if ((flags & IOMMUFD_ACCESS_RW_WRITE) && !pages->writable)
+	if (!pages->writable && (flags & IOMMUFD_ACCESS_RW_WRITE))
 		return -EPERM;
 
 	mutex_guard guard(&pages->mutex);
-	access = iopt_pages_get_exact_access(pages, start_index, last_index);
+	struct iopt_pages_access *access =
+		iopt_pages_get_exact_access(pages, start_index, last_index);
+
 	if (access) {
-		access->users++;
 		iopt_pages_fill_from_xarray(pages, start_index, last_index, out_pages);
 	} else {
-		access = kzalloc_obj<struct iopt_pages_access>();
-		if (!access)
-			return -ENOMEM;
+		auto added = iopt_pages_new_access(pages, start_index, last_index, out_pages);
 
-		rc = iopt_pages_fill_xarray(pages, start_index, last_index, out_pages);
-		if (rc) {
-			kfree_obj(access);
-			return rc;
-		}
-
-		access->node.start = start_index;
-		access->node.last = last_index;
-		access->users = 1;
-		interval_tree_insert(&access->node, &pages->access_itree);
+		if (!added)
+			return added.error();
+		access = *added;
 	}
+	access->users++;
 	area->num_accesses++;
-	if (lock_area)
-		area->num_locks++;
+	area->num_locks += lock_area;
 	return 0;
 }
 
@@ -1635,21 +1660,19 @@ void iopt_area_remove_access(struct iopt_area *area, unsigned long start_index,
 			     unsigned long last_index, bool unlock_area)
 {
 	struct iopt_pages *pages = area->pages;
-	struct iopt_pages_access *access;
 
 	mutex_guard guard(&pages->mutex);
-	access = iopt_pages_get_exact_access(pages, start_index, last_index);
+	struct iopt_pages_access *access =
+		iopt_pages_get_exact_access(pages, start_index, last_index);
+
 	if (WARN_ON(!access))
 		return;
 
-	WARN_ON(area->num_accesses == 0 || access->users == 0);
-	if (unlock_area) {
-		WARN_ON(area->num_locks == 0);
-		area->num_locks--;
-	}
+	WARN_ON(!access->users || !area->num_accesses);
+	WARN_ON(unlock_area && !area->num_locks);
 	area->num_accesses--;
-	access->users--;
-	if (access->users)
+	area->num_locks -= unlock_area;
+	if (--access->users)
 		return;
 
 	interval_tree_remove(&access->node, &pages->access_itree);
