@@ -34,13 +34,44 @@ static void iommufd_put_group(struct iommufd_group *group)
 
 static bool iommufd_group_try_get(struct iommufd_group *igroup, struct iommu_group *group)
 {
-	if (!igroup)
-		return false;
 	/* the id is not used again before igroup puts its group, and then igroup cannot be found
 	 * any more */
-	if (WARN_ON(igroup->group != group))
-		return false;
-	return kref_get_unless_zero(&igroup->ref);
+	return igroup && !WARN_ON(igroup->group != group) && kref_get_unless_zero(&igroup->ref);
+}
+
+/* What the context has for the group, with a reference. NULL: nothing that will stay. */
+static struct iommufd_group *iommufd_group_find(struct iommufd_ctx *ictx, struct iommu_group *group)
+{
+	xa_guard groups(&ictx->groups);
+	auto *found =
+		static_cast<struct iommufd_group *>(xa_load(&ictx->groups, iommu_group_id(group)));
+
+	return iommufd_group_try_get(found, group) ? found : nullptr;
+}
+
+/* Puts mine in the table; or, if another was faster, takes a reference to that one. -ENOMEM. */
+static result<struct iommufd_group *> iommufd_group_publish(struct iommufd_ctx *ictx,
+							    struct iommufd_group *mine)
+{
+	xa_guard groups(&ictx->groups);
+	struct iommufd_group *dying = nullptr;
+
+	while (true) {
+		void *entry = __xa_cmpxchg(&ictx->groups, iommu_group_id(mine->group), dying, mine,
+					   GFP_KERNEL);
+
+		if (xa_is_err(entry))
+			return xa_err(entry);
+
+		auto *found = static_cast<struct iommufd_group *>(entry);
+
+		if (found == dying)
+			return mine;
+		if (iommufd_group_try_get(found, mine->group))
+			return found;
+		/* it is on its way out: take its place */
+		dying = found;
+	}
 }
 
 /* The context's part of the device's group, with a reference. -ENODEV: the device has no group;
@@ -48,62 +79,31 @@ static bool iommufd_group_try_get(struct iommufd_group *igroup, struct iommu_gro
 static result<struct iommufd_group *> iommufd_get_group(struct iommufd_ctx *ictx,
 							struct device *dev)
 {
-	struct iommufd_group *new_igroup;
-	struct iommufd_group *cur_igroup;
-	struct iommufd_group *igroup;
-	struct iommu_group *group;
-	unsigned int id;
+	struct iommu_group *group = iommu_group_get(dev);
 
-	group = iommu_group_get(dev);
 	if (!group)
 		return -ENODEV;
-	id = iommu_group_id(group);
-
-	xa_lock(&ictx->groups);
-	igroup = static_cast<struct iommufd_group *>(xa_load(&ictx->groups, id));
-	if (iommufd_group_try_get(igroup, group)) {
-		xa_unlock(&ictx->groups);
+	if (auto *known = iommufd_group_find(ictx, group)) {
 		iommu_group_put(group);
-		return igroup;
+		return known;
 	}
-	xa_unlock(&ictx->groups);
 
-	new_igroup = kzalloc_obj<struct iommufd_group>();
-	if (!new_igroup) {
+	auto *mine = kzalloc_obj<struct iommufd_group>();
+
+	if (!mine) {
 		iommu_group_put(group);
 		return -ENOMEM;
 	}
 	/* takes the reference over */
-	new_igroup->group = group;
+	mine->group = group;
 	/* without one to the context: whoever uses the group belongs to it */
-	new_igroup->ictx = ictx;
+	mine->ictx = ictx;
 
-	cur_igroup = nullptr;
-	xa_lock(&ictx->groups);
-	while (true) {
-		void *entry = __xa_cmpxchg(&ictx->groups, id, cur_igroup, new_igroup, GFP_KERNEL);
+	auto published = iommufd_group_publish(ictx, mine);
 
-		if (xa_is_err(entry)) {
-			xa_unlock(&ictx->groups);
-			iommufd_put_group(new_igroup);
-			return xa_err(entry);
-		}
-		igroup = static_cast<struct iommufd_group *>(entry);
-
-		if (igroup == cur_igroup) {
-			xa_unlock(&ictx->groups);
-			return new_igroup;
-		}
-
-		/* another was faster */
-		if (iommufd_group_try_get(igroup, group)) {
-			xa_unlock(&ictx->groups);
-			iommufd_put_group(new_igroup);
-			return igroup;
-		}
-		/* it is on its way out: take its place */
-		cur_igroup = igroup;
-	}
+	if (!published || *published != mine)
+		iommufd_put_group(mine);
+	return published;
 }
 
 /* ---- devices ---- */
@@ -112,19 +112,20 @@ static void iommufd_device_remove_vdev(struct iommufd_device *idev)
 {
 	struct iommufd_vdevice *vdev;
 
-	mutex_lock(&idev->igroup->lock);
-	/* no new ones */
-	idev->destroying = true;
-	vdev = idev->vdev;
-	/*
-	 * None, or one that a DESTROY has taken out of the table already and that waits for the
-	 * lock: it puts its reference when it is done, which is what our caller waits for.
-	 */
-	if (!vdev || iommufd_try_inc_users(idev->ictx, vdev)) {
-		mutex_unlock(&idev->igroup->lock);
-		return;
+	{
+		mutex_guard lock(&idev->igroup->lock);
+
+		/* no new ones */
+		idev->destroying = true;
+		vdev = idev->vdev;
+		/*
+		 * None, or one that a DESTROY has taken out of the table already and that waits for
+		 * the lock: it puts its reference when it is done, which is what our caller waits
+		 * for.
+		 */
+		if (!vdev || iommufd_try_inc_users(idev->ictx, vdev))
+			return;
 	}
-	mutex_unlock(&idev->igroup->lock);
 
 	/* with a user of it nobody else can destroy it. Its id stays taken until the context goes
 	 */
@@ -269,18 +270,17 @@ static struct iommufd_attach *iommufd_group_attach(struct iommufd_group *igroup,
 static unsigned int iommufd_group_device_num(struct iommufd_group *igroup, ioasid_t pasid)
 	__must_hold(igroup -> lock)
 {
-	struct iommufd_attach *attach;
-	struct iommufd_device *idev;
-	unsigned int count = 0;
-	unsigned long index;
-
 	lockdep_assert_held(&igroup->lock);
 
-	attach = iommufd_group_attach(igroup, pasid);
+	struct iommufd_attach *attach = iommufd_group_attach(igroup, pasid);
+	struct iommufd_device *idev;
+	unsigned long id;
+	unsigned int nr = 0;
+
 	if (attach)
-		xa_for_each (&attach->device_array, index, idev)
-			count++;
-	return count;
+		xa_for_each (&attach->device_array, id, idev)
+			nr++;
+	return nr;
 }
 
 /* Every MSI page that devices of the group have used so far must be in the domain too. */
@@ -288,20 +288,18 @@ static int iommufd_group_setup_msi(struct iommufd_group *igroup,
 				   struct iommufd_hwpt_paging *hwpt_paging)
 {
 	struct iommufd_ctx *ictx = igroup->ictx;
-	struct iommufd_sw_msi_map *cur;
+	struct iommufd_sw_msi_map *map;
 
 	if (igroup->sw_msi_start == PHYS_ADDR_MAX)
 		return 0;
 
 	mutex_guard sw_msi(&ictx->sw_msi_lock);
 
-	list_for_each_entry (cur, &ictx->sw_msi_list, sw_msi_item) {
-		int rc;
+	list_for_each_entry (map, &ictx->sw_msi_list, sw_msi_item) {
+		const bool used = map->sw_msi_start == igroup->sw_msi_start &&
+				  test_bit(map->id, igroup->required_sw_msi.bitmap);
+		int rc = used ? iommufd_sw_msi_install(ictx, hwpt_paging, map) : 0;
 
-		if (cur->sw_msi_start != igroup->sw_msi_start ||
-		    !test_bit(cur->id, igroup->required_sw_msi.bitmap))
-			continue;
-		rc = iommufd_sw_msi_install(ictx, hwpt_paging, cur);
 		if (rc)
 			return rc;
 	}
@@ -450,81 +448,84 @@ static int iommufd_hwpt_replace_device(struct iommufd_device *idev, ioasid_t pas
 	return 0;
 }
 
-/* -EINVAL: the group is attached to another HWPT, or the driver refuses this one; -EBUSY: this
- * device is attached already. */
-int iommufd_hw_pagetable_attach(struct iommufd_hw_pagetable *hwpt, struct iommufd_device *idev,
-				ioasid_t pasid)
+/*
+ * What an attach does when there is room for the device: its reserved regions, and for the first
+ * device the hardware. The others of a group must be attached too, since each brings its regions,
+ * but the hardware has nothing to do. -EINVAL: the group is attached to another HWPT, or the driver
+ * refuses this one.
+ */
+static int iommufd_attach_enter(struct iommufd_attach *attach, struct iommufd_hw_pagetable *hwpt,
+				struct iommufd_device *idev, ioasid_t pasid)
+	__must_hold(idev -> igroup->lock)
 {
-	struct iommufd_hwpt_paging *hwpt_paging = find_hwpt_paging(hwpt);
-	bool attach_resv = hwpt_paging && pasid == IOMMU_NO_PASID;
-	struct iommufd_hw_pagetable *old_hwpt;
-	struct iommufd_attach *attach;
-	void *entry;
-	int rc;
+	struct iommufd_hwpt_paging *resv_of = pasid == IOMMU_NO_PASID ? find_hwpt_paging(hwpt)
+								      : nullptr;
 
-	mutex_guard lock(&idev->igroup->lock);
+	if (attach->hwpt && attach->hwpt != hwpt)
+		return -EINVAL;
+	if (resv_of)
+		if (int rc = iommufd_device_attach_reserved_iova(idev, resv_of))
+			return rc;
+	if (!iommufd_group_first_attach(idev->igroup, pasid))
+		return 0;
 
-	/* the slot first, so that nothing needs memory once the hardware has changed */
-	entry = xa_cmpxchg(&idev->igroup->pasid_attach, pasid, nullptr, XA_ZERO_ENTRY, GFP_KERNEL);
-	if (xa_is_err(entry))
-		return xa_err(entry);
-
-	attach = static_cast<struct iommufd_attach *>(entry);
-	if (!attach) {
-		attach = kzalloc_obj<struct iommufd_attach>();
-		if (!attach) {
-			rc = -ENOMEM;
-			goto err_release_pasid;
-		}
+	if (int rc = iommufd_hwpt_attach_device(hwpt, idev, pasid)) {
+		if (resv_of)
+			iopt_remove_reserved_iova(&resv_of->ioas->iopt, idev->dev);
+		return rc;
 	}
+	attach->hwpt = hwpt;
+	WARN_ON(xa_is_err(xa_store(&idev->igroup->pasid_attach, pasid, attach, GFP_KERNEL)));
+	return 0;
+}
 
-	old_hwpt = attach->hwpt;
+/* The same, with the device's slot around it. -EBUSY: this device is attached already; -ENOMEM. */
+static int iommufd_attach_add_device(struct iommufd_attach *attach,
+				     struct iommufd_hw_pagetable *hwpt, struct iommufd_device *idev,
+				     ioasid_t pasid) __must_hold(idev -> igroup->lock)
+{
+	int rc = xa_insert(&attach->device_array, idev->id, XA_ZERO_ENTRY, GFP_KERNEL);
 
-	rc = xa_insert(&attach->device_array, idev->id, XA_ZERO_ENTRY, GFP_KERNEL);
 	if (rc) {
-		WARN_ON(rc == -EBUSY && !old_hwpt);
-		goto err_free_attach;
+		WARN_ON(rc == -EBUSY && !attach->hwpt);
+		return rc;
 	}
-
-	if (old_hwpt && old_hwpt != hwpt) {
-		rc = -EINVAL;
-		goto err_release_devid;
-	}
-
-	if (attach_resv) {
-		rc = iommufd_device_attach_reserved_iova(idev, hwpt_paging);
-		if (rc)
-			goto err_release_devid;
-	}
-
-	/*
-	 * The group is attached with its first device. The others must be attached too, since each
-	 * brings its reserved regions, but the hardware has nothing to do.
-	 */
-	if (iommufd_group_first_attach(idev->igroup, pasid)) {
-		rc = iommufd_hwpt_attach_device(hwpt, idev, pasid);
-		if (rc)
-			goto err_unresv;
-		attach->hwpt = hwpt;
-		WARN_ON(xa_is_err(
-			xa_store(&idev->igroup->pasid_attach, pasid, attach, GFP_KERNEL)));
+	rc = iommufd_attach_enter(attach, hwpt, idev, pasid);
+	if (rc) {
+		xa_release(&attach->device_array, idev->id);
+		return rc;
 	}
 	/* the caller holds the HWPT; each attached device counts one */
 	refcount_inc(&hwpt->users);
 	WARN_ON(xa_is_err(xa_store(&attach->device_array, idev->id, idev, GFP_KERNEL)));
 	return 0;
+}
 
-err_unresv:
-	if (attach_resv)
-		iopt_remove_reserved_iova(&hwpt_paging->ioas->iopt, idev->dev);
-err_release_devid:
-	xa_release(&attach->device_array, idev->id);
-err_free_attach:
-	if (iommufd_group_first_attach(idev->igroup, pasid))
+/* -EINVAL: the group is attached to another HWPT, or the driver refuses this one; -EBUSY: this
+ * device is attached already; -ENOMEM. */
+int iommufd_hw_pagetable_attach(struct iommufd_hw_pagetable *hwpt, struct iommufd_device *idev,
+				ioasid_t pasid)
+{
+	struct iommufd_group *igroup = idev->igroup;
+
+	mutex_guard lock(&idev->igroup->lock);
+
+	/* the slots first, so that nothing needs memory once the hardware has changed */
+	void *entry = xa_cmpxchg(&igroup->pasid_attach, pasid, nullptr, XA_ZERO_ENTRY, GFP_KERNEL);
+
+	if (xa_is_err(entry))
+		return xa_err(entry);
+	if (entry)
+		return iommufd_attach_add_device(static_cast<struct iommufd_attach *>(entry), hwpt,
+						 idev, pasid);
+
+	auto *attach = kzalloc_obj<struct iommufd_attach>();
+	int rc = attach ? iommufd_attach_add_device(attach, hwpt, idev, pasid) : -ENOMEM;
+
+	if (rc) {
 		kfree_obj(attach);
-err_release_pasid:
-	if (iommufd_group_first_attach(idev->igroup, pasid))
-		xa_release(&idev->igroup->pasid_attach, pasid);
+		xa_release(&igroup->pasid_attach, pasid);
+	}
 	return rc;
 }
 
@@ -587,39 +588,41 @@ static void iommufd_group_remove_reserved_iova(struct iommufd_group *igroup,
 		iopt_remove_reserved_iova(&hwpt_paging->ioas->iopt, cur->dev);
 }
 
+static bool iommufd_share_ioas(const struct iommufd_hwpt_paging *a,
+			       const struct iommufd_hwpt_paging *b)
+{
+	return a && b && a->ioas.get() == b->ioas.get();
+}
+
+/* The regions of all devices. The first that cannot be reserved ends it. */
+static int iommufd_group_enforce_reserved_iova(struct iommufd_attach *attach,
+					       struct io_pagetable *iopt)
+{
+	struct iommufd_device *member;
+	unsigned long id;
+
+	xa_for_each (&attach->device_array, id, member)
+		if (int rc = iopt_table_enforce_dev_resv_regions(iopt, member->dev, nullptr))
+			return rc;
+	return 0;
+}
+
 static int iommufd_group_do_replace_reserved_iova(struct iommufd_group *igroup,
 						  struct iommufd_hwpt_paging *hwpt_paging)
 	__must_hold(igroup -> lock)
 {
-	struct iommufd_hwpt_paging *old_hwpt_paging;
-	struct iommufd_attach *attach;
-	struct iommufd_device *cur;
-	unsigned long index;
-	bool other_ioas;
-	int rc;
-
 	lockdep_assert_held(&igroup->lock);
 
-	attach = iommufd_group_attach(igroup, IOMMU_NO_PASID);
-	old_hwpt_paging = find_hwpt_paging(attach->hwpt);
-	other_ioas = !old_hwpt_paging || hwpt_paging->ioas.get() != old_hwpt_paging->ioas.get();
-	if (other_ioas) {
-		xa_for_each (&attach->device_array, index, cur) {
-			rc = iopt_table_enforce_dev_resv_regions(&hwpt_paging->ioas->iopt, cur->dev,
-								 nullptr);
-			if (rc)
-				goto err_unresv;
-		}
-	}
-
-	rc = iommufd_group_setup_msi(igroup, hwpt_paging);
-	if (rc)
-		goto err_unresv;
-	return 0;
-
-err_unresv:
+	struct iommufd_attach *attach = iommufd_group_attach(igroup, IOMMU_NO_PASID);
 	/* in an address space that the group stays in, the regions were reserved before and stay */
-	if (other_ioas)
+	const bool moves = !iommufd_share_ioas(hwpt_paging, find_hwpt_paging(attach->hwpt));
+	int rc = 0;
+
+	if (moves)
+		rc = iommufd_group_enforce_reserved_iova(attach, &hwpt_paging->ioas->iopt);
+	if (!rc)
+		rc = iommufd_group_setup_msi(igroup, hwpt_paging);
+	if (rc && moves)
 		iommufd_group_remove_reserved_iova(igroup, hwpt_paging);
 	return rc;
 }
@@ -662,14 +665,13 @@ iommufd_device_do_replace(struct iommufd_device *idev, ioasid_t pasid,
 
 	rc = iommufd_hwpt_replace_device(idev, pasid, hwpt);
 	if (rc) {
-		if (attach_resv &&
-		    (!old_hwpt_paging || hwpt_paging->ioas.get() != old_hwpt_paging->ioas.get()))
+		if (attach_resv && !iommufd_share_ioas(hwpt_paging, old_hwpt_paging))
 			iommufd_group_remove_reserved_iova(idev->igroup, hwpt_paging);
 		return rc;
 	}
 
 	if (old_hwpt_paging && pasid == IOMMU_NO_PASID &&
-	    (!hwpt_paging || hwpt_paging->ioas.get() != old_hwpt_paging->ioas.get()))
+	    !iommufd_share_ioas(hwpt_paging, old_hwpt_paging))
 		iommufd_group_remove_reserved_iova(idev->igroup, old_hwpt_paging);
 
 	attach->hwpt = hwpt;
@@ -820,6 +822,22 @@ void iommufd_device_detach(struct iommufd_device *idev, ioasid_t pasid)
 /* ---- accesses ---- */
 
 /*
+ * Ends what the access had in an IOAS, under the list id that it had there. The lock is dropped
+ * while it is told to unpin.
+ */
+static void iommufd_access_leave_ioas(struct iommufd_access *access, struct iommufd_ioas *ioas,
+				      u32 list_id) __must_hold(access -> ioas_lock)
+{
+	if (!iommufd_access_is_internal(access) && access->ops->unmap) {
+		mutex_unlock(&access->ioas_lock);
+		access->ops->unmap(access->data, 0, ULONG_MAX);
+		mutex_lock(&access->ioas_lock);
+	}
+	iopt_remove_access(&ioas->iopt, access, list_id);
+	refcount_dec(&ioas->users);
+}
+
+/*
  * Moves the access to new_ioas (NULL: to none). The caller holds new_ioas; both the new and the old
  * one's users change here. The lock is dropped while the access is told to unpin. -EBUSY: another
  * is doing the same; -ENOMEM.
@@ -827,42 +845,30 @@ void iommufd_device_detach(struct iommufd_device *idev, ioasid_t pasid)
 static int iommufd_access_change_ioas(struct iommufd_access *access, struct iommufd_ioas *new_ioas)
 	__must_hold(access -> ioas_lock)
 {
-	u32 iopt_access_list_id = access->iopt_access_list_id;
-	struct iommufd_ioas *cur_ioas = access->ioas;
-	int rc;
-
 	lockdep_assert_held(&access->ioas_lock);
 
+	struct iommufd_ioas *const old_ioas = access->ioas;
+	/* entering the new one overwrites it */
+	const u32 old_list_id = access->iopt_access_list_id;
+
 	/* in the middle of a change: ioas is NULL already, ioas_unpin not yet */
-	if (cur_ioas != access->ioas_unpin)
+	if (old_ioas != access->ioas_unpin)
 		return -EBUSY;
-	if (cur_ioas == new_ioas)
+	if (old_ioas == new_ioas)
 		return 0;
 
 	/* no more pins; unpins still find the old one */
 	access->ioas = nullptr;
-
 	if (new_ioas) {
-		rc = iopt_add_access(&new_ioas->iopt, access);
-		if (rc) {
-			access->ioas = cur_ioas;
+		if (int rc = iopt_add_access(&new_ioas->iopt, access)) {
+			access->ioas = old_ioas;
 			return rc;
 		}
 		refcount_inc(&new_ioas->users);
 	}
-
-	if (cur_ioas) {
-		if (!iommufd_access_is_internal(access) && access->ops->unmap) {
-			mutex_unlock(&access->ioas_lock);
-			access->ops->unmap(access->data, 0, ULONG_MAX);
-			mutex_lock(&access->ioas_lock);
-		}
-		iopt_remove_access(&cur_ioas->iopt, access, iopt_access_list_id);
-		refcount_dec(&cur_ioas->users);
-	}
-
-	access->ioas = new_ioas;
-	access->ioas_unpin = new_ioas;
+	if (old_ioas)
+		iommufd_access_leave_ioas(access, old_ioas, old_list_id);
+	access->ioas_unpin = access->ioas = new_ioas;
 	return 0;
 }
 

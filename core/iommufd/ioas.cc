@@ -61,10 +61,9 @@ int iommufd_ioas_alloc_ioctl(struct iommufd_ucmd *ucmd)
 int iommufd_ioas_iova_ranges(struct iommufd_ucmd *ucmd)
 {
 	auto *cmd = static_cast<struct iommu_ioas_iova_ranges *>(ucmd->cmd);
+	const user_out<struct iommu_iova_range> ranges(cmd->allowed_iovas);
+	const u32 room = cmd->num_iovas;
 	struct interval_tree_span_iter span;
-	user_out<struct iommu_iova_range> ranges;
-	u32 max_iovas;
-	int rc;
 
 	if (cmd->__reserved)
 		return -EOPNOTSUPP;
@@ -77,66 +76,80 @@ int iommufd_ioas_iova_ranges(struct iommufd_ucmd *ucmd)
 	struct io_pagetable *iopt = &(*ioas)->iopt;
 	rwsem_read_guard iova(&iopt->iova_rwsem);
 
-	max_iovas = cmd->num_iovas;
-	ranges = user_out<struct iommu_iova_range>(cmd->allowed_iovas);
-	cmd->num_iovas = 0;
-	cmd->out_iova_alignment = iopt->iova_alignment;
+	u32 usable = 0;
+
 	interval_tree_for_each_span (&span, &iopt->reserved_itree, 0, ULONG_MAX) {
 		if (!span.is_hole)
 			continue;
-		if (cmd->num_iovas < max_iovas) {
-			struct iommu_iova_range elm = {
-				.start = span.start_hole,
-				.last = span.last_hole,
-			};
+		/* what there is no room for is counted all the same */
+		if (usable < room) {
+			const struct iommu_iova_range range = {span.start_hole, span.last_hole};
 
-			rc = (ranges + cmd->num_iovas).copy_to_user(elm);
-			if (rc)
+			if (int rc = (ranges + usable).copy_to_user(range))
 				return rc;
 		}
-		cmd->num_iovas++;
+		usable++;
 	}
-	rc = iommufd_ucmd_respond(ucmd, sizeof(*cmd));
-	if (rc)
+
+	cmd->num_iovas = usable;
+	cmd->out_iova_alignment = iopt->iova_alignment;
+	if (int rc = iommufd_ucmd_respond(ucmd, sizeof(*cmd)))
 		return rc;
-	/* the count that is needed has gone out all the same */
-	if (cmd->num_iovas > max_iovas)
-		return -EMSGSIZE;
-	return 0;
+	return usable > room ? -EMSGSIZE : 0;
 }
 
-static int iommufd_ioas_load_iovas(struct rb_root_cached *itree,
-				   user_in<struct iommu_iova_range> ranges, u32 num)
-{
-	for (u32 i = 0; i != num; i++) {
-		struct iommu_iova_range range;
-		struct iopt_allowed *allowed;
-		int rc;
+/* Ranges on their way in or out. Those that are here at the end go. */
+struct iommufd_allowed_iovas {
+	struct rb_root_cached itree = {};
 
-		rc = (ranges + i).copy_from_user(&range);
-		if (rc)
-			return rc;
-		if (range.start >= range.last)
-			return -EINVAL;
-		if (interval_tree_iter_first(itree, range.start, range.last))
+	iommufd_allowed_iovas() = default;
+	iommufd_allowed_iovas(const iommufd_allowed_iovas &) = delete;
+	iommufd_allowed_iovas &operator=(const iommufd_allowed_iovas &) = delete;
+	~iommufd_allowed_iovas()
+	{
+		while (auto *first = interval_tree_iter_first(&itree, 0, ULONG_MAX)) {
+			interval_tree_remove(first, &itree);
+			kfree_obj(container_of(first, struct iopt_allowed, node));
+		}
+	}
+
+	/* -EINVAL: of one byte or less, or not apart from the others; -ENOMEM. */
+	int add(const struct iommu_iova_range &range)
+	{
+		if (range.start >= range.last ||
+		    interval_tree_iter_first(&itree, range.start, range.last))
 			return -EINVAL;
 
-		allowed = kzalloc_obj<struct iopt_allowed>();
+		auto *allowed = kzalloc_obj<struct iopt_allowed>();
+
 		if (!allowed)
 			return -ENOMEM;
 		allowed->node.start = range.start;
 		allowed->node.last = range.last;
-		interval_tree_insert(&allowed->node, itree);
+		interval_tree_insert(&allowed->node, &itree);
+		return 0;
 	}
-	return 0;
+};
+
+static int iommufd_ioas_load_iovas(struct iommufd_allowed_iovas *allowed,
+				   user_in<struct iommu_iova_range> ranges, u32 num)
+{
+	int rc = 0;
+
+	for (u32 i = 0; i != num && !rc; i++) {
+		struct iommu_iova_range range;
+
+		rc = (ranges + i).copy_from_user(&range);
+		if (!rc)
+			rc = allowed->add(range);
+	}
+	return rc;
 }
 
 int iommufd_ioas_allow_iovas(struct iommufd_ucmd *ucmd)
 {
 	auto *cmd = static_cast<struct iommu_ioas_allow_iovas *>(ucmd->cmd);
-	struct rb_root_cached allowed_iova = {};
-	struct interval_tree_node *node;
-	int rc;
+	const user_in<struct iommu_iova_range> ranges(cmd->allowed_iovas);
 
 	if (cmd->__reserved)
 		return -EOPNOTSUPP;
@@ -146,31 +159,22 @@ int iommufd_ioas_allow_iovas(struct iommufd_ucmd *ucmd)
 	if (!ioas)
 		return ioas.error();
 
-	rc = iommufd_ioas_load_iovas(&allowed_iova,
-				     user_in<struct iommu_iova_range>(cmd->allowed_iovas),
-				     cmd->num_iovas);
-	/* swaps old and new at once, so that whichever set is left here is the one to free */
-	if (!rc)
-		rc = iopt_set_allow_iova(&(*ioas)->iopt, &allowed_iova);
+	struct iommufd_allowed_iovas allowed;
 
-	while ((node = interval_tree_iter_first(&allowed_iova, 0, ULONG_MAX))) {
-		interval_tree_remove(node, &allowed_iova);
-		kfree_obj(container_of(node, struct iopt_allowed, node));
-	}
-	return rc;
+	if (int rc = iommufd_ioas_load_iovas(&allowed, ranges, cmd->num_iovas))
+		return rc;
+	/* swaps old and new at once, so that whichever set is left here is the one to free */
+	return iopt_set_allow_iova(&(*ioas)->iopt, &allowed.itree);
 }
 
 static int conv_iommu_prot(u32 map_flags)
 {
+	const int write = map_flags & IOMMU_IOAS_MAP_WRITEABLE ? IOMMU_WRITE : 0;
+	const int read = map_flags & IOMMU_IOAS_MAP_READABLE ? IOMMU_READ : 0;
+
 	/* a user cannot flush caches, so nothing else than coherent DMA is on offer; bind has
 	 * checked for it */
-	int iommu_prot = IOMMU_CACHE;
-
-	if (map_flags & IOMMU_IOAS_MAP_WRITEABLE)
-		iommu_prot |= IOMMU_WRITE;
-	if (map_flags & IOMMU_IOAS_MAP_READABLE)
-		iommu_prot |= IOMMU_READ;
-	return iommu_prot;
+	return IOMMU_CACHE | write | read;
 }
 
 static constexpr u32 iommufd_map_flags = IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_WRITEABLE |
@@ -238,14 +242,20 @@ int iommufd_ioas_map(struct iommufd_ucmd *ucmd)
 	return iommufd_ucmd_respond(ucmd, sizeof(*cmd));
 }
 
+/* Pages between two address spaces, each held. */
+struct iommufd_pages_in_flight {
+	LIST_HEAD(list);
+
+	iommufd_pages_in_flight() = default;
+	iommufd_pages_in_flight(const iommufd_pages_in_flight &) = delete;
+	iommufd_pages_in_flight &operator=(const iommufd_pages_in_flight &) = delete;
+	~iommufd_pages_in_flight() { iopt_free_pages_list(&list); }
+};
+
 int iommufd_ioas_copy(struct iommufd_ucmd *ucmd)
 {
 	auto *cmd = static_cast<struct iommu_ioas_copy *>(ucmd->cmd);
-	unsigned int flags = 0;
-	LIST_HEAD(pages_list);
-	unsigned long iova;
 	u64 src_iova = cmd->src_iova;
-	int rc;
 
 	iommufd_test_syz_conv_iova_id(ucmd, cmd->src_ioas_id, &src_iova, &cmd->flags);
 	cmd->src_iova = src_iova;
@@ -257,45 +267,40 @@ int iommufd_ioas_copy(struct iommufd_ucmd *ucmd)
 	if (!(cmd->flags & (IOMMU_IOAS_MAP_WRITEABLE | IOMMU_IOAS_MAP_READABLE)))
 		return -EINVAL;
 
+	struct iommufd_pages_in_flight pages;
+
 	{
 		/* source and destination are never held together: they may be one */
 		auto src_ioas = iommufd_get_ioas(ucmd->ictx, cmd->src_ioas_id);
 
 		if (!src_ioas)
 			return src_ioas.error();
-		rc = iopt_get_pages(&(*src_ioas)->iopt, cmd->src_iova, cmd->length, &pages_list);
-		if (rc)
+		if (int rc = iopt_get_pages(&(*src_ioas)->iopt, cmd->src_iova, cmd->length,
+					    &pages.list))
 			return rc;
 	}
 
-	{
-		auto dst_ioas = iommufd_get_ioas(ucmd->ictx, cmd->dst_ioas_id);
+	auto dst_ioas = iommufd_get_ioas(ucmd->ictx, cmd->dst_ioas_id);
 
-		if (!dst_ioas) {
-			rc = dst_ioas.error();
-			goto out_pages;
-		}
+	if (!dst_ioas)
+		return dst_ioas.error();
 
-		if (!(cmd->flags & IOMMU_IOAS_MAP_FIXED_IOVA))
-			flags = IOPT_ALLOC_IOVA;
-		iova = cmd->dst_iova;
-		rc = iopt_map_pages(&(*dst_ioas)->iopt, &pages_list, cmd->length, &iova,
-				    conv_iommu_prot(cmd->flags), flags);
-		if (rc)
-			goto out_pages;
+	const bool fixed = cmd->flags & IOMMU_IOAS_MAP_FIXED_IOVA;
+	unsigned long iova = cmd->dst_iova;
 
-		cmd->dst_iova = iova;
-		rc = iommufd_ucmd_respond(ucmd, sizeof(*cmd));
-	}
-out_pages:
-	iopt_free_pages_list(&pages_list);
-	return rc;
+	if (int rc = iopt_map_pages(&(*dst_ioas)->iopt, &pages.list, cmd->length, &iova,
+				    conv_iommu_prot(cmd->flags), fixed ? 0 : IOPT_ALLOC_IOVA))
+		return rc;
+
+	cmd->dst_iova = iova;
+	return iommufd_ucmd_respond(ucmd, sizeof(*cmd));
 }
 
 int iommufd_ioas_unmap(struct iommufd_ucmd *ucmd)
 {
 	auto *cmd = static_cast<struct iommu_ioas_unmap *>(ucmd->cmd);
-	unsigned long unmapped = 0;
+	const bool everything = cmd->iova == 0 && cmd->length == ULLONG_MAX;
+	unsigned long bytes = 0;
 	int rc;
 
 	auto ioas = iommufd_get_ioas(ucmd->ictx, cmd->ioas_id);
@@ -303,69 +308,62 @@ int iommufd_ioas_unmap(struct iommufd_ucmd *ucmd)
 	if (!ioas)
 		return ioas.error();
 
-	if (cmd->iova == 0 && cmd->length == ULLONG_MAX) {
-		rc = iopt_unmap_all(&(*ioas)->iopt, &unmapped);
-		if (rc)
-			return rc;
-	} else {
-		if (cmd->iova >= ULONG_MAX || cmd->length >= ULONG_MAX)
-			return -EOVERFLOW;
-		rc = iopt_unmap_iova(&(*ioas)->iopt, cmd->iova, cmd->length, &unmapped);
-		if (rc)
-			return rc;
-		if (!unmapped)
-			return -ENOENT;
-	}
+	if (everything)
+		rc = iopt_unmap_all(&(*ioas)->iopt, &bytes);
+	else if (cmd->iova >= ULONG_MAX || cmd->length >= ULONG_MAX)
+		rc = -EOVERFLOW;
+	else
+		rc = iopt_unmap_iova(&(*ioas)->iopt, cmd->iova, cmd->length, &bytes);
+	if (rc)
+		return rc;
+	/* an empty address space is unmapped, a range with nothing in it is a mistake */
+	if (!bytes && !everything)
+		return -ENOENT;
 
-	cmd->length = unmapped;
+	cmd->length = bytes;
 	return iommufd_ucmd_respond(ucmd, sizeof(*cmd));
 }
 
 int iommufd_option_rlimit_mode(struct iommu_option *cmd, struct iommufd_ctx *ictx)
 {
-	if (cmd->object_id)
-		return -EOPNOTSUPP;
+	const bool set = cmd->op == IOMMU_OPTION_OP_SET;
 
-	if (cmd->op == IOMMU_OPTION_OP_GET) {
+	if (cmd->object_id || (!set && cmd->op != IOMMU_OPTION_OP_GET))
+		return -EOPNOTSUPP;
+	if (!set) {
 		cmd->val64 = ictx->account_mode == IOPT_PAGES_ACCOUNT_MM;
 		return 0;
 	}
-	if (cmd->op == IOMMU_OPTION_OP_SET) {
-		if (!capable(CAP_SYS_RESOURCE))
-			return -EPERM;
+	if (!capable(CAP_SYS_RESOURCE))
+		return -EPERM;
 
-		/* pages that are charged already must be returned to the same account */
-		xa_guard objects(&ictx->objects);
+	/* pages that are charged already must be returned to the same account */
+	xa_guard objects(&ictx->objects);
 
-		if (!xa_empty(&ictx->objects))
-			return -EBUSY;
-		if (cmd->val64 == 0)
-			ictx->account_mode = IOPT_PAGES_ACCOUNT_USER;
-		else if (cmd->val64 == 1)
-			ictx->account_mode = IOPT_PAGES_ACCOUNT_MM;
-		else
-			return -EINVAL;
-		return 0;
-	}
-	return -EOPNOTSUPP;
+	if (!xa_empty(&ictx->objects))
+		return -EBUSY;
+	if (cmd->val64 > 1)
+		return -EINVAL;
+	ictx->account_mode = cmd->val64 ? IOPT_PAGES_ACCOUNT_MM : IOPT_PAGES_ACCOUNT_USER;
+	return 0;
 }
 
-static int iommufd_ioas_option_huge_pages(struct iommu_option *cmd, struct iommufd_ioas *ioas)
+static int iommufd_ioas_option_huge_pages(struct iommu_option *cmd, struct io_pagetable *iopt)
 {
-	if (cmd->op == IOMMU_OPTION_OP_GET) {
-		cmd->val64 = !ioas->iopt.disable_large_pages;
+	switch (cmd->op) {
+	case IOMMU_OPTION_OP_GET:
+		cmd->val64 = !iopt->disable_large_pages;
 		return 0;
+	case IOMMU_OPTION_OP_SET:
+		if (cmd->val64 > 1)
+			return -EINVAL;
+		if (!cmd->val64)
+			return iopt_disable_large_pages(iopt);
+		iopt_enable_large_pages(iopt);
+		return 0;
+	default:
+		return -EOPNOTSUPP;
 	}
-	if (cmd->op == IOMMU_OPTION_OP_SET) {
-		if (cmd->val64 == 0)
-			return iopt_disable_large_pages(&ioas->iopt);
-		if (cmd->val64 == 1) {
-			iopt_enable_large_pages(&ioas->iopt);
-			return 0;
-		}
-		return -EINVAL;
-	}
-	return -EOPNOTSUPP;
 }
 
 int iommufd_ioas_option(struct iommufd_ucmd *ucmd)
@@ -382,7 +380,7 @@ int iommufd_ioas_option(struct iommufd_ucmd *ucmd)
 
 	switch (cmd->option_id) {
 	case IOMMU_OPTION_HUGE_PAGES:
-		return iommufd_ioas_option_huge_pages(cmd, (*ioas).get());
+		return iommufd_ioas_option_huge_pages(cmd, &(*ioas)->iopt);
 	default:
 		return -EOPNOTSUPP;
 	}
