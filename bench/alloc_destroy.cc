@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // What the allocation and the destruction of one object cost: two ioctls, each
-// with its entry, copy in, handler and copy out, on a kernel with the mock IOMMU.
-// BM_AllocDestroy/<OBJECT> is one such pair. BM_Floor/<OBJECT>, beside it, is
-// what the pair cannot do without: as many zeroed allocations as it makes (the
-// object's own, the driver's part, the nodes of an index; each taken to be of the
-// object's size) and their frees, as many ids taken and given back, and the same
-// copies from and to user memory. It counts them itself, on one traced pair; the
-// counters allocs, ids and copies say what it found. The ratio of the two is what
-// the semantics cost: references, locks, checks, pinned pages. Run both in one
-// run, as a machine's speed drifts.
+// with its entry, copy in, handler and copy out, on a kernel with the mock
+// IOMMU. BM_AllocDestroy/<OBJECT> is one such pair. BM_Floor/<OBJECT>, beside
+// it, is what the pair cannot do without: as many zeroed allocations as it
+// makes (the object's own, the driver's part, the nodes of an index; each taken
+// to be of the object's size) and their frees, as many ids taken and given
+// back, and the same copies from and to user memory. It counts them itself, on
+// one traced pair; the counters allocs, ids and copies say what it found. The
+// ratio of the two is what the semantics cost: references, locks, checks,
+// pinned pages. Run both in one run, as a machine's speed drifts.
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -127,8 +127,8 @@ class Machine {
     return cmd;
   }
 
-  // Measures pairs of `nr` with `cmd` and DESTROY. Ids are the lowest free ones,
-  // so each pair gets the first one's.
+  // Measures pairs of `nr` with `cmd` and DESTROY. Ids are the lowest free
+  // ones, so each pair gets the first one's.
   template <class Cmd>
   void Pairs(benchmark::State& state, unsigned long nr, const Cmd& cmd,
              uint32_t Cmd::* out_id) {
@@ -148,7 +148,9 @@ class Machine {
     if (last.*out_id != id) Die("ids moved", -EIO);
   }
 
-  static iommu_destroy Destroy(uint32_t id) { return {sizeof(iommu_destroy), id}; }
+  static iommu_destroy Destroy(uint32_t id) {
+    return {sizeof(iommu_destroy), id};
+  }
   iommu_ioas_alloc Ioas() const { return Zeroed<iommu_ioas_alloc>(); }
   iommu_hwpt_alloc Hwpt() const {
     auto cmd = Zeroed<iommu_hwpt_alloc>();
@@ -243,7 +245,8 @@ void Floor(benchmark::State& state, const char* revision, unsigned long nr,
   struct xarray ids{LOCK_CLASS(floor, ids), XA_FLAGS_ALLOC1};
   const uint64_t user = machine.user();
   auto cmd = Zeroed<Cmd>();
-  if (user_out<void>(user).copy_to_user(&cmd, sizeof(cmd))) Die("copy", -EFAULT);
+  if (user_out<void>(user).copy_to_user(&cmd, sizeof(cmd)))
+    Die("copy", -EFAULT);
   for (u32 id, i = 0; i < 6; i++)
     if (xa_alloc(&ids, &id, &ids, xa_limit_31b, GFP_KERNEL)) Die("id", -ENOMEM);
   for (auto _ : state) {
@@ -253,7 +256,8 @@ void Floor(benchmark::State& state, const char* revision, unsigned long nr,
     // The allocation's struct in and out and the destruction's in are three of
     // the copies; what is left are a driver's structs.
     int rc = get_user(&size, user_in<u32>(user));
-    rc |= copy_struct_from_user(&cmd, sizeof(cmd), user_in<void>(user), sizeof(cmd));
+    rc |= copy_struct_from_user(&cmd, sizeof(cmd), user_in<void>(user),
+                                sizeof(cmd));
     for (int i = 3; i < pair.copies; i++)
       rc |= user_in<void>(user).copy_from_user(&cmd, sizeof(cmd));
     for (int i = 0; i < pair.allocs; i++) {
@@ -282,20 +286,19 @@ template <class Cmd>
 void Add(const std::string& object, const char* revision, unsigned long nr,
          Cmd (*make)(Machine&), uint32_t Cmd::* out_id, size_t bytes) {
   benchmark::RegisterBenchmark(
-      ("BM_AllocDestroy/" + object).c_str(),
-      [=](benchmark::State& s) { AllocDestroy<Cmd>(s, revision, nr, make, out_id); });
+      ("BM_AllocDestroy/" + object).c_str(), [=](benchmark::State& s) {
+        AllocDestroy<Cmd>(s, revision, nr, make, out_id);
+      });
   benchmark::RegisterBenchmark(
-      ("BM_Floor/" + object).c_str(),
-      [=](benchmark::State& s) {
+      ("BM_Floor/" + object).c_str(), [=](benchmark::State& s) {
         Floor<Cmd>(s, revision, nr, make, out_id, bytes);
       });
 }
 
 void AddAll() {
   Add<iommu_ioas_alloc>(
-      "IOAS", "vcmdq-v2", IOMMU_IOAS_ALLOC,
-      [](Machine& m) { return m.Ioas(); }, &iommu_ioas_alloc::out_ioas_id,
-      sizeof(iommufd_ioas));
+      "IOAS", "vcmdq-v2", IOMMU_IOAS_ALLOC, [](Machine& m) { return m.Ioas(); },
+      &iommu_ioas_alloc::out_ioas_id, sizeof(iommufd_ioas));
   Add<iommu_hwpt_alloc>(
       "HWPT_PAGING", "vcmdq-v2", IOMMU_HWPT_ALLOC,
       [](Machine& m) { return m.Hwpt(); }, &iommu_hwpt_alloc::out_hwpt_id,
@@ -306,8 +309,8 @@ void AddAll() {
       sizeof(iommufd_hwpt_nested));
   Add<iommu_viommu_alloc>(
       "VIOMMU", "vcmdq-v2", IOMMU_VIOMMU_ALLOC,
-      [](Machine& m) { return m.Viommu(); },
-      &iommu_viommu_alloc::out_viommu_id, sizeof(iommufd_viommu));
+      [](Machine& m) { return m.Viommu(); }, &iommu_viommu_alloc::out_viommu_id,
+      sizeof(iommufd_viommu));
   Add<iommu_vdevice_alloc>(
       "VDEVICE", "vcmdq-v2", IOMMU_VDEVICE_ALLOC,
       [](Machine& m) { return m.Vdevice(); },

@@ -8,9 +8,9 @@
 //
 // A sequence is a path in a tree; the tree is walked depth first, each context
 // built by replaying the path to it. A call that fails must change nothing, so
-// the failing last calls of a path share a context, one after the other; one that
-// succeeds gets a context of its own. Small worlds find what long random runs do
-// not: there is no shorter bug to miss.
+// the failing last calls of a path share a context, one after the other; one
+// that succeeds gets a context of its own. Small worlds find what long random
+// runs do not: there is no shorter bug to miss.
 #include <errno.h>
 
 #include <cstdint>
@@ -160,8 +160,8 @@ class Model {
   Result Queue(const Step& step) {
     std::vector<uint32_t> holds = {step.id};
     for (const auto& [id, queue] : objects_) {
-      const bool is_queue = queue.type == IOMMUFD_OBJ_VCMDQ ||
-                            queue.type == IOMMUFD_OBJ_HW_QUEUE;
+      const bool is_queue =
+          queue.type == IOMMUFD_OBJ_VCMDQ || queue.type == IOMMUFD_OBJ_HW_QUEUE;
       if (!is_queue || queue.holds[0] != step.id) continue;
       if (queue.index == step.index) return {-EEXIST};
       if (queue.index + 1 == step.index) holds.push_back(id);
@@ -204,8 +204,8 @@ class Model {
 class World {
  public:
   World(sim_syscalls* sys, bool hw_queue)
-      : sys_(sys), fd_(sys->open("/dev/iommu",
-                                 hw_queue ? "hw-queue" : "vcmdq-v2")) {
+      : sys_(sys),
+        fd_(sys->open("/dev/iommu", hw_queue ? "hw-queue" : "vcmdq-v2")) {
     if (arg_ == 0) arg_ = sys_->anon({.size = kPage});
     if (memory_ == 0) memory_ = sys_->anon({.size = kPage});
     ioas_ = Run({Op::kIoas}).id;
@@ -364,7 +364,8 @@ class SmallWorldTest : public testing::TestWithParam<bool> {
 
   // Every next call: about what the set-up made, what the path made (and may
   // have destroyed), and an id that never was.
-  std::vector<Step> Next(const World& world, const std::vector<uint32_t>& made) {
+  std::vector<Step> Next(const World& world,
+                         const std::vector<uint32_t>& made) {
     std::vector<uint32_t> ids = world.FixedIds();
     ids.insert(ids.end(), made.begin(), made.end());
     ids.push_back(77);
