@@ -14,6 +14,9 @@
 #include "core/iommufd/io_pagetable.h"
 
 #include <climits>
+#include <cstddef>
+#include <memory>
+#include <utility>
 
 #include "core/iommufd/double_span.h"
 #include "core/iommufd/iommufd_private.h"
@@ -22,13 +25,52 @@
 #include "core/linux/slab.h"
 #include "core/mm/memfd.h"
 
+/* Where a slice of somebody's pages is to be mapped. */
 struct iopt_pages_list {
 	struct iopt_pages *pages = nullptr;
 	struct iopt_area *area = nullptr;
-	struct list_head next;
+	struct list_head next = {};
 	unsigned long start_byte = 0;
 	unsigned long length = 0;
 };
+
+/* All T of an interval tree, by start, for a range-for. Its body may remove the one it is at. */
+template <class T> class itree_walk {
+public:
+	class iterator {
+	public:
+		explicit iterator(struct interval_tree_node *node) { go_to(node); }
+		T *operator*() const { return container_of(cur_, T, node); }
+		void operator++() { go_to(next_); }
+		bool operator!=(std::nullptr_t) const { return cur_; }
+
+	private:
+		void go_to(struct interval_tree_node *node)
+		{
+			cur_ = node;
+			next_ = node ? interval_tree_iter_next(node, 0, ULONG_MAX) : nullptr;
+		}
+
+		struct interval_tree_node *cur_;
+		struct interval_tree_node *next_;
+	};
+
+	explicit itree_walk(struct rb_root_cached *root) : root_(root) {}
+	iterator begin() const { return iterator(interval_tree_iter_first(root_, 0, ULONG_MAX)); }
+	std::nullptr_t end() const { return nullptr; }
+
+private:
+	struct rb_root_cached *root_;
+};
+
+/* The last of length bytes from first. 0, -EINVAL when there are none, -EOVERFLOW when they wrap.
+ */
+static int iopt_range_last(unsigned long first, unsigned long length, unsigned long *last)
+{
+	if (!length)
+		return -EINVAL;
+	return check_add_overflow(first, length - 1, last) ? -EOVERFLOW : 0;
+}
 
 struct iopt_area *iopt_area_contig_init(struct iopt_area_contig_iter *iter,
 					struct io_pagetable *iopt, unsigned long iova,
@@ -36,29 +78,27 @@ struct iopt_area *iopt_area_contig_init(struct iopt_area_contig_iter *iter,
 {
 	lockdep_assert_held(&iopt->iova_rwsem);
 
-	iter->cur_iova = iova;
-	iter->last_iova = last_iova;
-	iter->area = iopt_area_iter_first(iopt, iova, iova);
-	if (iter->area && !iter->area->pages)
-		iter->area = nullptr;
+	struct iopt_area *found = iopt_area_iter_first(iopt, iova, iova);
+
+	*iter = {
+		.cur_iova = iova,
+		.last_iova = last_iova,
+		.area = found && found->pages ? found : nullptr,
+	};
 	return iter->area;
 }
 
 struct iopt_area *iopt_area_contig_next(struct iopt_area_contig_iter *iter)
 {
-	unsigned long last_iova;
-
-	if (!iter->area)
-		return nullptr;
-	last_iova = iopt_area_last_iova(iter->area);
 	/* Arrived: iter->area stays, for iopt_area_contig_done() */
-	if (iter->last_iova <= last_iova)
+	if (!iter->area || iopt_area_contig_done(iter))
 		return nullptr;
 
-	iter->cur_iova = last_iova + 1;
-	iter->area = iopt_area_iter_next(iter->area, iter->cur_iova, iter->last_iova);
-	if (iter->area && (iopt_area_iova(iter->area) != iter->cur_iova || !iter->area->pages))
-		iter->area = nullptr;
+	iter->cur_iova = iopt_area_last_iova(iter->area) + 1;
+	struct iopt_area *found = iopt_area_iter_next(iter->area, iter->cur_iova, iter->last_iova);
+	bool adjacent = found && iopt_area_iova(found) == iter->cur_iova && found->pages;
+
+	iter->area = adjacent ? found : nullptr;
 	return iter->area;
 }
 
@@ -95,18 +135,36 @@ static bool __alloc_iova_check_used(struct interval_tree_span_iter *span, unsign
 							  length, iova_alignment, page_offset);
 }
 
+/* The part of iopt_alloc_iova() inside one allowed range. */
+static bool iopt_alloc_iova_between(struct io_pagetable *iopt, unsigned long first,
+				    unsigned long last, unsigned long length,
+				    unsigned long iova_alignment, unsigned long page_offset,
+				    unsigned long *iova) __must_hold(iopt -> iova_rwsem)
+{
+	struct interval_tree_double_span_iter span;
+
+	interval_tree_for_each_double_span(&span, &iopt->reserved_itree, &iopt->area_itree, first,
+					   last)
+	{
+		if (__alloc_iova_check_hole(&span, length, iova_alignment, page_offset)) {
+			*iova = span.start_hole;
+			return true;
+		}
+	}
+	return false;
+}
+
 /*
  * Finds the lowest room for length bytes that is allowed, not reserved and not mapped. Page 0 and
  * the last page of the space are never given out. addr is where the memory is: an IOVA that is as
  * aligned as addr lets a domain use large pages.
  */
 static int iopt_alloc_iova(struct io_pagetable *iopt, unsigned long *iova, unsigned long addr,
-			   unsigned long length) __must_hold(iopt->iova_rwsem)
+			   unsigned long length) __must_hold(iopt -> iova_rwsem)
 {
 	/* The kernel's HPAGE_SIZE where transparent huge pages are configured */
 	constexpr unsigned long max_alignment = SZ_2M;
 	unsigned long page_offset = addr % PAGE_SIZE;
-	struct interval_tree_double_span_iter used_span;
 	struct interval_tree_span_iter allowed_span;
 	unsigned long iova_alignment;
 	bool all_allowed;
@@ -134,26 +192,16 @@ static int iopt_alloc_iova(struct io_pagetable *iopt, unsigned long *iova, unsig
 			allowed_span.is_hole = false;
 		}
 
-		if (!__alloc_iova_check_used(&allowed_span, length, iova_alignment, page_offset))
-			continue;
-
-		interval_tree_for_each_double_span(&used_span, &iopt->reserved_itree,
-						   &iopt->area_itree, allowed_span.start_used,
-						   allowed_span.last_used)
-		{
-			if (!__alloc_iova_check_hole(&used_span, length, iova_alignment,
-						     page_offset))
-				continue;
-
-			*iova = used_span.start_hole;
+		if (__alloc_iova_check_used(&allowed_span, length, iova_alignment, page_offset) &&
+		    iopt_alloc_iova_between(iopt, allowed_span.start_used, allowed_span.last_used,
+					    length, iova_alignment, page_offset, iova))
 			return 0;
-		}
 	}
 	return -ENOSPC;
 }
 
 static int iopt_check_iova(struct io_pagetable *iopt, unsigned long iova, unsigned long length)
-	__must_hold(iopt->iova_rwsem)
+	__must_hold(iopt -> iova_rwsem)
 {
 	unsigned long last;
 
@@ -161,47 +209,40 @@ static int iopt_check_iova(struct io_pagetable *iopt, unsigned long iova, unsign
 
 	if (iova & (iopt->iova_alignment - 1))
 		return -EINVAL;
-
-	if (check_add_overflow(iova, length - 1, &last))
-		return -EOVERFLOW;
-
+	if (int rc = iopt_range_last(iova, length, &last))
+		return rc;
 	if (iopt_reserved_iter_first(iopt, iova, last))
 		return -EINVAL;
-
-	if (iopt_area_iter_first(iopt, iova, last))
-		return -EEXIST;
-	return 0;
+	return iopt_area_iter_first(iopt, iova, last) ? -EEXIST : 0;
 }
 
 /* Makes area the mapping of iova to bytes [start_byte, start_byte + length) of pages, and puts it
  * into the tree without its pages: the IOVA is taken, but the area is not to be used yet. */
 static int iopt_insert_area(struct io_pagetable *iopt, struct iopt_area *area,
 			    struct iopt_pages *pages, unsigned long iova, unsigned long start_byte,
-			    unsigned long length, int iommu_prot) __must_hold(iopt->iova_rwsem)
+			    unsigned long length, int iommu_prot) __must_hold(iopt -> iova_rwsem)
 {
+	unsigned int page_offset = start_byte % PAGE_SIZE;
+	unsigned long last_iova;
 	unsigned long last_byte;
 
 	lockdep_assert_held_write(&iopt->iova_rwsem);
 
-	if ((iommu_prot & IOMMU_WRITE) && !pages->writable)
+	if (!pages->writable && (iommu_prot & IOMMU_WRITE))
 		return -EPERM;
-
-	area->iommu_prot = iommu_prot;
-	area->page_offset = start_byte % PAGE_SIZE;
-	if (area->page_offset & (iopt->iova_alignment - 1))
+	if (page_offset & (iopt->iova_alignment - 1))
 		return -EINVAL;
+	if (check_add_overflow(iova, length - 1, &last_iova) ||
+	    check_add_overflow(start_byte, length - 1, &last_byte) ||
+	    WARN_ON(last_byte / PAGE_SIZE >= pages->npages))
+		return -EOVERFLOW;
 
 	area->node.start = iova;
-	if (check_add_overflow(iova, length - 1, &area->node.last))
-		return -EOVERFLOW;
-
-	if (check_add_overflow(start_byte, length - 1, &last_byte))
-		return -EOVERFLOW;
+	area->node.last = last_iova;
 	area->pages_node.start = start_byte / PAGE_SIZE;
 	area->pages_node.last = last_byte / PAGE_SIZE;
-	if (WARN_ON(area->pages_node.last >= pages->npages))
-		return -EOVERFLOW;
-
+	area->page_offset = page_offset;
+	area->iommu_prot = iommu_prot;
 	area->iopt = iopt;
 	interval_tree_insert(&area->node, &iopt->area_itree);
 	return 0;
@@ -212,56 +253,54 @@ static struct iopt_area *iopt_area_alloc(void)
 	return kzalloc_obj<struct iopt_area>();
 }
 
-/* Gives each element of the list an area, one after the other from *dst_iova. On failure some have
+/* Where the memory of a slice begins, as far as alignment goes. */
+static unsigned long iopt_slice_addr(const struct iopt_pages_list *slice)
+{
+	switch (slice->pages->type) {
+	case IOPT_ADDRESS_USER:
+		return slice->pages->uptr + slice->start_byte;
+	case IOPT_ADDRESS_FILE:
+		return slice->pages->start + slice->start_byte;
+	}
+	return 0;
+}
+
+/* Gives each slice of the list an area, one after the other from *dst_iova. On failure some have
  * theirs. */
 static int iopt_alloc_area_pages(struct io_pagetable *iopt, struct list_head *pages_list,
 				 unsigned long length, unsigned long *dst_iova, int iommu_prot,
-				 unsigned int flags) __must_not_hold(iopt->iova_rwsem)
+				 unsigned int flags) __must_not_hold(iopt -> iova_rwsem)
 {
-	struct iopt_pages_list *elm;
-	unsigned long start = 0;
-	unsigned long iova;
-	int rc;
+	struct iopt_pages_list *slice;
 
-	list_for_each_entry (elm, pages_list, next) {
-		elm->area = iopt_area_alloc();
-		if (!elm->area)
+	list_for_each_entry (slice, pages_list, next) {
+		slice->area = iopt_area_alloc();
+		if (!slice->area)
 			return -ENOMEM;
 	}
 
 	rwsem_write_guard guard(&iopt->iova_rwsem);
-	if ((length & (iopt->iova_alignment - 1)) || !length)
+	if (!length || (length & (iopt->iova_alignment - 1)))
 		return -EINVAL;
 
 	if (flags & IOPT_ALLOC_IOVA) {
-		/* The first element stands for all where the alignment is guessed */
-		elm = list_first_entry(pages_list, struct iopt_pages_list, next);
-		switch (elm->pages->type) {
-		case IOPT_ADDRESS_USER:
-			start = elm->start_byte + elm->pages->uptr;
-			break;
-		case IOPT_ADDRESS_FILE:
-			start = elm->start_byte + elm->pages->start;
-			break;
-		}
-		rc = iopt_alloc_iova(iopt, dst_iova, start, length);
-		if (rc)
+		/* The first slice stands for all where the alignment is guessed */
+		slice = list_first_entry(pages_list, struct iopt_pages_list, next);
+		if (int rc = iopt_alloc_iova(iopt, dst_iova, iopt_slice_addr(slice), length))
 			return rc;
 		if (WARN_ON(iopt_check_iova(iopt, *dst_iova, length)))
 			return -EINVAL;
-	} else {
-		rc = iopt_check_iova(iopt, *dst_iova, length);
-		if (rc)
-			return rc;
+	} else if (int rc = iopt_check_iova(iopt, *dst_iova, length)) {
+		return rc;
 	}
 
-	iova = *dst_iova;
-	list_for_each_entry (elm, pages_list, next) {
-		rc = iopt_insert_area(iopt, elm->area, elm->pages, iova, elm->start_byte,
-				      elm->length, iommu_prot);
-		if (rc)
+	unsigned long iova = *dst_iova;
+
+	list_for_each_entry (slice, pages_list, next) {
+		if (int rc = iopt_insert_area(iopt, slice->area, slice->pages, iova,
+					      slice->start_byte, slice->length, iommu_prot))
 			return rc;
-		iova += elm->length;
+		iova += slice->length;
 	}
 	return 0;
 }
@@ -278,50 +317,58 @@ static void iopt_abort_area(struct iopt_area *area)
 	kfree_obj(area);
 }
 
+/* Ends what a slice still has: all of it, or, once it is mapped, nothing. */
+static void iopt_drop_slice(struct iopt_pages_list *slice)
+{
+	if (slice->area)
+		iopt_abort_area(slice->area);
+	if (slice->pages)
+		iopt_put_pages(slice->pages);
+}
+
 void iopt_free_pages_list(struct list_head *pages_list)
 {
-	struct iopt_pages_list *elm;
+	while (!list_empty(pages_list)) {
+		auto *slice = list_first_entry(pages_list, struct iopt_pages_list, next);
 
-	while ((elm = list_first_entry_or_null(pages_list, struct iopt_pages_list, next))) {
-		if (elm->area)
-			iopt_abort_area(elm->area);
-		if (elm->pages)
-			iopt_put_pages(elm->pages);
-		list_del(&elm->next);
-		kfree_obj(elm);
+		iopt_drop_slice(slice);
+		list_del(&slice->next);
+		kfree_obj(slice);
+	}
+}
+
+/* Undoes iopt_fill_domains_pages() for the slices in front of end. */
+static void iopt_unfill_domains_pages(struct list_head *pages_list,
+				      const struct iopt_pages_list *end)
+{
+	struct iopt_pages_list *slice;
+
+	list_for_each_entry (slice, pages_list, next) {
+		if (slice == end)
+			return;
+		iopt_area_unfill_domains(slice->area, slice->pages);
 	}
 }
 
 static int iopt_fill_domains_pages(struct list_head *pages_list)
 {
-	struct iopt_pages_list *undo_elm;
-	struct iopt_pages_list *elm;
-	int rc;
+	struct iopt_pages_list *slice;
 
-	list_for_each_entry (elm, pages_list, next) {
-		rc = iopt_area_fill_domains(elm->area, elm->pages);
-		if (rc)
-			goto err_undo;
+	list_for_each_entry (slice, pages_list, next) {
+		if (int rc = iopt_area_fill_domains(slice->area, slice->pages)) {
+			iopt_unfill_domains_pages(pages_list, slice);
+			return rc;
+		}
 	}
 	return 0;
-
-err_undo:
-	list_for_each_entry (undo_elm, pages_list, next) {
-		if (undo_elm == elm)
-			break;
-		iopt_area_unfill_domains(undo_elm->area, undo_elm->pages);
-	}
-	return rc;
 }
 
 int iopt_map_pages(struct io_pagetable *iopt, struct list_head *pages_list, unsigned long length,
 		   unsigned long *dst_iova, int iommu_prot, unsigned int flags)
 {
-	struct iopt_pages_list *elm;
-	int rc;
+	struct iopt_pages_list *slice;
 
-	rc = iopt_alloc_area_pages(iopt, pages_list, length, dst_iova, iommu_prot, flags);
-	if (rc)
+	if (int rc = iopt_alloc_area_pages(iopt, pages_list, length, dst_iova, iommu_prot, flags))
 		return rc;
 
 	/*
@@ -329,17 +376,13 @@ int iopt_map_pages(struct io_pagetable *iopt, struct list_head *pages_list, unsi
 	 * pages, or was added before and is filled below.
 	 */
 	rwsem_read_guard domains_guard(&iopt->domains_rwsem);
-	rc = iopt_fill_domains_pages(pages_list);
-	if (rc)
+	if (int rc = iopt_fill_domains_pages(pages_list))
 		return rc;
 
 	rwsem_write_guard iova_guard(&iopt->iova_rwsem);
-	list_for_each_entry (elm, pages_list, next) {
-		/* The area takes over the list's reference; from now on it is in use */
-		elm->area->pages = elm->pages;
-		elm->pages = nullptr;
-		elm->area = nullptr;
-	}
+	/* Each area takes over its slice's reference; from now on it is in use */
+	list_for_each_entry (slice, pages_list, next)
+		std::exchange(slice->area, nullptr)->pages = std::exchange(slice->pages, nullptr);
 	return 0;
 }
 
@@ -348,26 +391,22 @@ static int iopt_map_common(struct iommufd_ctx *ictx, struct io_pagetable *iopt,
 			   struct iopt_pages *pages, unsigned long *iova, unsigned long length,
 			   unsigned long start_byte, int iommu_prot, unsigned int flags)
 {
-	struct iopt_pages_list elm;
+	struct iopt_pages_list slice;
 	LIST_HEAD(pages_list);
-	int rc;
 
 	/* Nobody else has seen the pages yet */
 	if (ictx->account_mode == IOPT_PAGES_ACCOUNT_MM &&
 	    pages->account_mode == IOPT_PAGES_ACCOUNT_USER)
 		pages->account_mode = IOPT_PAGES_ACCOUNT_MM;
-	elm.pages = pages;
-	elm.start_byte = start_byte;
-	elm.length = length;
-	list_add(&elm.next, &pages_list);
+	slice.pages = pages;
+	slice.length = length;
+	slice.start_byte = start_byte;
+	list_add(&slice.next, &pages_list);
 
-	rc = iopt_map_pages(iopt, &pages_list, length, iova, iommu_prot, flags);
-	if (rc) {
-		if (elm.area)
-			iopt_abort_area(elm.area);
-		if (elm.pages)
-			iopt_put_pages(elm.pages);
-	}
+	int rc = iopt_map_pages(iopt, &pages_list, length, iova, iommu_prot, flags);
+
+	if (rc)
+		iopt_drop_slice(&slice);
 	return rc;
 }
 
@@ -387,22 +426,20 @@ int iopt_map_file_pages(struct iommufd_ctx *ictx, struct io_pagetable *iopt, uns
 			int fd, unsigned long start, unsigned long length, int iommu_prot,
 			unsigned int flags)
 {
-	unsigned long start_byte;
+	unsigned long start_byte = offset_in_page(start);
 	unsigned long last;
-	struct file *file;
 
-	if (!length)
-		return -EINVAL;
-	if (check_add_overflow(start, length - 1, &last))
-		return -EOVERFLOW;
+	if (int rc = iopt_range_last(start, length, &last))
+		return rc;
 
-	start_byte = offset_in_page(start);
-	file = fget(fd);
+	struct file *file = fget(fd);
+
 	if (!file)
 		return -EBADF;
 	/*
-	 * The kernel (v7.2) finds this out when it pins. An IOAS without a domain pins nothing: a file of
-	 * iommufd's own, mapped there, would hold the context that maps it, and neither would ever go.
+	 * The kernel (v7.2) finds this out when it pins. An IOAS without a domain pins nothing: a
+	 * file of iommufd's own, mapped there, would hold the context that maps it, and neither
+	 * would ever go.
 	 */
 	if (!is_memfd(file)) {
 		fput(file);
@@ -422,19 +459,15 @@ static int iopt_clear_dirty_data(struct io_pagetable *iopt, struct iommu_domain 
 	__must_hold_shared(iopt->iova_rwsem)
 {
 	const struct iommu_dirty_ops *ops = domain->dirty_ops;
-	struct iopt_area *area;
 	int ret = 0;
 
 	lockdep_assert_held_read(&iopt->iova_rwsem);
 
-	for (area = iopt_area_iter_first(iopt, 0, ULONG_MAX); area;
-	     area = iopt_area_iter_next(area, 0, ULONG_MAX)) {
-		if (!area->pages)
-			continue;
-
+	for (struct iopt_area *area : itree_walk<struct iopt_area>(&iopt->area_itree)) {
 		/* No bitmap: the bits are dropped */
-		ret = ops->read_and_clear_dirty(domain, iopt_area_iova(area),
-						iopt_area_length(area), 0, nullptr);
+		if (area->pages)
+			ret = ops->read_and_clear_dirty(domain, iopt_area_iova(area),
+							iopt_area_length(area), 0, nullptr);
 		if (ret)
 			break;
 	}
@@ -448,7 +481,6 @@ static int iopt_clear_dirty_data(struct io_pagetable *iopt, struct iommu_domain 
 int iopt_set_dirty_tracking(struct io_pagetable *iopt, struct iommu_domain *domain, bool enable)
 {
 	const struct iommu_dirty_ops *ops = domain->dirty_ops;
-	int ret;
 
 	if (!ops)
 		return -EOPNOTSUPP;
@@ -456,153 +488,153 @@ int iopt_set_dirty_tracking(struct io_pagetable *iopt, struct iommu_domain *doma
 	rwsem_read_guard guard(&iopt->iova_rwsem);
 
 	/* The tracking starts with a clean slate */
-	if (enable) {
-		ret = iopt_clear_dirty_data(iopt, domain);
-		if (ret)
-			return ret;
-	}
+	if (enable)
+		if (int rc = iopt_clear_dirty_data(iopt, domain))
+			return rc;
 	return ops->set_dirty_tracking(domain, enable);
+}
+
+/* What iopt_get_pages() does with the lock held. On failure some slices are on the list. */
+static int iopt_collect_pages(struct io_pagetable *iopt, unsigned long iova,
+			      unsigned long last_iova, struct list_head *pages_list)
+	__must_hold_shared(iopt->iova_rwsem)
+{
+	struct iopt_area_contig_iter iter;
+	struct iopt_area *area;
+
+	iopt_for_each_contig_area (&iter, area, iopt, iova, last_iova) {
+		auto *slice = kzalloc_obj<struct iopt_pages_list>();
+
+		if (!slice)
+			return -ENOMEM;
+		kref_get(&area->pages->kref);
+		slice->pages = area->pages;
+		slice->start_byte = iopt_area_start_byte(area, iter.cur_iova);
+		slice->length = min(last_iova, iopt_area_last_iova(area)) - iter.cur_iova + 1;
+		list_add_tail(&slice->next, pages_list);
+	}
+	return iopt_area_contig_done(&iter) ? 0 : -ENOENT;
 }
 
 int iopt_get_pages(struct io_pagetable *iopt, unsigned long iova, unsigned long length,
 		   struct list_head *pages_list)
 {
-	struct iopt_area_contig_iter iter;
 	unsigned long last_iova;
-	struct iopt_area *area;
-	int rc = 0;
+	int rc = iopt_range_last(iova, length, &last_iova);
 
-	if (!length)
-		return -EINVAL;
-	if (check_add_overflow(iova, length - 1, &last_iova))
-		return -EOVERFLOW;
+	if (rc)
+		return rc;
+	{
+		rwsem_read_guard guard(&iopt->iova_rwsem);
 
-	down_read(&iopt->iova_rwsem);
-	iopt_for_each_contig_area (&iter, area, iopt, iova, last_iova) {
-		unsigned long last = min(last_iova, iopt_area_last_iova(area));
-		struct iopt_pages_list *elm = kzalloc_obj<struct iopt_pages_list>();
-
-		if (!elm) {
-			rc = -ENOMEM;
-			break;
-		}
-		elm->start_byte = iopt_area_start_byte(area, iter.cur_iova);
-		elm->pages = area->pages;
-		elm->length = (last - iter.cur_iova) + 1;
-		kref_get(&elm->pages->kref);
-		list_add_tail(&elm->next, pages_list);
+		rc = iopt_collect_pages(iopt, iova, last_iova, pages_list);
 	}
-	if (!rc && !iopt_area_contig_done(&iter))
-		rc = -ENOENT;
-	up_read(&iopt->iova_rwsem);
 	if (rc)
 		iopt_free_pages_list(pages_list);
 	return rc;
 }
 
+/* May area go, when [start, last] is to be unmapped? */
+static int iopt_area_check_unmap(const struct iopt_area *area, unsigned long start,
+				 unsigned long last)
+{
+	/* Another thread maps or unmaps it */
+	if (!area->pages)
+		return -EBUSY;
+	/* Hardware reads it, and cannot be told to stop: no access is asked in vain */
+	if (area->num_locks)
+		return -EBUSY;
+
+	bool inside = start <= iopt_area_iova(area) && iopt_area_last_iova(area) <= last;
+
+	return inside ? 0 : -ENOENT;
+}
+
+/* Asks the accesses to let go of area. The locks are not held meanwhile: the ops unpin, which takes
+ * iova_rwsem. Afterwards the area may be gone. */
+static void iopt_evict_accesses(struct io_pagetable *iopt, struct iopt_area *area)
+	__must_hold_shared(iopt->domains_rwsem) __must_hold(iopt -> iova_rwsem)
+{
+	unsigned long iova = iopt_area_iova(area);
+	size_t length = iopt_area_length(area);
+
+	area->prevent_access = true;
+	up_write(&iopt->iova_rwsem);
+	up_read(&iopt->domains_rwsem);
+	iommufd_access_notify_unmap(iopt, iova, length);
+	down_read(&iopt->domains_rwsem);
+	down_write(&iopt->iova_rwsem);
+}
+
+/* Empties the domains of area and frees it. iova_rwsem is not held meanwhile, domains_rwsem is: a
+ * domain that came now would not be filled with it, one that went would not be emptied of it. */
+static void iopt_unmap_area(struct io_pagetable *iopt, struct iopt_area *area)
+	__must_hold_shared(iopt->domains_rwsem) __must_hold(iopt -> iova_rwsem)
+{
+	struct iopt_pages *pages = std::exchange(area->pages, nullptr);
+
+	up_write(&iopt->iova_rwsem);
+	iopt_area_unfill_domains(area, pages);
+	iopt_abort_area(area);
+	iopt_put_pages(pages);
+	down_write(&iopt->iova_rwsem);
+}
+
 static int iopt_unmap_iova_range(struct io_pagetable *iopt, unsigned long start, unsigned long last,
 				 unsigned long *unmapped)
 {
-	unsigned long unmapped_bytes = 0;
+	constexpr unsigned int max_tries = 100;
 	unsigned int tries = 0;
-	struct iopt_area *area;
+	unsigned long nobody_asks;
+
+	if (!unmapped)
+		unmapped = &nobody_asks;
+	*unmapped = 0;
+
+	rwsem_read_guard domains_guard(&iopt->domains_rwsem);
+	rwsem_write_guard iova_guard(&iopt->iova_rwsem);
+
 	/* Nothing mapped is nothing wrong */
-	int rc = 0;
+	while (auto *area = iopt_area_iter_first(iopt, start, last)) {
+		const unsigned long area_first = iopt_area_iova(area);
+		const unsigned long area_last = iopt_area_last_iova(area);
 
-	/*
-	 * domains_rwsem is held as long as an area without pages exists: a domain that came now
-	 * would not be filled with it, one that went would not be emptied of it.
-	 */
-	down_read(&iopt->domains_rwsem);
-	down_write(&iopt->iova_rwsem);
-	while ((area = iopt_area_iter_first(iopt, start, last))) {
-		unsigned long area_last = iopt_area_last_iova(area);
-		unsigned long area_first = iopt_area_iova(area);
-		struct iopt_pages *pages;
+		if (int rc = iopt_area_check_unmap(area, start, last))
+			return rc;
 
-		/* Another thread maps or unmaps it */
-		if (!area->pages) {
-			rc = -EBUSY;
-			break;
-		}
-
-		/* Hardware reads it, and cannot be told to stop: no access is asked in vain */
-		if (area->num_locks) {
-			rc = -EBUSY;
-			break;
-		}
-
-		if (area_first < start || area_last > last) {
-			rc = -ENOENT;
-			break;
-		}
-
-		/* num_accesses changes only under iova_rwsem, which we have for writing */
+		/* Changes only under iova_rwsem, which we have for writing */
 		if (area->num_accesses) {
-			size_t length = iopt_area_length(area);
-
 			if (area_first != start)
 				tries = 0;
 			start = area_first;
-			area->prevent_access = true;
-			/* The ops unpin, which takes iova_rwsem; the area may be gone when they are
-			 * done */
-			up_write(&iopt->iova_rwsem);
-			up_read(&iopt->domains_rwsem);
-
-			iommufd_access_notify_unmap(iopt, area_first, length);
+			iopt_evict_accesses(iopt, area);
 			/* A driver does not do what its unmap op promises */
-			tries++;
-			if (WARN_ON(tries > 100)) {
-				rc = -EDEADLOCK;
-				goto out_unmapped;
-			}
-			down_read(&iopt->domains_rwsem);
-			down_write(&iopt->iova_rwsem);
+			if (WARN_ON(++tries > max_tries))
+				return -EDEADLOCK;
 			continue;
 		}
 
-		pages = area->pages;
-		area->pages = nullptr;
-		up_write(&iopt->iova_rwsem);
-
-		iopt_area_unfill_domains(area, pages);
-		iopt_abort_area(area);
-		iopt_put_pages(pages);
-
-		unmapped_bytes += area_last - area_first + 1;
+		iopt_unmap_area(iopt, area);
+		*unmapped += area_last - area_first + 1;
 		tries = 0;
 
-		down_write(&iopt->iova_rwsem);
-
-		/*
-		 * Another thread may map new areas where we have been. They are not ours: only go
-		 * up.
-		 */
+		/* Another thread may map new areas where we have been. They are not ours: only go
+		 * up. */
 		if (area_last >= last)
 			break;
 		start = area_last + 1;
 	}
-	up_write(&iopt->iova_rwsem);
-	up_read(&iopt->domains_rwsem);
-out_unmapped:
-	if (unmapped)
-		*unmapped = unmapped_bytes;
-	return rc;
+	return 0;
 }
 
 int iopt_unmap_iova(struct io_pagetable *iopt, unsigned long iova, unsigned long length,
 		    unsigned long *unmapped)
 {
-	unsigned long iova_last;
+	unsigned long last;
 
-	if (!length)
-		return -EINVAL;
-
-	if (check_add_overflow(iova, length - 1, &iova_last))
-		return -EOVERFLOW;
-
-	return iopt_unmap_iova_range(iopt, iova, iova_last, unmapped);
+	if (int rc = iopt_range_last(iova, length, &last))
+		return rc;
+	return iopt_unmap_iova_range(iopt, iova, last, unmapped);
 }
 
 int iopt_unmap_all(struct io_pagetable *iopt, unsigned long *unmapped)
@@ -612,14 +644,13 @@ int iopt_unmap_all(struct io_pagetable *iopt, unsigned long *unmapped)
 
 int iopt_set_allow_iova(struct io_pagetable *iopt, struct rb_root_cached *allowed_iova)
 {
-	struct iopt_allowed *allowed;
-
 	rwsem_write_guard guard(&iopt->iova_rwsem);
 	swap(*allowed_iova, iopt->allowed_itree);
 
-	for (allowed = iopt_allowed_iter_first(iopt, 0, ULONG_MAX); allowed;
-	     allowed = iopt_allowed_iter_next(allowed, 0, ULONG_MAX)) {
-		if (iopt_reserved_iter_first(iopt, allowed->node.start, allowed->node.last)) {
+	for (auto *allowed : itree_walk<struct iopt_allowed>(&iopt->allowed_itree)) {
+		const struct interval_tree_node *range = &allowed->node;
+
+		if (iopt_reserved_iter_first(iopt, range->start, range->last)) {
 			swap(*allowed_iova, iopt->allowed_itree);
 			return -EADDRINUSE;
 		}
@@ -630,38 +661,32 @@ int iopt_set_allow_iova(struct io_pagetable *iopt, struct rb_root_cached *allowe
 int iopt_reserve_iova(struct io_pagetable *iopt, unsigned long start, unsigned long last,
 		      void *owner)
 {
-	struct iopt_reserved *reserved;
-
 	lockdep_assert_held_write(&iopt->iova_rwsem);
 
 	if (iopt_area_iter_first(iopt, start, last) || iopt_allowed_iter_first(iopt, start, last))
 		return -EADDRINUSE;
 
-	reserved = kzalloc_obj<struct iopt_reserved>();
-	if (!reserved)
+	auto *range = kzalloc_obj<struct iopt_reserved>();
+
+	if (!range)
 		return -ENOMEM;
-	reserved->node.start = start;
-	reserved->node.last = last;
-	reserved->owner = owner;
-	interval_tree_insert(&reserved->node, &iopt->reserved_itree);
+	range->owner = owner;
+	range->node.start = start;
+	range->node.last = last;
+	interval_tree_insert(&range->node, &iopt->reserved_itree);
 	return 0;
 }
 
 static void __iopt_remove_reserved_iova(struct io_pagetable *iopt, void *owner)
-	__must_hold(iopt->iova_rwsem)
+	__must_hold(iopt -> iova_rwsem)
 {
-	struct iopt_reserved *reserved;
-	struct iopt_reserved *next;
-
 	lockdep_assert_held_write(&iopt->iova_rwsem);
 
-	for (reserved = iopt_reserved_iter_first(iopt, 0, ULONG_MAX); reserved; reserved = next) {
-		next = iopt_reserved_iter_next(reserved, 0, ULONG_MAX);
-
-		if (reserved->owner == owner) {
-			interval_tree_remove(&reserved->node, &iopt->reserved_itree);
-			kfree_obj(reserved);
-		}
+	for (auto *range : itree_walk<struct iopt_reserved>(&iopt->reserved_itree)) {
+		if (range->owner != owner)
+			continue;
+		interval_tree_remove(&range->node, &iopt->reserved_itree);
+		kfree_obj(range);
 	}
 }
 
@@ -686,14 +711,12 @@ void iopt_init_table(struct io_pagetable *iopt) LOCK_ANALYSIS_ESCAPE("nobody els
 void iopt_destroy_table(struct io_pagetable *iopt)
 	LOCK_ANALYSIS_ESCAPE("the last reference is gone: nobody else sees it")
 {
-	struct interval_tree_node *node;
-
 	/* Those that a test reserved */
 	iopt_remove_reserved_iova(iopt, nullptr);
 
-	while ((node = interval_tree_iter_first(&iopt->allowed_itree, 0, ULONG_MAX))) {
-		interval_tree_remove(node, &iopt->allowed_itree);
-		kfree_obj(container_of(node, struct iopt_allowed, node));
+	for (auto *allowed : itree_walk<struct iopt_allowed>(&iopt->allowed_itree)) {
+		interval_tree_remove(&allowed->node, &iopt->allowed_itree);
+		kfree_obj(allowed);
 	}
 
 	WARN_ON(!RB_EMPTY_ROOT(&iopt->reserved_itree));
@@ -702,127 +725,134 @@ void iopt_destroy_table(struct io_pagetable *iopt)
 	WARN_ON(!RB_EMPTY_ROOT(&iopt->area_itree));
 }
 
+/* From now on the area's PFNs are read back from domain; no other was the storage_domain. */
+static void iopt_area_set_storage(struct iopt_area *area, struct iopt_pages *pages,
+				  struct iommu_domain *domain) __must_hold(pages -> mutex)
+{
+	area->storage_domain = domain;
+	interval_tree_insert(&area->pages_node, &pages->domains_itree);
+}
+
+static void iopt_area_clear_storage(struct iopt_area *area, struct iopt_pages *pages)
+	__must_hold(pages -> mutex)
+{
+	interval_tree_remove(&area->pages_node, &pages->domains_itree);
+	area->storage_domain = nullptr;
+}
+
+/* Empties domain of area. heir is a domain that keeps it, or NULL when this is the last one. */
+static void iopt_area_leave_domain(struct iopt_area *area, struct iommu_domain *domain,
+				   struct iommu_domain *heir)
+{
+	struct iopt_pages *pages = area->pages;
+
+	if (!heir) {
+		mutex_guard guard(&pages->mutex);
+
+		WARN_ON(area->storage_domain != domain);
+		iopt_area_clear_storage(area, pages);
+		iopt_area_unfill_domain(area, pages, domain);
+		return;
+	}
+
+	/* The heir keeps the pages pinned and knows the PFNs: no need to look at this domain's */
+	{
+		mutex_guard guard(&pages->mutex);
+
+		WARN_ON(!area->storage_domain);
+		if (area->storage_domain == domain)
+			area->storage_domain = heir;
+	}
+	iopt_area_unmap_domain(area, domain);
+}
+
 /* Empties domain, which is out of iopt->domains already, of every area. */
 static void iopt_unfill_domain(struct io_pagetable *iopt, struct iommu_domain *domain)
-	__must_hold(iopt->domains_rwsem, iopt->iova_rwsem)
+	__must_hold(iopt -> domains_rwsem, iopt->iova_rwsem)
 {
-	struct iopt_area *area;
+	struct iommu_domain *heir = nullptr;
 
 	lockdep_assert_held(&iopt->iova_rwsem);
 	lockdep_assert_held_write(&iopt->domains_rwsem);
 
-	/*
-	 * Others keep the pages pinned and know the PFNs: no need to look at this domain's, only to
-	 * name another storage_domain.
-	 */
-	if (iopt->next_domain_id != 0) {
-		auto *storage_domain =
-			static_cast<struct iommu_domain *>(xa_load(&iopt->domains, 0));
+	if (iopt->next_domain_id)
+		heir = static_cast<struct iommu_domain *>(xa_load(&iopt->domains, 0));
 
-		for (area = iopt_area_iter_first(iopt, 0, ULONG_MAX); area;
-		     area = iopt_area_iter_next(area, 0, ULONG_MAX)) {
-			struct iopt_pages *pages = area->pages;
+	for (struct iopt_area *area : itree_walk<struct iopt_area>(&iopt->area_itree))
+		if (area->pages)
+			iopt_area_leave_domain(area, domain, heir);
+}
 
-			if (!pages)
-				continue;
+/* Maps area into domain, which is about to be one of the table's. */
+static int iopt_area_enter_domain(struct iopt_area *area, struct iommu_domain *domain,
+				  bool first_domain)
+{
+	struct iopt_pages *pages = area->pages;
 
-			mutex_lock(&pages->mutex);
-			WARN_ON(!area->storage_domain);
-			if (area->storage_domain == domain)
-				area->storage_domain = storage_domain;
-			mutex_unlock(&pages->mutex);
-
-			iopt_area_unmap_domain(area, domain);
-		}
-		return;
+	mutex_guard guard(&pages->mutex);
+	if (int rc = iopt_area_fill_domain(area, domain))
+		return rc;
+	if (!area->storage_domain) {
+		WARN_ON(!first_domain);
+		iopt_area_set_storage(area, pages, domain);
 	}
+	return 0;
+}
 
-	for (area = iopt_area_iter_first(iopt, 0, ULONG_MAX); area;
-	     area = iopt_area_iter_next(area, 0, ULONG_MAX)) {
-		struct iopt_pages *pages = area->pages;
+/* Undoes iopt_area_enter_domain(). */
+static void iopt_area_abort_domain(struct iopt_area *area, struct iommu_domain *domain,
+				   bool first_domain)
+{
+	struct iopt_pages *pages = area->pages;
 
-		if (!pages)
-			continue;
-
-		mutex_lock(&pages->mutex);
-		interval_tree_remove(&area->pages_node, &pages->domains_itree);
-		WARN_ON(area->storage_domain != domain);
-		area->storage_domain = nullptr;
-		iopt_area_unfill_domain(area, pages, domain);
-		mutex_unlock(&pages->mutex);
-	}
+	mutex_guard guard(&pages->mutex);
+	if (first_domain)
+		iopt_area_clear_storage(area, pages);
+	/* With other domains the pages are still in domains_itree, so this unpins none */
+	iopt_area_unfill_domain(area, pages, domain);
 }
 
 /* Maps every area into domain, or none of them. */
 static int iopt_fill_domain(struct io_pagetable *iopt, struct iommu_domain *domain)
-	__must_hold(iopt->domains_rwsem, iopt->iova_rwsem)
+	__must_hold(iopt -> domains_rwsem, iopt->iova_rwsem)
 {
-	struct iopt_area *end_area;
-	struct iopt_area *area;
-	int rc;
+	const bool first_domain = iopt->next_domain_id == 0;
+	const itree_walk<struct iopt_area> areas(&iopt->area_itree);
 
 	lockdep_assert_held(&iopt->iova_rwsem);
 	lockdep_assert_held_write(&iopt->domains_rwsem);
 
-	for (area = iopt_area_iter_first(iopt, 0, ULONG_MAX); area;
-	     area = iopt_area_iter_next(area, 0, ULONG_MAX)) {
-		struct iopt_pages *pages = area->pages;
+	for (struct iopt_area *area : areas) {
+		int rc = area->pages ? iopt_area_enter_domain(area, domain, first_domain) : 0;
 
-		if (!pages)
+		if (!rc)
 			continue;
-
-		mutex_lock(&pages->mutex);
-		rc = iopt_area_fill_domain(area, domain);
-		if (rc) {
-			mutex_unlock(&pages->mutex);
-			goto out_unfill;
+		for (struct iopt_area *done : areas) {
+			if (done == area)
+				return rc;
+			if (done->pages)
+				iopt_area_abort_domain(done, domain, first_domain);
 		}
-		if (!area->storage_domain) {
-			WARN_ON(iopt->next_domain_id != 0);
-			area->storage_domain = domain;
-			interval_tree_insert(&area->pages_node, &pages->domains_itree);
-		}
-		mutex_unlock(&pages->mutex);
 	}
 	return 0;
-
-out_unfill:
-	end_area = area;
-	for (area = iopt_area_iter_first(iopt, 0, ULONG_MAX); area != end_area;
-	     area = iopt_area_iter_next(area, 0, ULONG_MAX)) {
-		struct iopt_pages *pages = area->pages;
-
-		if (!pages)
-			continue;
-
-		mutex_lock(&pages->mutex);
-		if (iopt->next_domain_id == 0) {
-			interval_tree_remove(&area->pages_node, &pages->domains_itree);
-			area->storage_domain = nullptr;
-		}
-		/* With other domains the pages are still in domains_itree, so this unpins none */
-		iopt_area_unfill_domain(area, pages, domain);
-		mutex_unlock(&pages->mutex);
-	}
-	return rc;
 }
 
-/* -EADDRINUSE unless every area fits the coarser alignment. */
+/* -EADDRINUSE unless every area fits the new alignment. What fits now fits a finer one. */
 static int iopt_check_iova_alignment(struct io_pagetable *iopt, unsigned long new_iova_alignment)
-	__must_hold(iopt->domains_rwsem, iopt->iova_rwsem)
+	__must_hold(iopt -> domains_rwsem, iopt->iova_rwsem)
 {
-	unsigned long align_mask = new_iova_alignment - 1;
+	const unsigned long mask = new_iova_alignment - 1;
 	struct iommufd_access *access;
-	struct iopt_area *area;
 	unsigned long index;
 
 	lockdep_assert_held(&iopt->iova_rwsem);
 	lockdep_assert_held(&iopt->domains_rwsem);
 
-	for (area = iopt_area_iter_first(iopt, 0, ULONG_MAX); area;
-	     area = iopt_area_iter_next(area, 0, ULONG_MAX))
-		if ((iopt_area_iova(area) & align_mask) || (iopt_area_length(area) & align_mask) ||
-		    (area->page_offset & align_mask))
+	if (new_iova_alignment <= iopt->iova_alignment)
+		return 0;
+
+	for (const struct iopt_area *area : itree_walk<struct iopt_area>(&iopt->area_itree))
+		if ((iopt_area_iova(area) | iopt_area_length(area) | area->page_offset) & mask)
 			return -EADDRINUSE;
 
 	xa_for_each (&iopt->access_list, index, access)
@@ -831,13 +861,44 @@ static int iopt_check_iova_alignment(struct io_pagetable *iopt, unsigned long ne
 	return 0;
 }
 
+/* Nothing is mapped outside the domain's aperture, and nothing will be. */
+static int iopt_reserve_outside_aperture(struct io_pagetable *iopt, struct iommu_domain *domain)
+	__must_hold(iopt -> iova_rwsem)
+{
+	const unsigned long first = domain->geometry.aperture_start;
+	const unsigned long last = domain->geometry.aperture_end;
+
+	if (first != 0)
+		if (int rc = iopt_reserve_iova(iopt, 0, first - 1, domain))
+			return rc;
+	if (last != ULONG_MAX)
+		return iopt_reserve_iova(iopt, last + 1, ULONG_MAX, domain);
+	return 0;
+}
+
+/* Makes domain the last one of the table, with all areas mapped. */
+static int iopt_append_domain(struct io_pagetable *iopt, struct iommu_domain *domain)
+	__must_hold(iopt -> domains_rwsem, iopt->iova_rwsem)
+{
+	const unsigned int id = iopt->next_domain_id;
+
+	/* After the fill nothing may fail */
+	if (int rc = xa_reserve(&iopt->domains, id, GFP_KERNEL))
+		return rc;
+	if (int rc = iopt_fill_domain(iopt, domain)) {
+		xa_release(&iopt->domains, id);
+		return rc;
+	}
+	xa_store(&iopt->domains, id, domain, GFP_KERNEL);
+	iopt->next_domain_id = id + 1;
+	return 0;
+}
+
 int iopt_table_add_domain(struct io_pagetable *iopt, struct iommu_domain *domain)
 {
-	const struct iommu_domain_geometry *geometry = &domain->geometry;
 	unsigned long new_iova_alignment;
 	struct iommu_domain *iter_domain;
 	unsigned long index;
-	int rc;
 
 	rwsem_write_guard domains_guard(&iopt->domains_rwsem);
 	rwsem_write_guard iova_guard(&iopt->iova_rwsem);
@@ -853,74 +914,44 @@ int iopt_table_add_domain(struct io_pagetable *iopt, struct iommu_domain *domain
 	new_iova_alignment = max(1UL << __ffs(domain->pgsize_bitmap), iopt->iova_alignment);
 	if (new_iova_alignment > PAGE_SIZE)
 		return -EINVAL;
-	if (new_iova_alignment != iopt->iova_alignment) {
-		rc = iopt_check_iova_alignment(iopt, new_iova_alignment);
-		if (rc)
-			return rc;
-	}
+	if (int rc = iopt_check_iova_alignment(iopt, new_iova_alignment))
+		return rc;
 
-	/* Nothing is mapped outside the aperture, and nothing will be */
-	if (geometry->aperture_start != 0) {
-		rc = iopt_reserve_iova(iopt, 0, geometry->aperture_start - 1, domain);
-		if (rc)
-			goto out_reserved;
-	}
-	if (geometry->aperture_end != ULONG_MAX) {
-		rc = iopt_reserve_iova(iopt, geometry->aperture_end + 1, ULONG_MAX, domain);
-		if (rc)
-			goto out_reserved;
-	}
+	int rc = iopt_reserve_outside_aperture(iopt, domain);
 
-	/* After the fill nothing may fail */
-	rc = xa_reserve(&iopt->domains, iopt->next_domain_id, GFP_KERNEL);
+	if (!rc)
+		rc = iopt_append_domain(iopt, domain);
 	if (rc)
-		goto out_reserved;
-
-	rc = iopt_fill_domain(iopt, domain);
-	if (rc)
-		goto out_release;
-
-	iopt->iova_alignment = new_iova_alignment;
-	xa_store(&iopt->domains, iopt->next_domain_id, domain, GFP_KERNEL);
-	iopt->next_domain_id++;
-	return 0;
-out_release:
-	xa_release(&iopt->domains, iopt->next_domain_id);
-out_reserved:
-	__iopt_remove_reserved_iova(iopt, domain);
+		__iopt_remove_reserved_iova(iopt, domain);
+	else
+		iopt->iova_alignment = new_iova_alignment;
 	return rc;
 }
 
 /* Sets iova_alignment to what the domains, the accesses and the large page setting need together.
  */
 static int iopt_calculate_iova_alignment(struct io_pagetable *iopt)
-	__must_hold(iopt->domains_rwsem, iopt->iova_rwsem)
+	__must_hold(iopt -> domains_rwsem, iopt->iova_rwsem)
 {
-	unsigned long new_iova_alignment;
+	/* See batch_iommu_map_small() */
+	unsigned long needed = iopt->disable_large_pages ? PAGE_SIZE : 1;
 	struct iommufd_access *access;
 	struct iommu_domain *domain;
 	unsigned long index;
-	int rc;
 
 	lockdep_assert_held_write(&iopt->iova_rwsem);
 	lockdep_assert_held(&iopt->domains_rwsem);
 
-	/* See batch_iommu_map_small() */
-	new_iova_alignment = iopt->disable_large_pages ? PAGE_SIZE : 1;
-
 	xa_for_each (&iopt->domains, index, domain)
-		new_iova_alignment = max(new_iova_alignment, 1UL << __ffs(domain->pgsize_bitmap));
+		needed = max(needed, 1UL << __ffs(domain->pgsize_bitmap));
 	xa_for_each (&iopt->access_list, index, access)
-		new_iova_alignment =
-			max_t(unsigned long, new_iova_alignment, access->iova_alignment);
+		needed = max_t(unsigned long, needed, access->iova_alignment);
 
-	if (new_iova_alignment > iopt->iova_alignment) {
-		rc = iopt_check_iova_alignment(iopt, new_iova_alignment);
-		if (rc)
-			return rc;
-	}
-	iopt->iova_alignment = new_iova_alignment;
-	return 0;
+	int rc = iopt_check_iova_alignment(iopt, needed);
+
+	if (!rc)
+		iopt->iova_alignment = needed;
+	return rc;
 }
 
 void iopt_table_remove_domain(struct io_pagetable *iopt, struct iommu_domain *domain)
@@ -952,109 +983,104 @@ void iopt_table_remove_domain(struct io_pagetable *iopt, struct iommu_domain *do
 	WARN_ON(iopt_calculate_iova_alignment(iopt));
 }
 
+/* A new area that goes again unless it is released. */
+struct iopt_area_free {
+	void operator()(struct iopt_area *area) const { kfree_obj(area); }
+};
+using new_iopt_area = std::unique_ptr<struct iopt_area, iopt_area_free>;
+
+/* Gives half the part [first, last] of area. */
+static int iopt_insert_half(struct io_pagetable *iopt, struct iopt_area *half,
+			    struct iopt_area *area, unsigned long first, unsigned long last)
+	__must_hold(iopt -> iova_rwsem)
+{
+	return iopt_insert_area(iopt, half, area->pages, first, iopt_area_start_byte(area, first),
+				last - first + 1, area->iommu_prot);
+}
+
+/* Puts lhs and rhs, which begins at new_start, into area_itree where area was; or area again. */
+static int iopt_insert_halves(struct io_pagetable *iopt, struct iopt_area *area,
+			      struct iopt_area *lhs, struct iopt_area *rhs, unsigned long new_start)
+	__must_hold(iopt -> iova_rwsem)
+{
+	interval_tree_remove(&area->node, &iopt->area_itree);
+
+	int rc = iopt_insert_half(iopt, lhs, area, iopt_area_iova(area), new_start - 1);
+
+	if (!rc) {
+		rc = iopt_insert_half(iopt, rhs, area, new_start, iopt_area_last_iova(area));
+		if (rc)
+			interval_tree_remove(&lhs->node, &iopt->area_itree);
+	}
+	if (WARN_ON(rc))
+		interval_tree_insert(&area->node, &iopt->area_itree);
+	return rc;
+}
+
 /*
  * Replaces area by two, of which the lower ends with iova. Both use the same pages, so neither the
  * domains nor the pins change.
  */
 static int iopt_area_split(struct io_pagetable *iopt, struct iopt_area *area, unsigned long iova)
-	__must_hold(iopt->iova_rwsem)
+	__must_hold(iopt -> iova_rwsem)
 {
-	unsigned long alignment = iopt->iova_alignment;
-	unsigned long last_iova = iopt_area_last_iova(area);
-	unsigned long start_iova = iopt_area_iova(area);
+	const unsigned long mask = iopt->iova_alignment - 1;
+	const unsigned long new_start = iova + 1;
 	struct iopt_pages *pages = area->pages;
-	unsigned long new_start = iova + 1;
-	struct iopt_area *lhs;
-	struct iopt_area *rhs;
-	int rc;
 
 	lockdep_assert_held_write(&iopt->iova_rwsem);
 
-	if (iova == start_iova || iova == last_iova)
+	if (iova == iopt_area_iova(area) || iova == iopt_area_last_iova(area))
 		return 0;
-
 	if (!pages || area->prevent_access)
 		return -EBUSY;
-
-	if ((new_start & (alignment - 1)) ||
-	    (iopt_area_start_byte(area, new_start) & (alignment - 1)))
+	if ((new_start | iopt_area_start_byte(area, new_start)) & mask)
 		return -EINVAL;
 
-	lhs = iopt_area_alloc();
+	new_iopt_area lhs(iopt_area_alloc());
 	if (!lhs)
 		return -ENOMEM;
+	new_iopt_area rhs(iopt_area_alloc());
+	if (!rhs)
+		return -ENOMEM;
 
-	rhs = iopt_area_alloc();
-	if (!rhs) {
-		rc = -ENOMEM;
-		goto err_free_lhs;
-	}
+	mutex_guard guard(&pages->mutex);
+	struct iommu_domain *storage = area->storage_domain;
 
-	mutex_lock(&pages->mutex);
 	/* The area knows how many accesses it has, not which half they are in */
-	if (area->num_accesses) {
-		rc = -EINVAL;
-		goto err_unlock;
-	}
-
+	if (area->num_accesses)
+		return -EINVAL;
 	/* One large page of the domain may lie across the cut: the halves could not be unmapped one
 	 * by one */
-	if (area->storage_domain && !iopt->disable_large_pages) {
-		rc = -EINVAL;
-		goto err_unlock;
+	if (storage && !iopt->disable_large_pages)
+		return -EINVAL;
+
+	if (int rc = iopt_insert_halves(iopt, area, lhs.get(), rhs.get(), new_start))
+		return rc;
+
+	if (storage) {
+		iopt_area_clear_storage(area, pages);
+		iopt_area_set_storage(lhs.get(), pages, storage);
+		iopt_area_set_storage(rhs.get(), pages, storage);
 	}
-
-	interval_tree_remove(&area->node, &iopt->area_itree);
-	rc = iopt_insert_area(iopt, lhs, pages, start_iova, iopt_area_start_byte(area, start_iova),
-			      new_start - start_iova, area->iommu_prot);
-	if (WARN_ON(rc))
-		goto err_insert;
-
-	rc = iopt_insert_area(iopt, rhs, pages, new_start, iopt_area_start_byte(area, new_start),
-			      last_iova - new_start + 1, area->iommu_prot);
-	if (WARN_ON(rc))
-		goto err_remove_lhs;
-
-	if (area->storage_domain) {
-		interval_tree_remove(&area->pages_node, &pages->domains_itree);
-		interval_tree_insert(&lhs->pages_node, &pages->domains_itree);
-		interval_tree_insert(&rhs->pages_node, &pages->domains_itree);
-	}
-
-	lhs->storage_domain = area->storage_domain;
-	lhs->pages = pages;
-	rhs->storage_domain = area->storage_domain;
-	rhs->pages = pages;
-	/* lhs has the reference of area */
+	/* One of them has the reference of area */
 	kref_get(&pages->kref);
+	lhs.release()->pages = pages;
+	rhs.release()->pages = pages;
 	kfree_obj(area);
-	mutex_unlock(&pages->mutex);
 	return 0;
-
-err_remove_lhs:
-	interval_tree_remove(&lhs->node, &iopt->area_itree);
-err_insert:
-	interval_tree_insert(&area->node, &iopt->area_itree);
-err_unlock:
-	mutex_unlock(&pages->mutex);
-	kfree_obj(rhs);
-err_free_lhs:
-	kfree_obj(lhs);
-	return rc;
 }
 
 int iopt_cut_iova(struct io_pagetable *iopt, unsigned long *iovas, size_t num_iovas)
 {
-	struct iopt_area *area;
-	int rc;
-
 	rwsem_write_guard guard(&iopt->iova_rwsem);
+
 	for (size_t i = 0; i < num_iovas; i++) {
-		area = iopt_area_iter_first(iopt, iovas[i], iovas[i]);
+		auto *area = iopt_area_iter_first(iopt, iovas[i], iovas[i]);
+
 		if (!area)
 			continue;
-		rc = iopt_area_split(iopt, area, iovas[i]);
-		if (rc)
+		if (int rc = iopt_area_split(iopt, area, iovas[i]))
 			return rc;
 	}
 	return 0;
@@ -1093,22 +1119,18 @@ int iopt_disable_large_pages(struct io_pagetable *iopt)
 
 int iopt_add_access(struct io_pagetable *iopt, struct iommufd_access *access)
 {
-	u32 new_id;
-	int rc;
+	u32 id;
 
 	rwsem_write_guard domains_guard(&iopt->domains_rwsem);
 	rwsem_write_guard iova_guard(&iopt->iova_rwsem);
 
-	rc = xa_alloc(&iopt->access_list, &new_id, access, xa_limit_16b, GFP_KERNEL_ACCOUNT);
-	if (rc)
+	if (int rc = xa_alloc(&iopt->access_list, &id, access, xa_limit_16b, GFP_KERNEL_ACCOUNT))
 		return rc;
-
-	rc = iopt_calculate_iova_alignment(iopt);
-	if (rc) {
-		xa_erase(&iopt->access_list, new_id);
+	if (int rc = iopt_calculate_iova_alignment(iopt)) {
+		xa_erase(&iopt->access_list, id);
 		return rc;
 	}
-	access->iopt_access_list_id = new_id;
+	access->iopt_access_list_id = id;
 	return 0;
 }
 
@@ -1122,49 +1144,53 @@ void iopt_remove_access(struct io_pagetable *iopt, struct iommufd_access *access
 	WARN_ON(iopt_calculate_iova_alignment(iopt));
 }
 
+/* The part of iopt_table_enforce_dev_resv_regions() between get and put of the list. On failure
+ * some may be reserved. */
+static int iopt_reserve_dev_regions(struct io_pagetable *iopt, struct device *dev,
+				    struct list_head *regions, phys_addr_t *sw_msi_start)
+	__must_hold(iopt -> iova_rwsem)
+{
+	struct iommu_resv_region *region;
+	unsigned int hw_msi = 0;
+	unsigned int sw_msi = 0;
+
+	list_for_each_entry (region, regions, list) {
+		const phys_addr_t first = region->start;
+
+		if (region->type == IOMMU_RESV_DIRECT_RELAXABLE)
+			continue;
+		if (sw_msi_start) {
+			hw_msi += region->type == IOMMU_RESV_MSI;
+			if (region->type == IOMMU_RESV_SW_MSI) {
+				sw_msi++;
+				*sw_msi_start = first;
+			}
+		}
+		if (int rc = iopt_reserve_iova(iopt, first, first + (region->length - 1), dev))
+			return rc;
+	}
+
+	/* Either the hardware has an MSI window or software makes one, not both, and not two */
+	return WARN_ON(sw_msi && hw_msi) || WARN_ON(sw_msi > 1) ? -EINVAL : 0;
+}
+
 int iopt_table_enforce_dev_resv_regions(struct io_pagetable *iopt, struct device *dev,
 					phys_addr_t *sw_msi_start)
 {
-	struct iommu_resv_region *resv;
-	LIST_HEAD(resv_regions);
-	unsigned int num_hw_msi = 0;
-	unsigned int num_sw_msi = 0;
-	int rc = 0;
+	LIST_HEAD(regions);
 
 	if (iommufd_should_fail())
 		return -EINVAL;
 
 	rwsem_write_guard guard(&iopt->iova_rwsem);
 	/* A driver that runs out of memory here has no way to say so */
-	iommu_get_resv_regions(dev, &resv_regions);
+	iommu_get_resv_regions(dev, &regions);
 
-	list_for_each_entry (resv, &resv_regions, list) {
-		if (resv->type == IOMMU_RESV_DIRECT_RELAXABLE)
-			continue;
+	int rc = iopt_reserve_dev_regions(iopt, dev, &regions, sw_msi_start);
 
-		if (sw_msi_start && resv->type == IOMMU_RESV_MSI)
-			num_hw_msi++;
-		if (sw_msi_start && resv->type == IOMMU_RESV_SW_MSI) {
-			*sw_msi_start = resv->start;
-			num_sw_msi++;
-		}
-
-		rc = iopt_reserve_iova(iopt, resv->start, resv->start + (resv->length - 1), dev);
-		if (rc)
-			goto out_reserved;
-	}
-
-	/* Either the hardware has an MSI window or software makes one, not both, and not two */
-	if (WARN_ON(num_sw_msi && num_hw_msi) || WARN_ON(num_sw_msi > 1)) {
-		rc = -EINVAL;
-		goto out_reserved;
-	}
-	goto out_free_resv;
-
-out_reserved:
-	__iopt_remove_reserved_iova(iopt, dev);
-out_free_resv:
-	iommu_put_resv_regions(dev, &resv_regions);
+	if (rc)
+		__iopt_remove_reserved_iova(iopt, dev);
+	iommu_put_resv_regions(dev, &regions);
 	return rc;
 }
 
@@ -1199,50 +1225,48 @@ static bool __iopt_unpin_range(struct io_pagetable *iopt, unsigned long iova,
 	return iopt_area_contig_done(&iter);
 }
 
+/* The walk of iopt_pin_pages(). On failure *cur_iova is where the failing area, or the gap, begins:
+ * what is below stays pinned. */
+static int __iopt_pin_range(struct io_pagetable *iopt, unsigned long iova, unsigned long last_iova,
+			    struct page **out_pages, unsigned int flags, bool lock_area,
+			    unsigned long *cur_iova) __must_hold_shared(iopt->iova_rwsem)
+{
+	struct iopt_area_contig_iter iter;
+	struct iopt_area *area;
+
+	iopt_for_each_contig_area (&iter, area, iopt, iova, last_iova) {
+		unsigned long last = min(last_iova, iopt_area_last_iova(area));
+		unsigned long first_index = iopt_area_iova_to_index(area, iter.cur_iova);
+		unsigned long last_index = iopt_area_iova_to_index(area, last);
+
+		*cur_iova = iter.cur_iova;
+		if (area->prevent_access || !iopt_area_contig_is_aligned(&iter))
+			return -EINVAL;
+		if (!iopt_area_check_prot(area, flags))
+			return -EPERM;
+		if (int rc = iopt_area_add_access(area, first_index, last_index, out_pages, flags,
+						  lock_area))
+			return rc;
+		out_pages += last_index - first_index + 1;
+	}
+	*cur_iova = iter.cur_iova;
+	return iopt_area_contig_done(&iter) ? 0 : -ENOENT;
+}
+
 int iopt_pin_pages(struct io_pagetable *iopt, unsigned long iova, unsigned long length,
 		   struct page **out_pages, unsigned int flags, bool lock_area)
 {
-	struct iopt_area_contig_iter iter;
 	unsigned long last_iova;
-	struct iopt_area *area;
-	int rc;
+	unsigned long failed_at;
 
-	if (!length)
-		return -EINVAL;
-	if (check_add_overflow(iova, length - 1, &last_iova))
-		return -EOVERFLOW;
+	if (int rc = iopt_range_last(iova, length, &last_iova))
+		return rc;
 
 	rwsem_read_guard guard(&iopt->iova_rwsem);
-	iopt_for_each_contig_area (&iter, area, iopt, iova, last_iova) {
-		unsigned long last = min(last_iova, iopt_area_last_iova(area));
-		unsigned long last_index = iopt_area_iova_to_index(area, last);
-		unsigned long index = iopt_area_iova_to_index(area, iter.cur_iova);
+	int rc = __iopt_pin_range(iopt, iova, last_iova, out_pages, flags, lock_area, &failed_at);
 
-		if (area->prevent_access || !iopt_area_contig_is_aligned(&iter)) {
-			rc = -EINVAL;
-			goto err_remove;
-		}
-
-		if (!iopt_area_check_prot(area, flags)) {
-			rc = -EPERM;
-			goto err_remove;
-		}
-
-		rc = iopt_area_add_access(area, index, last_index, out_pages, flags, lock_area);
-		if (rc)
-			goto err_remove;
-		out_pages += last_index - index + 1;
-	}
-	if (!iopt_area_contig_done(&iter)) {
-		rc = -ENOENT;
-		goto err_remove;
-	}
-	return 0;
-
-err_remove:
-	/* cur_iova is where the failing area, or the gap, begins */
-	if (iova < iter.cur_iova)
-		WARN_ON(!__iopt_unpin_range(iopt, iova, iter.cur_iova - 1, lock_area));
+	if (rc && iova < failed_at)
+		WARN_ON(!__iopt_unpin_range(iopt, iova, failed_at - 1, lock_area));
 	return rc;
 }
 
@@ -1251,7 +1275,7 @@ void iopt_unpin_pages(struct io_pagetable *iopt, unsigned long iova, unsigned lo
 {
 	unsigned long last_iova;
 
-	if (WARN_ON(!length) || WARN_ON(check_add_overflow(iova, length - 1, &last_iova)))
+	if (WARN_ON(iopt_range_last(iova, length, &last_iova)))
 		return;
 
 	rwsem_read_guard guard(&iopt->iova_rwsem);
