@@ -798,12 +798,12 @@ static int pfn_reader_user_update_pinned(struct pfn_reader_user *user, struct io
  * by then, or calls pfn_reader_unpin() first.
  */
 struct pfn_reader {
-	struct iopt_pages *pages;
+	struct iopt_pages *pages = nullptr;
 	struct interval_tree_double_span_iter span;
 	struct pfn_batch batch;
-	unsigned long batch_start_index;
-	unsigned long batch_end_index;
-	unsigned long last_index;
+	unsigned long batch_start_index = 0;
+	unsigned long batch_end_index = 0;
+	unsigned long last_index = 0;
 	struct pfn_reader_user user;
 };
 
