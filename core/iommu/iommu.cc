@@ -127,12 +127,9 @@ void iommu_device_unregister(struct iommu_device *iommu)
 
 bool device_iommu_capable(struct device *dev, enum iommu_cap cap)
 {
-	const struct iommu_ops *ops;
+	const struct iommu_ops *ops = dev_has_iommu(dev) ? dev_iommu_ops(dev) : nullptr;
 
-	if (!dev_has_iommu(dev))
-		return false;
-	ops = dev_iommu_ops(dev);
-	return ops->capable ? ops->capable(dev, cap) : false;
+	return ops && ops->capable && ops->capable(dev, cap);
 }
 
 static int __iommu_attach_device(struct iommu_domain *domain, struct device *dev,
@@ -169,6 +166,31 @@ static int __iommu_device_set_domain(struct iommu_group *group, struct device *d
 	return 0;
 }
 
+/* Takes the devices before one that failed back to the group's domain. */
+static void __iommu_group_revert_devices(struct iommu_group *group,
+					 const struct group_device *failed,
+					 struct iommu_domain *tried) __must_hold(group -> mutex)
+{
+	struct group_device *moved;
+
+	/* without one it is the first probe, and the release cleans up */
+	if (!group->domain)
+		return;
+	list_for_each_entry (moved, &group->devices, list) {
+		if (moved == failed)
+			return;
+		/*
+		 * The kernel warns of a driver that refuses what it took before. But users can
+		 * bring that about: a nested domain wants the device's vDEVICE, which may have been
+		 * destroyed since. Such a device is blocked until the group's domain changes.
+		 */
+		if (__iommu_device_set_domain(group, moved->dev, group->domain, tried,
+					      IOMMU_SET_DOMAIN_MUST_SUCCEED))
+			dev_warn_ratelimited(moved->dev,
+					     "cannot go back to its domain, is blocked");
+	}
+}
+
 /*
  * Attaches every device of the group. 0: group->domain is the new one. An error: it is the old one,
  * except with IOMMU_SET_DOMAIN_MUST_SUCCEED where the group is left in between, and except for
@@ -178,10 +200,8 @@ static int __iommu_group_set_domain_internal(struct iommu_group *group,
 					     struct iommu_domain *new_domain, unsigned int flags)
 	__must_hold(group -> mutex)
 {
-	struct group_device *last_gdev;
 	struct group_device *gdev;
 	int result = 0;
-	int ret = 0;
 
 	lockdep_assert_held(&group->mutex);
 
@@ -191,36 +211,20 @@ static int __iommu_group_set_domain_internal(struct iommu_group *group,
 		return -EINVAL;
 
 	list_for_each_entry (gdev, &group->devices, list) {
-		ret = __iommu_device_set_domain(group, gdev->dev, new_domain, group->domain, flags);
-		if (ret) {
-			result = ret;
-			/* the others should at least let go of the old one */
-			if (flags & IOMMU_SET_DOMAIN_MUST_SUCCEED)
-				continue;
-			goto err_revert;
+		int ret = __iommu_device_set_domain(group, gdev->dev, new_domain, group->domain,
+						    flags);
+
+		if (!ret)
+			continue;
+		if (!(flags & IOMMU_SET_DOMAIN_MUST_SUCCEED)) {
+			__iommu_group_revert_devices(group, gdev, new_domain);
+			return ret;
 		}
+		/* the others should at least let go of the old one */
+		result = ret;
 	}
 	group->domain = new_domain;
 	return result;
-
-err_revert:
-	last_gdev = gdev;
-	list_for_each_entry (gdev, &group->devices, list) {
-		if (gdev == last_gdev)
-			break;
-		/* without one it is the first probe, and the release cleans up */
-		if (!group->domain)
-			continue;
-		/*
-		 * The kernel warns of a driver that refuses what it took before. But users can
-		 * bring that about: a nested domain wants the device's vDEVICE, which may have been
-		 * destroyed since. Such a device is blocked until the group's domain changes.
-		 */
-		if (__iommu_device_set_domain(group, gdev->dev, group->domain, new_domain,
-					      IOMMU_SET_DOMAIN_MUST_SUCCEED))
-			dev_warn_ratelimited(gdev->dev, "cannot go back to its domain, is blocked");
-	}
-	return ret;
 }
 
 static int __iommu_group_set_domain(struct iommu_group *group, struct iommu_domain *new_domain)
@@ -475,43 +479,40 @@ struct iommu_domain *iommu_get_domain_for_dev(struct device *dev)
 static int __iommu_group_alloc_blocking_domain(struct iommu_group *group)
 	__must_hold(group -> mutex)
 {
-	struct device *dev = list_first_entry(&group->devices, struct group_device, list)->dev;
-	const struct iommu_ops *ops = dev_iommu_ops(dev);
-
 	if (group->blocking_domain)
 		return 0;
-	if (ops->blocked_domain) {
-		group->blocking_domain = ops->blocked_domain;
+
+	struct device *dev = list_first_entry(&group->devices, struct group_device, list)->dev;
+
+	group->blocking_domain = dev_iommu_ops(dev)->blocked_domain;
+	if (group->blocking_domain)
 		return 0;
-	}
 
 	/* a driver without a domain that blocks: an empty one blocks too */
-	auto domain = iommu_paging_domain_alloc(dev);
+	auto empty = iommu_paging_domain_alloc(dev);
 
-	if (!domain)
-		return domain.error();
-	group->blocking_domain = *domain;
+	if (!empty)
+		return empty.error();
+	group->blocking_domain = *empty;
 	return 0;
 }
 
 static int __iommu_take_dma_ownership(struct iommu_group *group, void *owner)
 	__must_hold(group -> mutex)
 {
-	int ret;
+	const bool attached = group->domain && group->domain != group->default_domain;
 
-	if ((group->domain && group->domain != group->default_domain) ||
-	    !xa_empty(&group->pasid_array))
+	if (attached || !xa_empty(&group->pasid_array))
 		return -EBUSY;
 
-	ret = __iommu_group_alloc_blocking_domain(group);
-	if (ret)
-		return ret;
-	ret = __iommu_group_set_domain(group, group->blocking_domain);
-	if (ret)
-		return ret;
+	int rc = __iommu_group_alloc_blocking_domain(group);
 
-	group->owner = owner;
+	if (!rc)
+		rc = __iommu_group_set_domain(group, group->blocking_domain);
+	if (rc)
+		return rc;
 	group->owner_cnt++;
+	group->owner = owner;
 	return 0;
 }
 
@@ -596,37 +597,28 @@ phys_addr_t iommu_iova_to_phys(struct iommu_domain *domain, dma_addr_t iova)
 static size_t iommu_pgsize(struct iommu_domain *domain, unsigned long iova, phys_addr_t paddr,
 			   size_t size, size_t *count)
 {
-	unsigned int pgsize_idx, pgsize_idx_next;
-	unsigned long pgsizes;
-	size_t offset, pgsize, pgsize_next;
-	size_t offset_end;
-	unsigned long addr_merge = paddr | iova;
+	const unsigned long addrs = iova | paddr;
+	unsigned long fitting = domain->pgsize_bitmap & GENMASK(__fls(size), 0);
 
-	pgsizes = domain->pgsize_bitmap & GENMASK(__fls(size), 0);
-	if (addr_merge)
-		pgsizes &= GENMASK(__ffs(addr_merge), 0);
+	if (addrs)
+		fitting &= GENMASK(__ffs(addrs), 0);
 	/* the callers have checked alignment with the smallest one */
-	BUG_ON(!pgsizes);
+	BUG_ON(!fitting);
 
-	pgsize_idx = __fls(pgsizes);
-	pgsize = BIT(pgsize_idx);
+	const unsigned int shift = __fls(fitting);
+	const unsigned long larger = domain->pgsize_bitmap & ~GENMASK(shift, 0);
 
-	pgsizes = domain->pgsize_bitmap & ~GENMASK(pgsize_idx, 0);
-	if (!pgsizes)
-		goto out_set_count;
-	pgsize_idx_next = __ffs(pgsizes);
-	pgsize_next = BIT(pgsize_idx_next);
+	if (larger) {
+		const size_t next = BIT(__ffs(larger));
+		const size_t until_next = next - (addrs & (next - 1));
 
-	/* both addresses must reach the larger page's boundary together */
-	if ((iova ^ paddr) & (pgsize_next - 1))
-		goto out_set_count;
-	offset = pgsize_next - (addr_merge & (pgsize_next - 1));
-	if (!check_add_overflow(offset, pgsize_next, &offset_end) && offset_end <= size)
-		size = offset;
-
-out_set_count:
-	*count = size >> pgsize_idx;
-	return pgsize;
+		/* both addresses must reach its boundary together, with a whole one behind it */
+		if (!((iova ^ paddr) & (next - 1)) && until_next <= size &&
+		    next <= size - until_next)
+			size = until_next;
+	}
+	*count = size >> shift;
+	return BIT(shift);
 }
 
 static int __iommu_map(struct iommu_domain *domain, unsigned long iova, phys_addr_t paddr,
@@ -634,7 +626,6 @@ static int __iommu_map(struct iommu_domain *domain, unsigned long iova, phys_add
 {
 	const struct iommu_domain_ops *ops = domain->ops;
 	unsigned long min_pagesz;
-	int ret;
 
 	if (WARN_ON(!ops->map_pages))
 		return -ENODEV;
@@ -649,18 +640,17 @@ static int __iommu_map(struct iommu_domain *domain, unsigned long iova, phys_add
 	}
 
 	while (size) {
-		size_t pgsize, count, op_mapped = 0;
+		size_t pages, done = 0;
+		const size_t pgsize = iommu_pgsize(domain, iova, paddr, size, &pages);
+		int rc = ops->map_pages(domain, iova, paddr, pgsize, pages, prot, gfp, &done);
 
-		pgsize = iommu_pgsize(domain, iova, paddr, size, &count);
-		ret = ops->map_pages(domain, iova, paddr, pgsize, count, prot, gfp, &op_mapped);
 		/* a failed call may have mapped some */
-		*mapped += op_mapped;
-		if (ret)
-			return ret;
-
-		size -= op_mapped;
-		iova += op_mapped;
-		paddr += op_mapped;
+		*mapped += done;
+		if (rc)
+			return rc;
+		iova += done;
+		paddr += done;
+		size -= done;
 	}
 	return 0;
 }
@@ -699,18 +689,18 @@ size_t iommu_unmap_fast(struct iommu_domain *domain, unsigned long iova, size_t 
 	}
 
 	while (unmapped < size) {
-		size_t pgsize, count, unmapped_page;
+		size_t pages;
+		const size_t pgsize = iommu_pgsize(domain, iova, iova, size - unmapped, &pages);
+		const size_t done = ops->unmap_pages(domain, iova, pgsize, pages, iotlb_gather);
 
-		pgsize = iommu_pgsize(domain, iova, iova, size - unmapped, &count);
-		unmapped_page = ops->unmap_pages(domain, iova, pgsize, count, iotlb_gather);
-		if (!unmapped_page)
+		if (!done)
 			break;
 
 		/* a driver that does not gather is synced all the same */
 		if (iotlb_gather->start >= iotlb_gather->end)
 			iommu_iotlb_gather_add_range(iotlb_gather, iova, size);
-		iova += unmapped_page;
-		unmapped += unmapped_page;
+		iova += done;
+		unmapped += done;
 	}
 	return unmapped;
 }
@@ -738,13 +728,13 @@ void iommu_get_resv_regions(struct device *dev, struct list_head *list)
 
 void iommu_put_resv_regions(struct device *dev, struct list_head *list)
 {
-	struct iommu_resv_region *entry, *next;
+	struct iommu_resv_region *region, *after;
 
-	list_for_each_entry_safe (entry, next, list, list) {
-		if (entry->free)
-			entry->free(dev, entry);
+	list_for_each_entry_safe (region, after, list, list) {
+		if (region->free)
+			region->free(dev, region);
 		else
-			kfree_obj(entry);
+			kfree_obj(region);
 	}
 	INIT_LIST_HEAD(list);
 }
@@ -874,48 +864,58 @@ static void iommu_remove_dev_pasid(struct device *dev, ioasid_t pasid, struct io
 	WARN_ON(blocked_domain->ops->set_dev_pasid(blocked_domain, dev, pasid, domain));
 }
 
+/* Takes a PASID of the devices before one that failed back to the old domain, or to none when
+ * there was none or the driver has a bug. */
+static void __iommu_revert_group_pasid(struct iommu_domain *tried, struct iommu_group *group,
+				       ioasid_t pasid, struct iommu_domain *old,
+				       const struct group_device *failed)
+	__must_hold(group -> mutex)
+{
+	struct group_device *moved;
+
+	list_for_each_entry (moved, &group->devices, list) {
+		struct device *dev = moved->dev;
+
+		if (moved == failed)
+			return;
+		if (dev->iommu->max_pasids &&
+		    (!old || WARN_ON(old->ops->set_dev_pasid(old, dev, pasid, tried))))
+			iommu_remove_dev_pasid(dev, pasid, tried);
+	}
+}
+
 static int __iommu_set_group_pasid(struct iommu_domain *domain, struct iommu_group *group,
 				   ioasid_t pasid, struct iommu_domain *old)
 	__must_hold(group -> mutex)
 {
-	struct group_device *device, *last_gdev;
-	int ret;
+	struct group_device *gdev;
 
-	list_for_each_entry (device, &group->devices, list) {
-		if (!device->dev->iommu->max_pasids)
-			continue;
-		ret = domain->ops->set_dev_pasid(domain, device->dev, pasid, old);
-		if (ret)
-			goto err_revert;
+	list_for_each_entry (gdev, &group->devices, list) {
+		struct device *dev = gdev->dev;
+		int rc = dev->iommu->max_pasids
+				 ? domain->ops->set_dev_pasid(domain, dev, pasid, old)
+				 : 0;
+
+		if (rc) {
+			__iommu_revert_group_pasid(domain, group, pasid, old, gdev);
+			return rc;
+		}
 	}
 	return 0;
-
-err_revert:
-	last_gdev = device;
-	list_for_each_entry (device, &group->devices, list) {
-		if (device == last_gdev)
-			break;
-		if (!device->dev->iommu->max_pasids)
-			continue;
-		/* back to the old one, or to none when there was none or the driver has a bug */
-		if (!old || WARN_ON(old->ops->set_dev_pasid(old, device->dev, pasid, domain)))
-			iommu_remove_dev_pasid(device->dev, pasid, domain);
-	}
-	return ret;
 }
 
 int iommu_attach_device_pasid(struct iommu_domain *domain, struct device *dev, ioasid_t pasid,
 			      struct iommu_attach_handle *handle)
 {
 	struct iommu_group *group = dev->iommu_group;
-	struct group_device *device;
-	const struct iommu_ops *ops;
-	void *entry;
-	int ret;
 
 	if (!group)
 		return -ENODEV;
-	ops = dev_iommu_ops(dev);
+
+	const struct iommu_ops *ops = dev_iommu_ops(dev);
+	struct group_device *member;
+	void *entry;
+	int ret;
 
 	if (!domain->ops->set_dev_pasid || !ops->blocked_domain ||
 	    !ops->blocked_domain->ops->set_dev_pasid)
@@ -926,8 +926,8 @@ int iommu_attach_device_pasid(struct iommu_domain *domain, struct device *dev, i
 	mutex_guard lock(&group->mutex);
 	/* a device without PASIDs does not use them, so it does not limit the others of its group
 	 */
-	list_for_each_entry (device, &group->devices, list)
-		if (device->dev->iommu->max_pasids > 0 && pasid >= device->dev->iommu->max_pasids)
+	list_for_each_entry (member, &group->devices, list)
+		if (member->dev->iommu->max_pasids > 0 && pasid >= member->dev->iommu->max_pasids)
 			return -EINVAL;
 
 	entry = iommu_make_pasid_array_entry(domain, handle);

@@ -67,6 +67,48 @@ static int iommufd_hwpt_paging_enforce_cc(struct iommufd_hwpt_paging *hwpt_pagin
 	return hwpt_paging->enforce_cache_coherency ? 0 : -EINVAL;
 }
 
+/* What can fail once the HWPT is there: its domain, the attach, the filling. */
+static int iommufd_hwpt_paging_init(struct iommufd_hwpt_paging *hwpt_paging,
+				    struct iommufd_device *idev, ioasid_t pasid, u32 flags,
+				    bool immediate_attach, const struct iommu_user_data *user_data)
+{
+	const struct iommu_ops *ops = dev_iommu_ops(idev->dev);
+	auto made = ops->domain_alloc_paging_flags
+			    ? ops->domain_alloc_paging_flags(
+				      idev->dev, flags & ~IOMMU_HWPT_FAULT_ID_VALID, user_data)
+			    : iommu_paging_domain_alloc(idev->dev);
+
+	if (!made)
+		return made.error();
+
+	struct iommu_domain *domain = *made;
+
+	hwpt_paging->domain = domain;
+	domain->cookie_type = IOMMU_COOKIE_IOMMUFD;
+	domain->iommufd_hwpt = hwpt_paging;
+	domain->owner = ops;
+
+	/*
+	 * Before the filling: some hardware has a bit for it in each entry. And once for all: a
+	 * HWPT without it serves devices of both kinds, one with it only those that have it.
+	 */
+	int rc = idev->enforce_cache_coherency ? iommufd_hwpt_paging_enforce_cc(hwpt_paging) : 0;
+
+	if (WARN_ON(rc))
+		return rc;
+
+	/* for drivers that finish a domain only when it is attached */
+	if (immediate_attach)
+		rc = iommufd_hw_pagetable_attach(hwpt_paging, idev, pasid);
+	if (rc)
+		return rc;
+
+	rc = iopt_table_add_domain(&hwpt_paging->ioas->iopt, domain);
+	if (rc && immediate_attach)
+		iommufd_hw_pagetable_detach(idev, pasid);
+	return rc;
+}
+
 /*
  * A new paging HWPT for idev, filled with what the IOAS maps. The caller keeps ioas->mutex until it
  * has finalized or aborted it. -EOPNOTSUPP: flags or data that the driver (or the device) does not
@@ -79,13 +121,10 @@ iommufd_hwpt_paging_alloc(struct iommufd_ctx *ictx, struct iommufd_ioas *ioas,
 {
 	const u32 valid_flags = IOMMU_HWPT_ALLOC_NEST_PARENT | IOMMU_HWPT_ALLOC_DIRTY_TRACKING |
 				IOMMU_HWPT_FAULT_ID_VALID | IOMMU_HWPT_ALLOC_PASID;
-	const struct iommu_ops *ops = dev_iommu_ops(idev->dev);
-	struct iommufd_hwpt_paging *hwpt_paging;
-	int rc;
 
 	lockdep_assert_held(&ioas->mutex);
 
-	if ((flags || user_data) && !ops->domain_alloc_paging_flags)
+	if ((flags || user_data) && !dev_iommu_ops(idev->dev)->domain_alloc_paging_flags)
 		return -EOPNOTSUPP;
 	if (flags & ~valid_flags)
 		return -EOPNOTSUPP;
@@ -95,59 +134,22 @@ iommufd_hwpt_paging_alloc(struct iommufd_ctx *ictx, struct iommufd_ioas *ioas,
 	if (flags & IOMMU_HWPT_FAULT_ID_VALID && flags & IOMMU_HWPT_ALLOC_NEST_PARENT)
 		return -EOPNOTSUPP;
 
-	auto new_hwpt = iommufd_object_alloc<struct iommufd_hwpt_paging>(ictx);
+	auto hwpt_paging = iommufd_object_alloc<struct iommufd_hwpt_paging>(ictx);
 
-	if (!new_hwpt)
-		return new_hwpt;
-	hwpt_paging = *new_hwpt;
+	if (!hwpt_paging)
+		return hwpt_paging;
+	hwpt_paging->nest_parent = flags & IOMMU_HWPT_ALLOC_NEST_PARENT;
 	hwpt_paging->pasid_compat = flags & IOMMU_HWPT_ALLOC_PASID;
 	/* the caller has the IOAS, by a short reference or as the parent of another HWPT */
 	hwpt_paging->ioas = users_ref<struct iommufd_ioas>::from_held(ioas);
-	hwpt_paging->nest_parent = flags & IOMMU_HWPT_ALLOC_NEST_PARENT;
 
-	auto domain = ops->domain_alloc_paging_flags
-			      ? ops->domain_alloc_paging_flags(
-					idev->dev, flags & ~IOMMU_HWPT_FAULT_ID_VALID, user_data)
-			      : iommu_paging_domain_alloc(idev->dev);
-
-	if (!domain) {
-		rc = domain.error();
-		goto out_abort;
+	if (int rc = iommufd_hwpt_paging_init(*hwpt_paging, idev, pasid, flags, immediate_attach,
+					      user_data)) {
+		iommufd_object_abort_and_destroy(ictx, *hwpt_paging);
+		return rc;
 	}
-	hwpt_paging->domain = *domain;
-	hwpt_paging->domain->owner = ops;
-	hwpt_paging->domain->iommufd_hwpt = hwpt_paging;
-	hwpt_paging->domain->cookie_type = IOMMU_COOKIE_IOMMUFD;
-
-	/*
-	 * Before the filling: some hardware has a bit for it in each entry. And once for all: a
-	 * HWPT without it serves devices of both kinds, one with it only those that have it.
-	 */
-	if (idev->enforce_cache_coherency) {
-		rc = iommufd_hwpt_paging_enforce_cc(hwpt_paging);
-		if (WARN_ON(rc))
-			goto out_abort;
-	}
-
-	/* for drivers that finish a domain only when it is attached */
-	if (immediate_attach) {
-		rc = iommufd_hw_pagetable_attach(hwpt_paging, idev, pasid);
-		if (rc)
-			goto out_abort;
-	}
-
-	rc = iopt_table_add_domain(&ioas->iopt, hwpt_paging->domain);
-	if (rc)
-		goto out_detach;
-	list_add_tail(&hwpt_paging->hwpt_item, &ioas->hwpt_list);
+	list_add_tail(&(*hwpt_paging)->hwpt_item, &ioas->hwpt_list);
 	return hwpt_paging;
-
-out_detach:
-	if (immediate_attach)
-		iommufd_hw_pagetable_detach(idev, pasid);
-out_abort:
-	iommufd_object_abort_and_destroy(ictx, hwpt_paging);
-	return rc;
 }
 
 /* What both kinds of nested HWPT have in common once the driver made the domain. */

@@ -202,11 +202,9 @@ void iommufd_object_abort(struct iommufd_ctx *ictx, struct iommufd_object *obj)
 void iommufd_object_abort_and_destroy(struct iommufd_ctx *ictx, struct iommufd_object *obj)
 {
 	const struct iommufd_object_ops *ops = iommufd_ops(obj);
+	auto undo = ops->abort ? ops->abort : ops->destroy;
 
-	if (ops->abort)
-		ops->abort(obj);
-	else
-		ops->destroy(obj);
+	undo(obj);
 	iommufd_object_abort(ictx, obj);
 }
 
@@ -279,6 +277,39 @@ static int iommufd_object_dec_wait(struct iommufd_ctx *ictx, struct iommufd_obje
 }
 
 /*
+ * Takes what the id names out of the table, if nobody but the table uses it. A user of to_destroy
+ * is put in any case; with REMOVE_WAIT and an error the table's part of its wait_cnt comes back.
+ * Errors as iommufd_object_remove().
+ */
+static result<struct iommufd_object *> iommufd_object_take(struct iommufd_ctx *ictx,
+							   struct iommufd_object *to_destroy,
+							   u32 id, unsigned int flags)
+{
+	xa_guard objects(&ictx->objects);
+	void *entry = xa_load_raw(&ictx->objects, id);
+	auto *obj = entry == XA_ZERO_ENTRY ? nullptr : static_cast<struct iommufd_object *>(entry);
+	int rc = 0;
+
+	/* under the lock: nobody can look the object up between this and the test of users */
+	if (to_destroy)
+		refcount_dec(&to_destroy->users);
+	if (to_destroy ? WARN_ON(obj != to_destroy) : !obj)
+		rc = -ENOENT;
+	else if (!refcount_dec_if_one(&obj->users))
+		rc = -EBUSY;
+	if (rc) {
+		if (flags & REMOVE_WAIT)
+			refcount_set(&to_destroy->wait_cnt, 1);
+		return rc;
+	}
+
+	__xa_store_raw(&ictx->objects, id, flags & REMOVE_OBJ_TOMBSTONE ? XA_ZERO_ENTRY : nullptr);
+	if (ictx->vfio_ioas == obj)
+		ictx->vfio_ioas = nullptr;
+	return obj;
+}
+
+/*
  * Takes the object out of the table and ends it, if nobody but the table uses it. With to_destroy
  * the caller has a user of it, which is put in any case; otherwise the object is what the id names.
  * 0; -ENOENT: no such id, or a tombstone; -EBUSY: in use.
@@ -286,68 +317,37 @@ static int iommufd_object_dec_wait(struct iommufd_ctx *ictx, struct iommufd_obje
 int iommufd_object_remove(struct iommufd_ctx *ictx, struct iommufd_object *to_destroy, u32 id,
 			  unsigned int flags)
 {
-	struct iommufd_object *obj;
-	bool zerod_wait_cnt = false;
-	void *entry;
-	int ret;
+	const bool wait_first = flags & REMOVE_WAIT;
 
 	/*
 	 * Whoever destroys an object of its own, which a call may be using right now, waits before
 	 * it looks at users, so that such a call cannot make it fail.
 	 */
-	if (flags & REMOVE_WAIT) {
-		ret = iommufd_object_dec_wait(ictx, to_destroy);
-		if (ret) {
+	if (wait_first) {
+		if (int rc = iommufd_object_dec_wait(ictx, to_destroy)) {
 			/* a bug: the object stays until close */
 			refcount_dec(&to_destroy->users);
-			return ret;
+			return rc;
 		}
-		zerod_wait_cnt = true;
 	}
 
-	xa_lock(&ictx->objects);
-	entry = xa_load_raw(&ictx->objects, id);
-	obj = entry == XA_ZERO_ENTRY ? nullptr : static_cast<struct iommufd_object *>(entry);
-	if (to_destroy) {
-		/* under the lock: nobody can look the object up between this and the test below */
-		refcount_dec(&to_destroy->users);
-		if (WARN_ON(obj != to_destroy)) {
-			ret = -ENOENT;
-			goto err_xa;
-		}
-	} else if (!obj) {
-		ret = -ENOENT;
-		goto err_xa;
-	}
+	auto taken = iommufd_object_take(ictx, to_destroy, id, flags);
 
-	if (!refcount_dec_if_one(&obj->users)) {
-		ret = -EBUSY;
-		goto err_xa;
-	}
-
-	__xa_store_raw(&ictx->objects, id, flags & REMOVE_OBJ_TOMBSTONE ? XA_ZERO_ENTRY : nullptr);
-	if (ictx->vfio_ioas == obj)
-		ictx->vfio_ioas = nullptr;
-	xa_unlock(&ictx->objects);
+	if (!taken)
+		return taken.error();
 
 	/* users is zero: what is left of wait_cnt is an iommufd_put_object() between its two steps
 	 */
-	if (!zerod_wait_cnt) {
-		ret = iommufd_object_dec_wait(ictx, obj);
-		if (WARN_ON(ret))
-			return ret;
+	if (!wait_first) {
+		int rc = iommufd_object_dec_wait(ictx, *taken);
+
+		if (WARN_ON(rc))
+			return rc;
 	}
 
-	iommufd_ops(obj)->destroy(obj);
-	iommufd_object_free(obj);
+	iommufd_ops(*taken)->destroy(*taken);
+	iommufd_object_free(*taken);
 	return 0;
-
-err_xa:
-	/* the table's part comes back */
-	if (zerod_wait_cnt)
-		refcount_set(&to_destroy->wait_cnt, 1);
-	xa_unlock(&ictx->objects);
-	return ret;
 }
 
 int iommufd_destroy(struct iommufd_ucmd *ucmd)
@@ -357,49 +357,53 @@ int iommufd_destroy(struct iommufd_ucmd *ucmd)
 	return iommufd_object_remove(ucmd->ictx, nullptr, cmd->id, 0);
 }
 
+/* Ends what only the table uses. How many objects that were; *any: whether there was one at all. */
+static unsigned int iommufd_destroy_leaves(struct iommufd_ctx *ictx, bool *any)
+{
+	struct iommufd_object *obj;
+	unsigned int ended = 0;
+	unsigned long id;
+
+	*any = false;
+	/* tombstones do not show here */
+	xa_for_each (&ictx->objects, id, obj) {
+		*any = true;
+		if (refcount_dec_if_one(&obj->users)) {
+			xa_erase(&ictx->objects, id);
+			iommufd_ops(obj)->destroy(obj);
+			iommufd_object_free(obj);
+			ended++;
+		}
+	}
+	return ended;
+}
+
 static int iommufd_fops_release(struct file *filp)
 {
 	auto *ictx = static_cast<struct iommufd_ctx *>(filp->private_data);
-	struct iommufd_sw_msi_map *next;
-	struct iommufd_sw_msi_map *cur;
+	unsigned int ended;
+	bool any;
 
 	/*
 	 * Users form a graph without cycles: whatever has only the table's user is a leaf and can
 	 * go, which makes leaves of others. A round that ends nothing means that a count is wrong.
 	 */
-	while (true) {
-		unsigned int destroyed = 0;
-		struct iommufd_object *obj;
-		unsigned long index;
-		bool empty = true;
-
-		xa_for_each (&ictx->objects, index, obj) {
-			empty = false;
-			if (!refcount_dec_if_one(&obj->users))
-				continue;
-
-			destroyed++;
-			xa_erase(&ictx->objects, index);
-			iommufd_ops(obj)->destroy(obj);
-			iommufd_object_free(obj);
-		}
-
-		/* tombstones do not show here */
-		if (empty)
-			break;
-		if (WARN_ON(!destroyed))
-			break;
-	}
+	do {
+		ended = iommufd_destroy_leaves(ictx, &any);
+	} while (any && !WARN_ON(!ended));
 	xa_destroy(&ictx->objects);
 
 	WARN_ON(!xa_empty(&ictx->groups));
 	WARN_ON(!mtree_empty(&ictx->mt_mmap));
 
-	mutex_lock(&ictx->sw_msi_lock);
-	list_for_each_entry_safe (cur, next, &ictx->sw_msi_list, sw_msi_item)
-		kfree_obj(cur);
-	INIT_LIST_HEAD(&ictx->sw_msi_list);
-	mutex_unlock(&ictx->sw_msi_lock);
+	{
+		mutex_guard sw_msi(&ictx->sw_msi_lock);
+		struct iommufd_sw_msi_map *map, *after;
+
+		list_for_each_entry_safe (map, after, &ictx->sw_msi_list, sw_msi_item)
+			kfree_obj(map);
+		INIT_LIST_HEAD(&ictx->sw_msi_list);
+	}
 
 	kfree_obj(ictx);
 	return 0;
@@ -408,26 +412,31 @@ static int iommufd_fops_release(struct file *filp)
 int iommufd_option(struct iommufd_ucmd *ucmd)
 {
 	auto *cmd = static_cast<struct iommu_option *>(ucmd->cmd);
-	int rc;
+	int rc = -EOPNOTSUPP;
 
 	if (cmd->__reserved)
-		return -EOPNOTSUPP;
-
-	switch (cmd->option_id) {
-	case IOMMU_OPTION_RLIMIT_MODE:
+		return rc;
+	if (cmd->option_id == IOMMU_OPTION_RLIMIT_MODE)
 		rc = iommufd_option_rlimit_mode(cmd, ucmd->ictx);
-		break;
-	case IOMMU_OPTION_HUGE_PAGES:
+	else if (cmd->option_id == IOMMU_OPTION_HUGE_PAGES)
 		rc = iommufd_ioas_option(ucmd);
-		break;
-	default:
-		return -EOPNOTSUPP;
-	}
 	if (rc)
 		return rc;
 	/* the value alone, whatever size the caller's struct has */
 	return ucmd->ubuffer.as<struct iommu_option>().field<&iommu_option::val64>().copy_to_user(
 		cmd->val64);
+}
+
+/* Runs the handler, and ends what it left half-built. */
+static int iommufd_ucmd_execute(struct iommufd_ucmd *ucmd, const struct iommufd_ioctl_op *op)
+{
+	int rc = op->execute(ucmd);
+
+	if (ucmd->new_obj && rc)
+		iommufd_object_abort_and_destroy(ucmd->ictx, ucmd->new_obj);
+	else if (ucmd->new_obj)
+		iommufd_object_finalize(ucmd->ictx, ucmd->new_obj);
+	return rc;
 }
 
 static long iommufd_fops_ioctl(struct file *filp, unsigned int cmd, unsigned long arg)
@@ -459,15 +468,7 @@ static long iommufd_fops_ioctl(struct file *filp, unsigned int cmd, unsigned lon
 	ret = copy_struct_from_user(ucmd.cmd, op->size, user_in<void>(arg), ucmd.user_size);
 	if (ret)
 		return ret;
-	ret = op->execute(&ucmd);
-
-	if (ucmd.new_obj) {
-		if (ret)
-			iommufd_object_abort_and_destroy(ictx, ucmd.new_obj);
-		else
-			iommufd_object_finalize(ictx, ucmd.new_obj);
-	}
-	return ret;
+	return iommufd_ucmd_execute(&ucmd, op);
 }
 
 /* VFIO's container ioctls have no implementation here: their numbers are unknown commands. */
@@ -501,6 +502,40 @@ static const struct vm_operations_struct iommufd_vma_ops = {
 	.may_split = nullptr,
 };
 
+/* The region at an offset of the file (bytes), with a user of its owner. NULL: none. */
+static struct iommufd_mmap *iommufd_mmap_hold(struct iommufd_ctx *ictx, unsigned long offset)
+{
+	mtree_guard regions(&ictx->mt_mmap);
+	auto *region = static_cast<struct iommufd_mmap *>(mtree_load(&ictx->mt_mmap, offset));
+
+	/*
+	 * The entry goes under this lock before its owner does. An owner that is not in the object
+	 * table is being made, and its creation may still fail, or is being destroyed: neither can
+	 * be held.
+	 */
+	return region && !iommufd_try_inc_users(ictx, region->owner) ? region : nullptr;
+}
+
+/* Makes vma one of the region's mappings, as far as it alone is concerned. -ENXIO: not its start,
+ * or a length that the revision does not allow. */
+static int iommufd_mmap_fill(struct iommufd_ctx *ictx, struct iommufd_mmap *region,
+			     struct vm_area_struct *vma)
+{
+	const size_t length = vma->vm_end - vma->vm_start;
+
+	/* any offset inside a region finds it: only its start is one */
+	if (vma->vm_pgoff != region->vm_pgoff ||
+	    (ictx->rev->mmap_exact ? length != region->length : length > region->length))
+		return -ENXIO;
+
+	vma->vm_ops = &iommufd_vma_ops;
+	vma->vm_private_data = region;
+	vma->vm_pgoff = 0;
+	vma->vm_page_prot = pgprot_noncached(vma->vm_page_prot);
+	return io_remap_pfn_range(vma, vma->vm_start, region->mmio_addr >> PAGE_SHIFT, length,
+				  vma->vm_page_prot);
+}
+
 /*
  * Maps a region that a driver has registered, at the offset that the driver has told the user.
  * -EINVAL: a length that is not whole pages, or a private mapping; -EPERM: executable; -ENXIO: no
@@ -509,13 +544,8 @@ static const struct vm_operations_struct iommufd_vma_ops = {
 static int iommufd_fops_mmap(struct file *filp, struct vm_area_struct *vma)
 {
 	auto *ictx = static_cast<struct iommufd_ctx *>(filp->private_data);
-	size_t length = vma->vm_end - vma->vm_start;
-	struct iommufd_mmap *immap;
-	int rc;
 
-	if (!PAGE_ALIGNED(length))
-		return -EINVAL;
-	if (!(vma->vm_flags & VM_SHARED))
+	if (!PAGE_ALIGNED(vma->vm_end - vma->vm_start) || !(vma->vm_flags & VM_SHARED))
 		return -EINVAL;
 	if (vma->vm_flags & VM_EXEC)
 		return -EPERM;
@@ -523,45 +553,19 @@ static int iommufd_fops_mmap(struct file *filp, struct vm_area_struct *vma)
 	if (vma->vm_pgoff > ULONG_MAX >> PAGE_SHIFT)
 		return -ENXIO;
 
-	mtree_lock(&ictx->mt_mmap);
-	immap = static_cast<struct iommufd_mmap *>(
-		mtree_load(&ictx->mt_mmap, vma->vm_pgoff << PAGE_SHIFT));
-	/*
-	 * The entry goes under this lock before its owner does. An owner that is not in the object
-	 * table is being made, and its creation may still fail, or is being destroyed: neither can
-	 * be held.
-	 */
-	if (!immap || iommufd_try_inc_users(ictx, immap->owner)) {
-		mtree_unlock(&ictx->mt_mmap);
+	auto *region = iommufd_mmap_hold(ictx, vma->vm_pgoff << PAGE_SHIFT);
+
+	if (!region)
 		return -ENXIO;
+	if (int rc = iommufd_mmap_fill(ictx, region, vma)) {
+		/* nobody but this call may undo the reference */
+		vma->vm_ops = nullptr;
+		vma->vm_private_data = nullptr;
+		refcount_dec(&region->owner->users);
+		return rc;
 	}
-	mtree_unlock(&ictx->mt_mmap);
-
-	/* any offset inside a region finds it: only its start is one */
-	if (vma->vm_pgoff != immap->vm_pgoff ||
-	    (ictx->rev->mmap_exact ? length != immap->length : length > immap->length)) {
-		rc = -ENXIO;
-		goto err_refcount;
-	}
-
-	vma->vm_pgoff = 0;
-	vma->vm_private_data = immap;
-	vma->vm_ops = &iommufd_vma_ops;
-	vma->vm_page_prot = pgprot_noncached(vma->vm_page_prot);
-
-	rc = io_remap_pfn_range(vma, vma->vm_start, immap->mmio_addr >> PAGE_SHIFT, length,
-				vma->vm_page_prot);
-	if (rc)
-		goto err_refcount;
-	refcount_inc(&immap->vmas);
+	refcount_inc(&region->vmas);
 	return 0;
-
-err_refcount:
-	/* nobody but this call may undo the reference */
-	vma->vm_ops = nullptr;
-	vma->vm_private_data = nullptr;
-	refcount_dec(&immap->owner->users);
-	return rc;
 }
 
 static const struct file_operations iommufd_fops = {

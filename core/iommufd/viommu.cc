@@ -256,6 +256,25 @@ out_abort:
 	return rc;
 }
 
+/* Under its virtual id, with the driver's part made. -EEXIST: the id is taken; what the driver
+ * says. */
+static int iommufd_viommu_enter_vdevice(struct iommufd_viommu *viommu, struct iommufd_vdevice *vdev)
+{
+	/* reserved, which reads as nothing, until the driver has accepted it */
+	int rc = xa_insert(&viommu->vdevs, vdev->virt_id, nullptr, GFP_KERNEL);
+
+	if (rc)
+		return rc == -EBUSY ? -EEXIST : rc;
+	if (viommu->ops && viommu->ops->vdevice_init)
+		rc = viommu->ops->vdevice_init(vdev);
+	if (rc) {
+		xa_release(&viommu->vdevs, vdev->virt_id);
+		return rc;
+	}
+	xa_store(&viommu->vdevs, vdev->virt_id, vdev, GFP_KERNEL);
+	return 0;
+}
+
 int iommufd_vdevice_alloc_ioctl(struct iommufd_ucmd *ucmd)
 {
 	auto *cmd = static_cast<struct iommu_vdevice_alloc *>(ucmd->cmd);
@@ -309,35 +328,18 @@ int iommufd_vdevice_alloc_ioctl(struct iommufd_ucmd *ucmd)
 	vdev->idev = idev;
 	idev->vdev = vdev;
 
-	/* reserved, which reads as nothing, until the driver has accepted it */
-	rc = xa_insert(&viommu->vdevs, virt_id, nullptr, GFP_KERNEL);
+	rc = iommufd_viommu_enter_vdevice((*viommu).get(), vdev);
+	if (!rc) {
+		cmd->out_vdevice_id = vdev->id;
+		rc = iommufd_ucmd_respond(ucmd, sizeof(*cmd));
+	}
 	if (rc) {
-		if (rc == -EBUSY)
-			rc = -EEXIST;
-		goto out_abort;
+		iommufd_object_abort_and_destroy(ucmd->ictx, vdev);
+		return rc;
 	}
-
-	if (viommu->ops && viommu->ops->vdevice_init) {
-		rc = viommu->ops->vdevice_init(vdev);
-		if (rc) {
-			xa_release(&viommu->vdevs, virt_id);
-			goto out_abort;
-		}
-	}
-
-	xa_store(&viommu->vdevs, virt_id, vdev, GFP_KERNEL);
-
-	cmd->out_vdevice_id = vdev->id;
-	rc = iommufd_ucmd_respond(ucmd, sizeof(*cmd));
-	if (rc)
-		goto out_abort;
 	iommufd_object_finalize(ucmd->ictx, vdev);
 	(*idev_ref).release();
 	return 0;
-
-out_abort:
-	iommufd_object_abort_and_destroy(ucmd->ictx, vdev);
-	return rc;
 }
 
 /* ---- queues ---- */
