@@ -143,7 +143,7 @@ static int __iommu_attach_device(struct iommu_domain *domain, struct device *dev
 static int __iommu_device_set_domain(struct iommu_group *group, struct device *dev,
 				     struct iommu_domain *new_domain,
 				     struct iommu_domain *old_domain, unsigned int flags)
-	__must_hold(group -> mutex)
+	__must_hold(group->mutex)
 {
 	int ret;
 
@@ -169,7 +169,7 @@ static int __iommu_device_set_domain(struct iommu_group *group, struct device *d
 /* Takes the devices before one that failed back to the group's domain. */
 static void __iommu_group_revert_devices(struct iommu_group *group,
 					 const struct group_device *failed,
-					 struct iommu_domain *tried) __must_hold(group -> mutex)
+					 struct iommu_domain *tried) __must_hold(group->mutex)
 {
 	struct group_device *moved;
 
@@ -198,7 +198,7 @@ static void __iommu_group_revert_devices(struct iommu_group *group,
  */
 static int __iommu_group_set_domain_internal(struct iommu_group *group,
 					     struct iommu_domain *new_domain, unsigned int flags)
-	__must_hold(group -> mutex)
+	__must_hold(group->mutex)
 {
 	struct group_device *gdev;
 	int result = 0;
@@ -228,14 +228,14 @@ static int __iommu_group_set_domain_internal(struct iommu_group *group,
 }
 
 static int __iommu_group_set_domain(struct iommu_group *group, struct iommu_domain *new_domain)
-	__must_hold(group -> mutex)
+	__must_hold(group->mutex)
 {
 	return __iommu_group_set_domain_internal(group, new_domain, 0);
 }
 
 static void __iommu_group_set_domain_nofail(struct iommu_group *group,
 					    struct iommu_domain *new_domain)
-	__must_hold(group -> mutex)
+	__must_hold(group->mutex)
 {
 	WARN_ON(__iommu_group_set_domain_internal(group, new_domain,
 						  IOMMU_SET_DOMAIN_MUST_SUCCEED));
@@ -243,7 +243,7 @@ static void __iommu_group_set_domain_nofail(struct iommu_group *group,
 
 /* What the group has when nobody attached a domain: all blocked while it has an owner, the kernel's
  * own otherwise. */
-static void __iommu_group_set_core_domain(struct iommu_group *group) __must_hold(group -> mutex)
+static void __iommu_group_set_core_domain(struct iommu_group *group) __must_hold(group->mutex)
 {
 	__iommu_group_set_domain_nofail(group, group->owner ? group->blocking_domain
 							    : group->default_domain);
@@ -476,8 +476,7 @@ struct iommu_domain *iommu_get_domain_for_dev(struct device *dev)
 
 /* ---- ownership ---- */
 
-static int __iommu_group_alloc_blocking_domain(struct iommu_group *group)
-	__must_hold(group -> mutex)
+static int __iommu_group_alloc_blocking_domain(struct iommu_group *group) __must_hold(group->mutex)
 {
 	if (group->blocking_domain)
 		return 0;
@@ -498,7 +497,7 @@ static int __iommu_group_alloc_blocking_domain(struct iommu_group *group)
 }
 
 static int __iommu_take_dma_ownership(struct iommu_group *group, void *owner)
-	__must_hold(group -> mutex)
+	__must_hold(group->mutex)
 {
 	const bool attached = group->domain && group->domain != group->default_domain;
 
@@ -585,11 +584,14 @@ void iommu_domain_free(struct iommu_domain *domain)
 
 phys_addr_t iommu_iova_to_phys(struct iommu_domain *domain, dma_addr_t iova)
 {
-	if (domain->type == IOMMU_DOMAIN_IDENTITY)
+	switch (domain->type) {
+	case IOMMU_DOMAIN_IDENTITY:
 		return iova;
-	if (domain->type == IOMMU_DOMAIN_BLOCKED)
+	case IOMMU_DOMAIN_BLOCKED:
 		return 0;
-	return domain->ops->iova_to_phys(domain, iova);
+	default:
+		return domain->ops->iova_to_phys(domain, iova);
+	}
 }
 
 /* The largest page size that fits, and how many of them until a larger one would fit better. size
@@ -776,7 +778,7 @@ static bool domain_iommu_ops_compatible(const struct iommu_ops *ops,
 }
 
 static int __iommu_attach_group(struct iommu_domain *domain, struct iommu_group *group)
-	__must_hold(group -> mutex)
+	__must_hold(group->mutex)
 {
 	struct group_device *gdev;
 
@@ -868,8 +870,7 @@ static void iommu_remove_dev_pasid(struct device *dev, ioasid_t pasid, struct io
  * there was none or the driver has a bug. */
 static void __iommu_revert_group_pasid(struct iommu_domain *tried, struct iommu_group *group,
 				       ioasid_t pasid, struct iommu_domain *old,
-				       const struct group_device *failed)
-	__must_hold(group -> mutex)
+				       const struct group_device *failed) __must_hold(group->mutex)
 {
 	struct group_device *moved;
 
@@ -886,7 +887,7 @@ static void __iommu_revert_group_pasid(struct iommu_domain *tried, struct iommu_
 
 static int __iommu_set_group_pasid(struct iommu_domain *domain, struct iommu_group *group,
 				   ioasid_t pasid, struct iommu_domain *old)
-	__must_hold(group -> mutex)
+	__must_hold(group->mutex)
 {
 	struct group_device *gdev;
 

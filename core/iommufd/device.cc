@@ -213,10 +213,10 @@ result<struct iommufd_device *> iommufd_device_bind(struct iommufd_ctx *ictx, st
 		return new_idev.error();
 	}
 	idev = *new_idev;
+	idev->dev = dev;
 	idev->ictx = ictx;
 	if (!iommufd_selftest_is_mock_dev(dev))
 		iommufd_ctx_get(ictx);
-	idev->dev = dev;
 	idev->enforce_cache_coherency =
 		device_iommu_capable(dev, IOMMU_CAP_ENFORCE_CACHE_COHERENCY);
 	/* the driver's, until it unbinds: it is also why a user cannot destroy the device */
@@ -230,15 +230,14 @@ result<struct iommufd_device *> iommufd_device_bind(struct iommufd_ctx *ictx, st
 
 bool iommufd_ctx_has_group(struct iommufd_ctx *ictx, struct iommu_group *group)
 {
-	struct iommufd_object *obj;
-	unsigned long index;
-
 	if (!ictx || !group)
 		return false;
 
 	xa_guard objects(&ictx->objects);
+	struct iommufd_object *obj;
+	unsigned long id;
 
-	xa_for_each (&ictx->objects, index, obj)
+	xa_for_each (&ictx->objects, id, obj)
 		if (obj->type == IOMMUFD_OBJ_DEVICE &&
 		    static_cast<struct iommufd_device *>(obj)->igroup->group == group)
 			return true;
@@ -268,7 +267,7 @@ static struct iommufd_attach *iommufd_group_attach(struct iommufd_group *igroup,
 }
 
 static unsigned int iommufd_group_device_num(struct iommufd_group *igroup, ioasid_t pasid)
-	__must_hold(igroup -> lock)
+	__must_hold(igroup->lock)
 {
 	lockdep_assert_held(&igroup->lock);
 
@@ -307,7 +306,7 @@ static int iommufd_group_setup_msi(struct iommufd_group *igroup,
 }
 
 static bool iommufd_group_first_attach(struct iommufd_group *igroup, ioasid_t pasid)
-	__must_hold(igroup -> lock)
+	__must_hold(igroup->lock)
 {
 	lockdep_assert_held(&igroup->lock);
 	return !iommufd_group_attach(igroup, pasid);
@@ -315,7 +314,7 @@ static bool iommufd_group_first_attach(struct iommufd_group *igroup, ioasid_t pa
 
 static int iommufd_device_attach_reserved_iova(struct iommufd_device *idev,
 					       struct iommufd_hwpt_paging *hwpt_paging)
-	__must_hold(idev -> igroup->lock)
+	__must_hold(idev->igroup->lock)
 {
 	int rc;
 
@@ -346,7 +345,7 @@ static bool iommufd_device_is_attached(struct iommufd_device *idev, ioasid_t pas
  * PASIDs.
  */
 static int iommufd_hwpt_pasid_compat(struct iommufd_hw_pagetable *hwpt, struct iommufd_device *idev,
-				     ioasid_t pasid) __must_hold(idev -> igroup->lock)
+				     ioasid_t pasid) __must_hold(idev->igroup->lock)
 {
 	struct iommufd_group *igroup = idev->igroup;
 	struct iommufd_attach *attach;
@@ -371,7 +370,7 @@ static int iommufd_hwpt_pasid_compat(struct iommufd_hw_pagetable *hwpt, struct i
 
 static int iommufd_hwpt_attach_device(struct iommufd_hw_pagetable *hwpt,
 				      struct iommufd_device *idev, ioasid_t pasid)
-	__must_hold(idev -> igroup->lock)
+	__must_hold(idev->igroup->lock)
 {
 	struct iommufd_attach_handle *handle;
 	int rc;
@@ -396,7 +395,7 @@ static int iommufd_hwpt_attach_device(struct iommufd_hw_pagetable *hwpt,
 
 static struct iommufd_attach_handle *iommufd_device_get_attach_handle(struct iommufd_device *idev,
 								      ioasid_t pasid)
-	__must_hold(idev -> igroup->lock)
+	__must_hold(idev->igroup->lock)
 {
 	lockdep_assert_held(&idev->igroup->lock);
 
@@ -407,7 +406,7 @@ static struct iommufd_attach_handle *iommufd_device_get_attach_handle(struct iom
 
 static void iommufd_hwpt_detach_device(struct iommufd_hw_pagetable *hwpt,
 				       struct iommufd_device *idev, ioasid_t pasid)
-	__must_hold(idev -> igroup->lock)
+	__must_hold(idev->igroup->lock)
 {
 	struct iommufd_attach_handle *handle = iommufd_device_get_attach_handle(idev, pasid);
 
@@ -420,7 +419,7 @@ static void iommufd_hwpt_detach_device(struct iommufd_hw_pagetable *hwpt,
 
 static int iommufd_hwpt_replace_device(struct iommufd_device *idev, ioasid_t pasid,
 				       struct iommufd_hw_pagetable *hwpt)
-	__must_hold(idev -> igroup->lock)
+	__must_hold(idev->igroup->lock)
 {
 	struct iommufd_attach_handle *handle, *old_handle;
 	int rc;
@@ -456,7 +455,7 @@ static int iommufd_hwpt_replace_device(struct iommufd_device *idev, ioasid_t pas
  */
 static int iommufd_attach_enter(struct iommufd_attach *attach, struct iommufd_hw_pagetable *hwpt,
 				struct iommufd_device *idev, ioasid_t pasid)
-	__must_hold(idev -> igroup->lock)
+	__must_hold(idev->igroup->lock)
 {
 	struct iommufd_hwpt_paging *resv_of = pasid == IOMMU_NO_PASID ? find_hwpt_paging(hwpt)
 								      : nullptr;
@@ -482,7 +481,7 @@ static int iommufd_attach_enter(struct iommufd_attach *attach, struct iommufd_hw
 /* The same, with the device's slot around it. -EBUSY: this device is attached already; -ENOMEM. */
 static int iommufd_attach_add_device(struct iommufd_attach *attach,
 				     struct iommufd_hw_pagetable *hwpt, struct iommufd_device *idev,
-				     ioasid_t pasid) __must_hold(idev -> igroup->lock)
+				     ioasid_t pasid) __must_hold(idev->igroup->lock)
 {
 	int rc = xa_insert(&attach->device_array, idev->id, XA_ZERO_ENTRY, GFP_KERNEL);
 
@@ -575,7 +574,7 @@ iommufd_device_do_attach(struct iommufd_device *idev, ioasid_t pasid,
 
 static void iommufd_group_remove_reserved_iova(struct iommufd_group *igroup,
 					       struct iommufd_hwpt_paging *hwpt_paging)
-	__must_hold(igroup -> lock)
+	__must_hold(igroup->lock)
 {
 	struct iommufd_attach *attach;
 	struct iommufd_device *cur;
@@ -609,7 +608,7 @@ static int iommufd_group_enforce_reserved_iova(struct iommufd_attach *attach,
 
 static int iommufd_group_do_replace_reserved_iova(struct iommufd_group *igroup,
 						  struct iommufd_hwpt_paging *hwpt_paging)
-	__must_hold(igroup -> lock)
+	__must_hold(igroup->lock)
 {
 	lockdep_assert_held(&igroup->lock);
 
@@ -826,7 +825,7 @@ void iommufd_device_detach(struct iommufd_device *idev, ioasid_t pasid)
  * while it is told to unpin.
  */
 static void iommufd_access_leave_ioas(struct iommufd_access *access, struct iommufd_ioas *ioas,
-				      u32 list_id) __must_hold(access -> ioas_lock)
+				      u32 list_id) __must_hold(access->ioas_lock)
 {
 	if (!iommufd_access_is_internal(access) && access->ops->unmap) {
 		mutex_unlock(&access->ioas_lock);
@@ -843,7 +842,7 @@ static void iommufd_access_leave_ioas(struct iommufd_access *access, struct iomm
  * is doing the same; -ENOMEM.
  */
 static int iommufd_access_change_ioas(struct iommufd_access *access, struct iommufd_ioas *new_ioas)
-	__must_hold(access -> ioas_lock)
+	__must_hold(access->ioas_lock)
 {
 	lockdep_assert_held(&access->ioas_lock);
 
@@ -873,7 +872,7 @@ static int iommufd_access_change_ioas(struct iommufd_access *access, struct iomm
 }
 
 static int iommufd_access_change_ioas_id(struct iommufd_access *access, u32 id)
-	__must_hold(access -> ioas_lock)
+	__must_hold(access->ioas_lock)
 {
 	auto ioas = iommufd_get_ioas(access->ictx, id);
 

@@ -263,8 +263,8 @@ static int iommufd_object_dec_wait(struct iommufd_ctx *ictx, struct iommufd_obje
 	if (refcount_dec_and_test(&to_destroy->wait_cnt))
 		return 0;
 
-	if (iommufd_ops(to_destroy)->pre_destroy)
-		iommufd_ops(to_destroy)->pre_destroy(to_destroy);
+	if (auto pre_destroy = iommufd_ops(to_destroy)->pre_destroy)
+		pre_destroy(to_destroy);
 
 	/* acquires what the last holder did to the object, which is about to be freed */
 	if (wait_event_timeout(ictx->destroy_wait, !refcount_read_acquire(&to_destroy->wait_cnt),

@@ -492,6 +492,26 @@ void iommufd_hw_queue_destroy(struct iommufd_object *obj)
 	hw_queue->viommu.reset();
 }
 
+/* Pins whole pages of the IOAS through the access; all or nothing. -EFAULT: they are scattered. */
+static int iommufd_hw_queue_pin(struct iommufd_access *access, struct iommufd_ioas *ioas, u64 first,
+				size_t npages, struct page **pages)
+{
+	const size_t span = npages * PAGE_SIZE;
+
+	if (int rc = iommufd_access_attach_internal(access, ioas))
+		return rc;
+
+	int rc = iommufd_access_pin_pages(access, first, span, pages, 0);
+
+	if (!rc && !iommufd_pages_are_contiguous(pages, npages)) {
+		iommufd_access_unpin_pages(access, first, span);
+		rc = -EFAULT;
+	}
+	if (rc)
+		iommufd_access_detach_internal(access);
+	return rc;
+}
+
 /*
  * An internal access that keeps the queue's memory pinned and mapped: the hardware reads it at its
  * physical address, whatever the IOAS says. -ERANGE: more pages than there can be; -ENOMEM;
@@ -501,54 +521,32 @@ static result<struct iommufd_access *> iommufd_hw_queue_alloc_phys(struct iommu_
 								   struct iommufd_viommu *viommu,
 								   phys_addr_t *base_pa)
 {
-	struct iommufd_access *access;
-	struct page **pages;
-	size_t max_npages;
-	size_t length;
-	u64 aligned_iova;
-	int rc;
+	const u64 first = PAGE_ALIGN_DOWN(cmd->nesting_parent_iova);
+	const u64 offset = cmd->nesting_parent_iova - first;
+	size_t span;
 
-	aligned_iova = PAGE_ALIGN_DOWN(cmd->nesting_parent_iova);
-	if (!iommufd_queue_span(cmd->nesting_parent_iova - aligned_iova, cmd->length, &length))
+	if (!iommufd_queue_span(offset, cmd->length, &span))
 		return -ERANGE;
-	max_npages = DIV_ROUND_UP(length, PAGE_SIZE);
-	length = max_npages * PAGE_SIZE;
 
-	pages = kvcalloc_array<struct page *>(max_npages, GFP_KERNEL | __GFP_NOWARN);
+	const size_t npages = DIV_ROUND_UP(span, PAGE_SIZE);
+	auto **pages = kvcalloc_array<struct page *>(npages, GFP_KERNEL | __GFP_NOWARN);
+
 	if (!pages)
 		return -ENOMEM;
 
-	auto new_access = iommufd_access_create_internal(viommu->ictx);
+	auto access = iommufd_access_create_internal(viommu->ictx);
+	int rc = access ? iommufd_hw_queue_pin(*access, viommu->hwpt->ioas.get(), first, npages,
+					       pages)
+			: access.error();
 
-	if (!new_access) {
-		kvfree_array(pages);
-		return new_access;
-	}
-	access = *new_access;
-
-	rc = iommufd_access_attach_internal(access, viommu->hwpt->ioas.get());
-	if (rc)
-		goto out_destroy;
-	rc = iommufd_access_pin_pages(access, aligned_iova, length, pages, 0);
-	if (rc)
-		goto out_detach;
-	if (!iommufd_pages_are_contiguous(pages, max_npages)) {
-		rc = -EFAULT;
-		goto out_unpin;
-	}
-
-	*base_pa = page_to_phys(pages[0]) + (cmd->nesting_parent_iova - aligned_iova);
+	if (!rc)
+		*base_pa = page_to_phys(pages[0]) + offset;
+	else if (access)
+		iommufd_access_destroy_internal(viommu->ictx, *access);
 	kvfree_array(pages);
+	if (rc)
+		return rc;
 	return access;
-
-out_unpin:
-	iommufd_access_unpin_pages(access, aligned_iova, length);
-out_detach:
-	iommufd_access_detach_internal(access);
-out_destroy:
-	iommufd_access_destroy_internal(viommu->ictx, access);
-	kvfree_array(pages);
-	return rc;
 }
 
 int iommufd_hw_queue_alloc_ioctl(struct iommufd_ucmd *ucmd)

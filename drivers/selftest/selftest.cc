@@ -285,27 +285,24 @@ static int mock_domain_nop_attach(struct iommu_domain *domain, struct device *de
 				  struct iommu_domain *)
 {
 	struct mock_dev *mdev = to_mock_dev(dev);
-	struct mock_viommu *new_viommu = nullptr;
 	unsigned long vdev_id = 0;
-	int rc;
 
 	if (domain->dirty_ops && (mdev->flags & MOCK_FLAGS_DEVICE_NO_DIRTY))
 		return -EINVAL;
 
 	iommu_group_mutex_assert(dev);
-	if (domain->type == IOMMU_DOMAIN_NESTED) {
-		new_viommu = to_mock_nested(domain)->mock_viommu;
-		if (new_viommu) {
-			rc = iommufd_viommu_get_vdev_id(new_viommu, dev, &vdev_id);
-			if (rc)
-				return rc;
-		}
-	}
+
+	struct mock_viommu *viommu =
+		domain->type == IOMMU_DOMAIN_NESTED ? to_mock_nested(domain)->mock_viommu : nullptr;
+
+	if (viommu)
+		if (int rc = iommufd_viommu_get_vdev_id(viommu, dev, &vdev_id))
+			return rc;
 
 	rwsem_write_guard guard(&mdev->viommu_rwsem);
-	if (new_viommu != mdev->viommu) {
-		mdev->viommu = new_viommu;
+	if (mdev->viommu != viommu) {
 		mdev->vdev_id = vdev_id;
+		mdev->viommu = viommu;
 	}
 	return 0;
 }
@@ -568,16 +565,9 @@ static bool mock_domain_capable(struct device *dev, enum iommu_cap cap)
 {
 	struct mock_dev *mdev = to_mock_dev(dev);
 
-	switch (cap) {
-	case IOMMU_CAP_CACHE_COHERENCY:
+	if (cap == IOMMU_CAP_CACHE_COHERENCY)
 		return mdev->st->opts.cache_coherency;
-	case IOMMU_CAP_DIRTY_TRACKING:
-		return !(mdev->flags & MOCK_FLAGS_DEVICE_NO_DIRTY);
-	default:
-		break;
-	}
-
-	return false;
+	return cap == IOMMU_CAP_DIRTY_TRACKING && !(mdev->flags & MOCK_FLAGS_DEVICE_NO_DIRTY);
 }
 
 static result<struct iommu_device *> mock_probe_device(struct device *dev)
@@ -1045,42 +1035,42 @@ static void mock_domain_free_nested(struct iommu_domain *domain)
 	kfree_obj(to_mock_nested(domain));
 }
 
+static int mock_nested_invalidate(struct mock_iommu_domain_nested *mock_nested,
+				  const struct iommu_hwpt_invalidate_selftest &inv)
+{
+	if (inv.flags & ~(u32)IOMMU_TEST_INVALIDATE_FLAG_ALL)
+		return -EOPNOTSUPP;
+	if (inv.iotlb_id > MOCK_NESTED_DOMAIN_IOTLB_ID_MAX)
+		return -EINVAL;
+
+	const bool all = inv.flags & IOMMU_TEST_INVALIDATE_FLAG_ALL;
+
+	for (u32 i = 0; i <= MOCK_NESTED_DOMAIN_IOTLB_ID_MAX; i++)
+		if (all || i == inv.iotlb_id)
+			mock_nested->iotlb[i] = 0;
+	return 0;
+}
+
 static int mock_domain_cache_invalidate_user(struct iommu_domain *domain,
 					     struct iommu_user_data_array *array)
 {
 	struct mock_iommu_domain_nested *mock_nested = to_mock_nested(domain);
-	struct iommu_hwpt_invalidate_selftest inv;
-	u32 processed = 0;
-	int rc = 0;
+	const u32 asked = array->entry_num;
+	u32 done = 0;
+	int rc = array->type == IOMMU_HWPT_INVALIDATE_DATA_SELFTEST ? 0 : -EINVAL;
 
-	if (array->type != IOMMU_HWPT_INVALIDATE_DATA_SELFTEST)
-		rc = -EINVAL;
+	while (!rc && done != asked) {
+		struct iommu_hwpt_invalidate_selftest inv;
 
-	while (!rc && processed != array->entry_num) {
 		rc = iommu_copy_struct_from_user_array(
-			&inv, array, IOMMU_HWPT_INVALIDATE_DATA_SELFTEST, processed, iotlb_id);
-		if (rc)
-			break;
-
-		if (inv.flags & ~(u32)IOMMU_TEST_INVALIDATE_FLAG_ALL) {
-			rc = -EOPNOTSUPP;
-			break;
-		}
-		if (inv.iotlb_id > MOCK_NESTED_DOMAIN_IOTLB_ID_MAX) {
-			rc = -EINVAL;
-			break;
-		}
-
-		if (inv.flags & IOMMU_TEST_INVALIDATE_FLAG_ALL) {
-			for (auto &entry : mock_nested->iotlb)
-				entry = 0;
-		} else {
-			mock_nested->iotlb[inv.iotlb_id] = 0;
-		}
-		processed++;
+			&inv, array, IOMMU_HWPT_INVALIDATE_DATA_SELFTEST, done, iotlb_id);
+		if (!rc)
+			rc = mock_nested_invalidate(mock_nested, inv);
+		if (!rc)
+			done++;
 	}
 
-	array->entry_num = processed;
+	array->entry_num = done;
 	return rc;
 }
 
@@ -1469,15 +1459,16 @@ static int iommufd_test_md_check_refs(u64 uptr, size_t length, unsigned int refs
 static int iommufd_test_md_check_iotlb(struct iommufd_ucmd *ucmd, u32 mockpt_id,
 				       unsigned int iotlb_id, u32 iotlb)
 {
-	struct mock_iommu_domain_nested *mock_nested;
+	struct mock_iommu_domain_nested *nested;
+	auto held = get_md_pagetable_nested(ucmd, mockpt_id, &nested);
 
-	auto hwpt = get_md_pagetable_nested(ucmd, mockpt_id, &mock_nested);
-	if (!hwpt)
-		return hwpt.error();
+	if (!held)
+		return held.error();
 
-	if (iotlb_id > MOCK_NESTED_DOMAIN_IOTLB_ID_MAX || mock_nested->iotlb[iotlb_id] != iotlb)
-		return -EINVAL;
-	return 0;
+	const bool as_told = iotlb_id <= MOCK_NESTED_DOMAIN_IOTLB_ID_MAX &&
+			     nested->iotlb[iotlb_id] == iotlb;
+
+	return as_told ? 0 : -EINVAL;
 }
 
 static int iommufd_test_dev_check_cache(struct iommufd_ucmd *ucmd, u32 idev_id,
@@ -1653,25 +1644,19 @@ static int iommufd_test_create_access(struct iommufd_ucmd *ucmd, unsigned int io
 						    ? &selftest_access_ops_pin
 						    : &selftest_access_ops,
 					    staccess, &id);
-	if (!access) {
-		rc = access.error();
-		goto out_put_fdno;
+	rc = access ? iommufd_access_attach(*access, ioas_id) : access.error();
+	if (!rc) {
+		cmd->create_access.out_access_fd = fdno;
+		rc = iommufd_ucmd_respond(ucmd, sizeof(*cmd));
 	}
-	rc = iommufd_access_attach(*access, ioas_id);
-	if (rc)
-		goto out_destroy;
-	cmd->create_access.out_access_fd = fdno;
-	rc = iommufd_ucmd_respond(ucmd, sizeof(*cmd));
-	if (rc)
-		goto out_destroy;
+	if (!rc) {
+		staccess->access = *access;
+		fd_install(fdno, staccess->file);
+		return 0;
+	}
 
-	staccess->access = *access;
-	fd_install(fdno, staccess->file);
-	return 0;
-
-out_destroy:
-	iommufd_access_destroy(*access);
-out_put_fdno:
+	if (access)
+		iommufd_access_destroy(*access);
 	put_unused_fd(fdno);
 	fput(staccess->file);
 	return rc;
@@ -1681,33 +1666,53 @@ static int iommufd_test_access_replace_ioas(unsigned int access_id, unsigned int
 {
 	int rc;
 
-	auto staccess = iommufd_access_get(access_id);
-	if (!staccess)
-		return staccess.error();
+	auto held = iommufd_access_get(access_id);
 
-	rc = iommufd_access_replace(staccess->access, ioas_id);
-	fput(staccess->file);
+	if (!held)
+		return held.error();
+	rc = iommufd_access_replace(held->access, ioas_id);
+	fput(held->file);
 	return rc;
 }
 
 /* Are the pages those that the process has there? */
 static int iommufd_test_check_pages(u64 uptr, struct page **pages, size_t npages)
 {
-	for (; npages; npages--) {
-		struct page *tmp_pages[1];
-		int rc;
+	for (size_t i = 0; i != npages; i++) {
+		struct page *there[1];
+		const int got = get_user_pages_fast(uptr + i * PAGE_SIZE, 1, 0, there);
 
-		rc = get_user_pages_fast(uptr, 1, 0, tmp_pages);
-		if (rc < 0)
-			return rc;
-		if (WARN_ON(rc != 1))
+		if (got < 0)
+			return got;
+		if (WARN_ON(got != 1))
 			return -EFAULT;
-		put_page(tmp_pages[0]);
-		if (tmp_pages[0] != *pages)
+		put_page(there[0]);
+		if (there[0] != pages[i])
 			return -EBADE;
-		pages++;
-		uptr += PAGE_SIZE;
 	}
+	return 0;
+}
+
+/* Lists what staccess has pinned, and tells the user its id. -ENOMEM, -EFAULT. */
+static int iommufd_test_access_list_item(struct iommufd_ucmd *ucmd,
+					 struct selftest_access *staccess, unsigned long iova,
+					 size_t length) __must_hold(staccess->lock)
+{
+	auto *cmd = static_cast<struct iommu_test_cmd *>(ucmd->cmd);
+	auto *item = kzalloc_obj<struct selftest_access_item>();
+
+	if (!item)
+		return -ENOMEM;
+	item->id = staccess->next_id++;
+	item->iova = iova;
+	item->length = length;
+
+	cmd->access_pages.out_access_pages_id = item->id;
+	if (int rc = iommufd_ucmd_respond(ucmd, sizeof(*cmd))) {
+		kfree_obj(item);
+		return rc;
+	}
+	list_add_tail(&item->items_elm, &staccess->items);
 	return 0;
 }
 
@@ -1715,9 +1720,8 @@ static int __iommufd_test_access_pages(struct iommufd_ucmd *ucmd, struct selftes
 				       unsigned long iova, size_t length, u64 uptr, u32 flags,
 				       struct page **pages, size_t npages)
 {
-	struct iommu_test_cmd *cmd = static_cast<struct iommu_test_cmd *>(ucmd->cmd);
-	struct selftest_access_item *item;
-	int rc;
+	const unsigned int rw = flags & MOCK_FLAGS_ACCESS_WRITE ? IOMMUFD_ACCESS_RW_WRITE
+								: IOMMUFD_ACCESS_RW_READ;
 
 	/*
 	 * An unmap that comes right after the pin must find the item: it returns only when the
@@ -1725,82 +1729,47 @@ static int __iommufd_test_access_pages(struct iommufd_ucmd *ucmd, struct selftes
 	 * something better.
 	 */
 	mutex_guard guard(&staccess->lock);
-	rc = iommufd_access_pin_pages(staccess->access, iova, length, pages,
-				      flags & MOCK_FLAGS_ACCESS_WRITE ? IOMMUFD_ACCESS_RW_WRITE
-								      : IOMMUFD_ACCESS_RW_READ);
+	int rc = iommufd_access_pin_pages(staccess->access, iova, length, pages, rw);
+
 	if (rc)
 		return rc;
-
 	/* A fuzzer that does not know the memory passes NULL */
-	if (uptr) {
+	if (uptr)
 		rc = iommufd_test_check_pages(uptr - offset_in_page(iova), pages, npages);
-		if (rc)
-			goto out_unaccess;
-	}
-
-	item = kzalloc_obj<struct selftest_access_item>();
-	if (!item) {
-		rc = -ENOMEM;
-		goto out_unaccess;
-	}
-
-	item->iova = iova;
-	item->length = length;
-	item->id = staccess->next_id++;
-	list_add_tail(&item->items_elm, &staccess->items);
-
-	cmd->access_pages.out_access_pages_id = item->id;
-	rc = iommufd_ucmd_respond(ucmd, sizeof(*cmd));
+	if (!rc)
+		rc = iommufd_test_access_list_item(ucmd, staccess, iova, length);
 	if (rc)
-		goto out_free_item;
-	return 0;
-
-out_free_item:
-	list_del(&item->items_elm);
-	kfree_obj(item);
-out_unaccess:
-	iommufd_access_unpin_pages(staccess->access, iova, length);
+		iommufd_access_unpin_pages(staccess->access, iova, length);
 	return rc;
 }
 
 static int iommufd_test_access_pages(struct iommufd_ucmd *ucmd, unsigned int access_id,
 				     unsigned long iova, size_t length, u64 uptr, u32 flags)
 {
-	struct selftest_access *staccess;
-	struct page **pages;
-	size_t npages;
-	int rc;
-
 	if (length > 16 * 1024 * 1024)
 		return -ENOMEM;
-
 	if (flags & ~(u32)(MOCK_FLAGS_ACCESS_WRITE | MOCK_FLAGS_ACCESS_SYZ))
 		return -EOPNOTSUPP;
 
-	auto got = iommufd_access_get(access_id);
-	if (!got)
-		return got.error();
-	staccess = *got;
+	auto staccess = iommufd_access_get(access_id);
 
+	if (!staccess)
+		return staccess.error();
 	if (staccess->access->ops != &selftest_access_ops_pin) {
-		rc = -EOPNOTSUPP;
-		goto out_put;
+		fput(staccess->file);
+		return -EOPNOTSUPP;
 	}
-
 	if (flags & MOCK_FLAGS_ACCESS_SYZ)
 		iova = iommufd_test_syz_conv_iova(staccess->access, iova);
 
 	/* Counted without the wrap of iova + length, which the pin refuses */
-	npages = (offset_in_page(iova) + length + PAGE_SIZE - 1) / PAGE_SIZE;
-	pages = kvcalloc_array<struct page *>(max(npages, (size_t)1), GFP_KERNEL_ACCOUNT);
-	if (!pages) {
-		rc = -ENOMEM;
-		goto out_put;
-	}
+	const size_t npages = (offset_in_page(iova) + length + PAGE_SIZE - 1) / PAGE_SIZE;
+	auto **pages = kvcalloc_array<struct page *>(max(npages, (size_t)1), GFP_KERNEL_ACCOUNT);
+	int rc = pages ? __iommufd_test_access_pages(ucmd, *staccess, iova, length, uptr, flags,
+						     pages, npages)
+		       : -ENOMEM;
 
-	rc = __iommufd_test_access_pages(ucmd, staccess, iova, length, uptr, flags, pages, npages);
 	kvfree_array(pages);
-out_put:
 	fput(staccess->file);
 	return rc;
 }
