@@ -389,7 +389,7 @@ void _iommufd_destroy_mmap(struct iommufd_ctx *ictx, struct iommufd_object *owne
 struct device *iommufd_vdevice_to_device(struct iommufd_vdevice *vdev);
 /* NULL: no such vDEVICE. The caller holds xa_lock(&viommu->vdevs) as long as it uses the device. */
 struct device *iommufd_viommu_find_dev(struct iommufd_viommu *viommu, unsigned long vdev_id)
-	__must_hold(viommu -> vdevs);
+	__must_hold(viommu->vdevs);
 /* -ENOENT: the device has no vDEVICE on this vIOMMU. */
 int iommufd_viommu_get_vdev_id(struct iommufd_viommu *viommu, struct device *dev,
 			       unsigned long *vdev_id);

@@ -162,7 +162,7 @@ int iommufd_viommu_get_vdev_id(struct iommufd_viommu *viommu, struct device *dev
  * IOVA for it. */
 static result<struct iommufd_sw_msi_map *>
 iommufd_sw_msi_get_map(struct iommufd_ctx *ictx, phys_addr_t msi_addr, phys_addr_t sw_msi_start)
-	__must_hold(ictx -> sw_msi_lock)
+	__must_hold(ictx->sw_msi_lock)
 {
 	struct iommufd_sw_msi_map *cur;
 	unsigned int max_pgoff = 0;

@@ -139,7 +139,7 @@ static bool __alloc_iova_check_used(struct interval_tree_span_iter *span, unsign
 static bool iopt_alloc_iova_between(struct io_pagetable *iopt, unsigned long first,
 				    unsigned long last, unsigned long length,
 				    unsigned long iova_alignment, unsigned long page_offset,
-				    unsigned long *iova) __must_hold(iopt -> iova_rwsem)
+				    unsigned long *iova) __must_hold(iopt->iova_rwsem)
 {
 	struct interval_tree_double_span_iter span;
 
@@ -160,7 +160,7 @@ static bool iopt_alloc_iova_between(struct io_pagetable *iopt, unsigned long fir
  * aligned as addr lets a domain use large pages.
  */
 static int iopt_alloc_iova(struct io_pagetable *iopt, unsigned long *iova, unsigned long addr,
-			   unsigned long length) __must_hold(iopt -> iova_rwsem)
+			   unsigned long length) __must_hold(iopt->iova_rwsem)
 {
 	/* The kernel's HPAGE_SIZE where transparent huge pages are configured */
 	constexpr unsigned long max_alignment = SZ_2M;
@@ -201,7 +201,7 @@ static int iopt_alloc_iova(struct io_pagetable *iopt, unsigned long *iova, unsig
 }
 
 static int iopt_check_iova(struct io_pagetable *iopt, unsigned long iova, unsigned long length)
-	__must_hold(iopt -> iova_rwsem)
+	__must_hold(iopt->iova_rwsem)
 {
 	unsigned long last;
 
@@ -220,7 +220,7 @@ static int iopt_check_iova(struct io_pagetable *iopt, unsigned long iova, unsign
  * into the tree without its pages: the IOVA is taken, but the area is not to be used yet. */
 static int iopt_insert_area(struct io_pagetable *iopt, struct iopt_area *area,
 			    struct iopt_pages *pages, unsigned long iova, unsigned long start_byte,
-			    unsigned long length, int iommu_prot) __must_hold(iopt -> iova_rwsem)
+			    unsigned long length, int iommu_prot) __must_hold(iopt->iova_rwsem)
 {
 	unsigned int page_offset = start_byte % PAGE_SIZE;
 	unsigned long last_iova;
@@ -269,7 +269,7 @@ static unsigned long iopt_slice_addr(const struct iopt_pages_list *slice)
  * theirs. */
 static int iopt_alloc_area_pages(struct io_pagetable *iopt, struct list_head *pages_list,
 				 unsigned long length, unsigned long *dst_iova, int iommu_prot,
-				 unsigned int flags) __must_not_hold(iopt -> iova_rwsem)
+				 unsigned int flags) __must_not_hold(iopt->iova_rwsem)
 {
 	struct iopt_pages_list *slice;
 
@@ -553,7 +553,7 @@ static int iopt_area_check_unmap(const struct iopt_area *area, unsigned long sta
 /* Asks the accesses to let go of area. The locks are not held meanwhile: the ops unpin, which takes
  * iova_rwsem. Afterwards the area may be gone. */
 static void iopt_evict_accesses(struct io_pagetable *iopt, struct iopt_area *area)
-	__must_hold_shared(iopt->domains_rwsem) __must_hold(iopt -> iova_rwsem)
+	__must_hold_shared(iopt->domains_rwsem) __must_hold(iopt->iova_rwsem)
 {
 	unsigned long iova = iopt_area_iova(area);
 	size_t length = iopt_area_length(area);
@@ -569,7 +569,7 @@ static void iopt_evict_accesses(struct io_pagetable *iopt, struct iopt_area *are
 /* Empties the domains of area and frees it. iova_rwsem is not held meanwhile, domains_rwsem is: a
  * domain that came now would not be filled with it, one that went would not be emptied of it. */
 static void iopt_unmap_area(struct io_pagetable *iopt, struct iopt_area *area)
-	__must_hold_shared(iopt->domains_rwsem) __must_hold(iopt -> iova_rwsem)
+	__must_hold_shared(iopt->domains_rwsem) __must_hold(iopt->iova_rwsem)
 {
 	struct iopt_pages *pages = std::exchange(area->pages, nullptr);
 
@@ -678,7 +678,7 @@ int iopt_reserve_iova(struct io_pagetable *iopt, unsigned long start, unsigned l
 }
 
 static void __iopt_remove_reserved_iova(struct io_pagetable *iopt, void *owner)
-	__must_hold(iopt -> iova_rwsem)
+	__must_hold(iopt->iova_rwsem)
 {
 	lockdep_assert_held_write(&iopt->iova_rwsem);
 
@@ -727,14 +727,14 @@ void iopt_destroy_table(struct io_pagetable *iopt)
 
 /* From now on the area's PFNs are read back from domain; no other was the storage_domain. */
 static void iopt_area_set_storage(struct iopt_area *area, struct iopt_pages *pages,
-				  struct iommu_domain *domain) __must_hold(pages -> mutex)
+				  struct iommu_domain *domain) __must_hold(pages->mutex)
 {
 	area->storage_domain = domain;
 	interval_tree_insert(&area->pages_node, &pages->domains_itree);
 }
 
 static void iopt_area_clear_storage(struct iopt_area *area, struct iopt_pages *pages)
-	__must_hold(pages -> mutex)
+	__must_hold(pages->mutex)
 {
 	interval_tree_remove(&area->pages_node, &pages->domains_itree);
 	area->storage_domain = nullptr;
@@ -768,7 +768,7 @@ static void iopt_area_leave_domain(struct iopt_area *area, struct iommu_domain *
 
 /* Empties domain, which is out of iopt->domains already, of every area. */
 static void iopt_unfill_domain(struct io_pagetable *iopt, struct iommu_domain *domain)
-	__must_hold(iopt -> domains_rwsem, iopt->iova_rwsem)
+	__must_hold(iopt->domains_rwsem, iopt->iova_rwsem)
 {
 	struct iommu_domain *heir = nullptr;
 
@@ -814,7 +814,7 @@ static void iopt_area_abort_domain(struct iopt_area *area, struct iommu_domain *
 
 /* Maps every area into domain, or none of them. */
 static int iopt_fill_domain(struct io_pagetable *iopt, struct iommu_domain *domain)
-	__must_hold(iopt -> domains_rwsem, iopt->iova_rwsem)
+	__must_hold(iopt->domains_rwsem, iopt->iova_rwsem)
 {
 	const bool first_domain = iopt->next_domain_id == 0;
 	const itree_walk<struct iopt_area> areas(&iopt->area_itree);
@@ -839,7 +839,7 @@ static int iopt_fill_domain(struct io_pagetable *iopt, struct iommu_domain *doma
 
 /* -EADDRINUSE unless every area fits the new alignment. What fits now fits a finer one. */
 static int iopt_check_iova_alignment(struct io_pagetable *iopt, unsigned long new_iova_alignment)
-	__must_hold(iopt -> domains_rwsem, iopt->iova_rwsem)
+	__must_hold(iopt->domains_rwsem, iopt->iova_rwsem)
 {
 	const unsigned long mask = new_iova_alignment - 1;
 	struct iommufd_access *access;
@@ -863,7 +863,7 @@ static int iopt_check_iova_alignment(struct io_pagetable *iopt, unsigned long ne
 
 /* Nothing is mapped outside the domain's aperture, and nothing will be. */
 static int iopt_reserve_outside_aperture(struct io_pagetable *iopt, struct iommu_domain *domain)
-	__must_hold(iopt -> iova_rwsem)
+	__must_hold(iopt->iova_rwsem)
 {
 	const unsigned long first = domain->geometry.aperture_start;
 	const unsigned long last = domain->geometry.aperture_end;
@@ -878,7 +878,7 @@ static int iopt_reserve_outside_aperture(struct io_pagetable *iopt, struct iommu
 
 /* Makes domain the last one of the table, with all areas mapped. */
 static int iopt_append_domain(struct io_pagetable *iopt, struct iommu_domain *domain)
-	__must_hold(iopt -> domains_rwsem, iopt->iova_rwsem)
+	__must_hold(iopt->domains_rwsem, iopt->iova_rwsem)
 {
 	const unsigned int id = iopt->next_domain_id;
 
@@ -931,7 +931,7 @@ int iopt_table_add_domain(struct io_pagetable *iopt, struct iommu_domain *domain
 /* Sets iova_alignment to what the domains, the accesses and the large page setting need together.
  */
 static int iopt_calculate_iova_alignment(struct io_pagetable *iopt)
-	__must_hold(iopt -> domains_rwsem, iopt->iova_rwsem)
+	__must_hold(iopt->domains_rwsem, iopt->iova_rwsem)
 {
 	/* See batch_iommu_map_small() */
 	unsigned long needed = iopt->disable_large_pages ? PAGE_SIZE : 1;
@@ -992,7 +992,7 @@ using new_iopt_area = std::unique_ptr<struct iopt_area, iopt_area_free>;
 /* Gives half the part [first, last] of area. */
 static int iopt_insert_half(struct io_pagetable *iopt, struct iopt_area *half,
 			    struct iopt_area *area, unsigned long first, unsigned long last)
-	__must_hold(iopt -> iova_rwsem)
+	__must_hold(iopt->iova_rwsem)
 {
 	return iopt_insert_area(iopt, half, area->pages, first, iopt_area_start_byte(area, first),
 				last - first + 1, area->iommu_prot);
@@ -1001,7 +1001,7 @@ static int iopt_insert_half(struct io_pagetable *iopt, struct iopt_area *half,
 /* Puts lhs and rhs, which begins at new_start, into area_itree where area was; or area again. */
 static int iopt_insert_halves(struct io_pagetable *iopt, struct iopt_area *area,
 			      struct iopt_area *lhs, struct iopt_area *rhs, unsigned long new_start)
-	__must_hold(iopt -> iova_rwsem)
+	__must_hold(iopt->iova_rwsem)
 {
 	interval_tree_remove(&area->node, &iopt->area_itree);
 
@@ -1022,7 +1022,7 @@ static int iopt_insert_halves(struct io_pagetable *iopt, struct iopt_area *area,
  * domains nor the pins change.
  */
 static int iopt_area_split(struct io_pagetable *iopt, struct iopt_area *area, unsigned long iova)
-	__must_hold(iopt -> iova_rwsem)
+	__must_hold(iopt->iova_rwsem)
 {
 	const unsigned long mask = iopt->iova_alignment - 1;
 	const unsigned long new_start = iova + 1;
@@ -1148,7 +1148,7 @@ void iopt_remove_access(struct io_pagetable *iopt, struct iommufd_access *access
  * some may be reserved. */
 static int iopt_reserve_dev_regions(struct io_pagetable *iopt, struct device *dev,
 				    struct list_head *regions, phys_addr_t *sw_msi_start)
-	__must_hold(iopt -> iova_rwsem)
+	__must_hold(iopt->iova_rwsem)
 {
 	struct iommu_resv_region *region;
 	unsigned int hw_msi = 0;

@@ -171,8 +171,7 @@ void iopt_table_remove_domain(struct io_pagetable *iopt, struct iommu_domain *do
 /* Forbids [@start, @last] for new mappings. 0, -EADDRINUSE or -ENOMEM. @owner is any key for the
  * removal. */
 [[nodiscard]] int iopt_reserve_iova(struct io_pagetable *iopt, unsigned long start,
-				    unsigned long last, void *owner)
-	__must_hold(iopt->iova_rwsem);
+				    unsigned long last, void *owner) __must_hold(iopt->iova_rwsem);
 /* Allows again everything that @owner reserved. */
 void iopt_remove_reserved_iova(struct io_pagetable *iopt, void *owner);
 /*
@@ -345,17 +344,15 @@ static inline bool iopt_area_check_prot(const struct iopt_area *area, unsigned i
 		return container_of(node, struct iopt_##name, node);                    \
 	}
 
-__make_iopt_iter(area)
-__make_iopt_iter(allowed)
-__make_iopt_iter(reserved)
+__make_iopt_iter(area) __make_iopt_iter(allowed) __make_iopt_iter(reserved)
 #undef __make_iopt_iter
 
-/*
- * Walks the areas that cover [iova, last_iova] without a gap. The walk ends at the first gap or at
- * an area whose pages are NULL: iopt_area_contig_done() tells whether it got to the end. iova_rwsem
- * is held from _init to _done.
- */
-struct iopt_area_contig_iter {
+	/*
+	 * Walks the areas that cover [iova, last_iova] without a gap. The walk ends at the first
+	 * gap or at an area whose pages are NULL: iopt_area_contig_done() tells whether it got to
+	 * the end. iova_rwsem is held from _init to _done.
+	 */
+	struct iopt_area_contig_iter {
 	/* Where the current area's share of the range begins */
 	unsigned long cur_iova;
 	unsigned long last_iova;

@@ -317,7 +317,7 @@ result<struct iommufd_hwpt_paging *>
 iommufd_hwpt_paging_alloc(struct iommufd_ctx *ictx, struct iommufd_ioas *ioas,
 			  struct iommufd_device *idev, ioasid_t pasid, u32 flags,
 			  bool immediate_attach, const struct iommu_user_data *user_data)
-	__must_hold(ioas -> mutex);
+	__must_hold(ioas->mutex);
 int iommufd_hw_pagetable_attach(struct iommufd_hw_pagetable *hwpt, struct iommufd_device *idev,
 				ioasid_t pasid);
 /* NULL: was not attached. Else a pointer to compare with: the reference is gone. */
@@ -446,7 +446,7 @@ static inline result<short_ref<struct iommufd_viommu>> iommufd_get_viommu(struct
 }
 
 int iommufd_sw_msi_install(struct iommufd_ctx *ictx, struct iommufd_hwpt_paging *hwpt_paging,
-			   struct iommufd_sw_msi_map *msi_map) __must_hold(ictx -> sw_msi_lock);
+			   struct iommufd_sw_msi_map *msi_map) __must_hold(ictx->sw_msi_lock);
 /*
  * Gives the MSI doorbell at msi_addr an IOVA in the domain that dev is attached to; *iova is left
  * alone when the device has no window for it. Called under the group's mutex. Compare

@@ -554,7 +554,7 @@ int iommufd_hw_queue_alloc_ioctl(struct iommufd_ucmd *ucmd)
 	auto *cmd = static_cast<struct iommu_hw_queue_alloc *>(ucmd->cmd);
 	const struct iommufd_struct *st;
 	struct iommufd_hw_queue *hw_queue;
-	phys_addr_t base_pa;
+	phys_addr_t base_pa = 0;
 	u64 last;
 	int rc;
 

@@ -31,8 +31,8 @@ struct fault_state {
 	u32 types = (1u << FAULT_TYPE_MAX) - 1;
 	bool trace = false;
 	mutable raw_mutex lock;
-	std::vector<struct fault_site> sites
-		__guarded_by(lock); // with trace: every site passed, at most 65536
+	std::vector<struct fault_site>
+		sites __guarded_by(lock); // with trace: every site passed, at most 65536
 	struct fault_site last = {FAULT_TYPE_MAX, false, {}}; // the last that failed
 };
 

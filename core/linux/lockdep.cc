@@ -157,7 +157,7 @@ static int find_path(const struct lockdep_state *ld, int from, int to, u16 *path
 }
 
 static void add_edge_story(struct report *r, struct lockdep_state *ld, int from, int to)
-	__must_hold(&ld -> lock)
+	__must_hold(&ld->lock)
 {
 	for (const struct lockdep_state::edge &e : ld->stories) {
 		if (e.from != from || e.to != to)

@@ -33,7 +33,7 @@ static inline void mutex_lock(struct mutex *m, const src_loc &where = src_loc::c
 // A second lock of one class, in an order that the caller knows. @subclass 1..7.
 static inline void mutex_lock_nested(struct mutex *m, unsigned int subclass,
 				     const src_loc &where = src_loc::current()) __acquires(m)
-LOCK_ANALYSIS_ESCAPE("is the lock")
+	LOCK_ANALYSIS_ESCAPE("is the lock")
 {
 	if (unlikely(current->instrument))
 		__mutex_lock_slow(m, subclass, nullptr, where);
@@ -45,7 +45,7 @@ LOCK_ANALYSIS_ESCAPE("is the lock")
 template <class L>
 static inline void mutex_lock_nest_lock(struct mutex *m, const L *nest,
 					const src_loc &where = src_loc::current()) __acquires(m)
-LOCK_ANALYSIS_ESCAPE("is the lock")
+	LOCK_ANALYSIS_ESCAPE("is the lock")
 {
 	if (unlikely(current->instrument))
 		__mutex_lock_slow(m, 0, &nest->dep, where);

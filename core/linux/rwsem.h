@@ -36,7 +36,7 @@ static inline void down_read_nested(struct rw_semaphore *s, unsigned int subclas
 
 static inline void down_write_nested(struct rw_semaphore *s, unsigned int subclass,
 				     const src_loc &where = src_loc::current()) __acquires(s)
-LOCK_ANALYSIS_ESCAPE("is the lock")
+	LOCK_ANALYSIS_ESCAPE("is the lock")
 {
 	if (unlikely(current->instrument))
 		__down_slow(s, subclass, LOCK_EXCLUSIVE, nullptr, where);
@@ -60,7 +60,7 @@ static inline void down_write(struct rw_semaphore *s, const src_loc &where = src
 template <class L>
 static inline void down_write_nest_lock(struct rw_semaphore *s, const L *nest,
 					const src_loc &where = src_loc::current()) __acquires(s)
-LOCK_ANALYSIS_ESCAPE("is the lock")
+	LOCK_ANALYSIS_ESCAPE("is the lock")
 {
 	if (unlikely(current->instrument))
 		__down_slow(s, 0, LOCK_EXCLUSIVE, &nest->dep, where);

@@ -23,7 +23,7 @@ bool __spin_trylock_slow(struct spinlock *l, const src_loc &where);
 void __spin_unlock_slow(struct spinlock *l, const src_loc &where);
 
 static inline void spin_lock(spinlock_t *l, const src_loc &where = src_loc::current()) __acquires(l)
-LOCK_ANALYSIS_ESCAPE("is the lock")
+	LOCK_ANALYSIS_ESCAPE("is the lock")
 {
 	if (unlikely(current->instrument))
 		__spin_lock_slow(l, 0, where);
@@ -33,7 +33,7 @@ LOCK_ANALYSIS_ESCAPE("is the lock")
 
 static inline void spin_lock_nested(spinlock_t *l, unsigned int subclass,
 				    const src_loc &where = src_loc::current()) __acquires(l)
-LOCK_ANALYSIS_ESCAPE("is the lock")
+	LOCK_ANALYSIS_ESCAPE("is the lock")
 {
 	if (unlikely(current->instrument))
 		__spin_lock_slow(l, subclass, where);

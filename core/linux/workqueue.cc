@@ -34,7 +34,7 @@ static bool enqueue(struct kernel *k, struct workqueue_struct *wq, struct work_s
 
 // Takes the first item that is @work (any when NULL) and of @wq (any when NULL) off the queue.
 static struct work_struct *dequeue(struct kernel *k, const struct work_struct *work,
-				   const struct workqueue_struct *wq) __must_hold(&k -> work_lock)
+				   const struct workqueue_struct *wq) __must_hold(&k->work_lock)
 {
 	struct work_struct *prev = nullptr;
 

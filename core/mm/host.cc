@@ -115,8 +115,7 @@ const struct mm_user_ops host_user_ops = {
 
 // ---- pages ----
 
-static struct page **host_bucket(struct mm_state *state, const void *addr)
-	__must_hold(state -> lock)
+static struct page **host_bucket(struct mm_state *state, const void *addr) __must_hold(state->lock)
 {
 	return &state->host_hash[((uintptr_t)addr >> PAGE_SHIFT) * 0x9e3779b97f4a7c15ULL >> 51];
 }

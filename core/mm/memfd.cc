@@ -25,7 +25,7 @@ struct memfd {
 	struct mm_state *state = nullptr;
 };
 
-static int memfd_resize(struct memfd *memfd, size_t size) __must_hold(&memfd -> lock)
+static int memfd_resize(struct memfd *memfd, size_t size) __must_hold(&memfd->lock)
 {
 	const size_t nr_chunks = DIV_ROUND_UP(size, HUGE_PAGE_SIZE);
 	const size_t nr_pages = DIV_ROUND_UP(size, PAGE_SIZE);
@@ -159,7 +159,7 @@ int memfd_truncate(struct file *file, size_t size)
 }
 
 static result<struct page *> __memfd_get_page(struct memfd *memfd, unsigned long index, bool inject)
-	__must_hold(&memfd -> lock)
+	__must_hold(&memfd->lock)
 {
 	const bool huge = memfd->shape.huge;
 	struct memfd_chunk *chunk;

@@ -73,7 +73,7 @@ void clear_page(void *addr)
 
 // ---- the frame allocator ----
 
-static void take_frames(struct mm_state *mm, size_t frame, size_t n) __must_hold(mm -> lock)
+static void take_frames(struct mm_state *mm, size_t frame, size_t n) __must_hold(mm->lock)
 {
 	for (size_t i = frame; i != frame + n; i++) {
 		struct page *page = &mm->vmem_map[i];
@@ -91,7 +91,7 @@ static void take_frames(struct mm_state *mm, size_t frame, size_t n) __must_hold
 
 // The lowest free frame, of an even number only when @even, from word @word on. SIZE_MAX when there
 // is none.
-static size_t find_frame(struct mm_state *mm, size_t word, bool even) __must_hold(mm -> lock)
+static size_t find_frame(struct mm_state *mm, size_t word, bool even) __must_hold(mm->lock)
 {
 	const u64 mask = even ? 0x5555555555555555ULL : ~0ULL;
 
@@ -115,7 +115,7 @@ static size_t find_frame(struct mm_state *mm, size_t word, bool even) __must_hol
 }
 
 // The lowest 2^@order free frames that are aligned to their count.
-static size_t find_block(struct mm_state *mm, unsigned int order) __must_hold(mm -> lock)
+static size_t find_block(struct mm_state *mm, unsigned int order) __must_hold(mm->lock)
 {
 	const size_t n = 1UL << order;
 
