@@ -292,7 +292,7 @@ static bool access_ok(uint64_t addr, size_t n)
 	return n <= limit && addr <= limit - n;
 }
 
-long sim_syscalls::read(int fd, uint64_t buf, size_t count)
+long sim_syscalls::read_or_write(int fd, uint64_t buf, size_t count, file_rw file_operations::*op)
 {
 	long rc;
 	{
@@ -301,37 +301,26 @@ long sim_syscalls::read(int fd, uint64_t buf, size_t count)
 
 		if (!file)
 			rc = -EBADF;
-		else if (!file->f_op->read)
+		else if (!(file->f_op->*op))
 			rc = -EINVAL;
 		else if (!access_ok(buf, count))
 			rc = -EFAULT;
 		else
-			rc = file->f_op->read(file.get(), buf, std::min(count, MAX_RW_COUNT),
-					      &file->f_pos);
+			rc = (file->f_op->*op)(file.get(), buf, std::min(count, MAX_RW_COUNT),
+					       &file->f_pos);
 	}
 	leave();
 	return rc;
 }
 
+long sim_syscalls::read(int fd, uint64_t buf, size_t count)
+{
+	return read_or_write(fd, buf, count, &file_operations::read);
+}
+
 long sim_syscalls::write(int fd, uint64_t buf, size_t count)
 {
-	long rc;
-	{
-		task_scope ts(task());
-		fd_guard file((unsigned int)fd);
-
-		if (!file)
-			rc = -EBADF;
-		else if (!file->f_op->write)
-			rc = -EINVAL;
-		else if (!access_ok(buf, count))
-			rc = -EFAULT;
-		else
-			rc = file->f_op->write(file.get(), buf, std::min(count, MAX_RW_COUNT),
-					       &file->f_pos);
-	}
-	leave();
-	return rc;
+	return read_or_write(fd, buf, count, &file_operations::write);
 }
 
 int sim_syscalls::poll(int fd, short events, int timeout_ms)

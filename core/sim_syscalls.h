@@ -97,6 +97,9 @@ private:
 	explicit sim_syscalls(const struct sim_options &opts);
 	int init();
 	struct task_struct *task_slow();
+	using file_rw = decltype(file_operations::read);
+	/* Compare vfs_read() and vfs_write(): they check alike and differ in the op. */
+	long read_or_write(int fd, uint64_t buf, size_t count, file_rw file_operations::*op);
 	void leave()
 	{
 		if (unlikely(kernel_->work_pending.load(std::memory_order_relaxed)) &&
