@@ -376,7 +376,7 @@ const std::vector<LockEscape>& LockEscapes() {
       {"core/linux/xarray.h", "is the lock", 2},
       {"core/linux/xarray.h", "one word, as in the kernel", 1},
       {"core/mm/host.cc", "nobody else has it any more", 1},
-      {"core/mm/mmap.cc", "the mmap lock is not followed, see mm.h", 5},
+      {"core/mm/mmap.cc", "the mmap lock is not followed, see mm.h", 6},
       {"core/mm/page_alloc.cc", "nobody else has it any more", 1},
       {"core/mm/page_alloc.cc", "nobody else has it yet", 1},
       {"core/mm/page_alloc.cc",

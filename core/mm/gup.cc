@@ -3,6 +3,7 @@
 // Mirrors mm/gup.c, Linux v7.2. CUSTOMISED: pages of order 0 only, and the mmap lock is never
 // dropped on the way. MIRRORED: what may be pinned, partial counts, which error wins.
 #include "core/mm/internal.h"
+#include "core/mm/remote.h"
 
 // Compare check_vma_flags().
 static int check_vma_flags(const struct vm_area_struct *vma, unsigned int gup_flags)
@@ -48,13 +49,15 @@ static struct page *gup_fast_page(struct mm_context *ctx, unsigned long addr, u6
 
 // One page, with the mmap lock held.
 static result<struct page *> gup_slow_page(struct mm_context *ctx, unsigned long addr,
-					   unsigned int gup_flags, int ref)
+					   unsigned int gup_flags, int ref, struct remote_vma *seen)
 {
 	struct vm_area_struct *vma = find_vma(ctx, addr);
 	struct page *page;
 	int rc;
 
 	if (!vma || vma->vm_start > addr) {
+		if (ctx->remote)
+			return remote_get_page(ctx, addr, gup_flags & FOLL_WRITE, ref, seen);
 		if (ctx->host)
 			return host_get_page(ctx, addr, gup_flags & FOLL_WRITE, ref);
 		return -EFAULT;
@@ -94,6 +97,7 @@ static long gup_range(struct mm_context *ctx, unsigned long start, unsigned long
 {
 	const u64 need = PTE_PAGE | (gup_flags & FOLL_WRITE ? PTE_WRITE : PTE_READ);
 	const int ref = gup_flags & FOLL_PIN ? GUP_PIN_COUNTING_BIAS : 1;
+	struct remote_vma seen; // asked for once, not for each page
 	unsigned long n = 0;
 	bool unlock = false;
 	int rc = 0;
@@ -114,7 +118,7 @@ static long gup_range(struct mm_context *ctx, unsigned long start, unsigned long
 			locked = unlock = true;
 		}
 		result<struct page *> page =
-			gup_slow_page(ctx, start + n * PAGE_SIZE, gup_flags, ref);
+			gup_slow_page(ctx, start + n * PAGE_SIZE, gup_flags, ref, &seen);
 
 		if (!page) {
 			rc = page.error();

@@ -76,20 +76,25 @@ static size_t copy_device(struct mm_context *ctx, u64 addr, void *buf, size_t n,
 	return 0;
 }
 
+// Returns what could not be copied.
+static size_t process_copy(struct mm_context *ctx, u64 addr, void *buf, size_t n, bool write)
+{
+	int rc;
+
+	might_fault(ctx);
+	rc = ctx->remote ? remote_copy(ctx, buf, addr, n, write)
+			 : host_copy(buf, (const void *)addr, n, write);
+	return likely(!rc) ? 0 : copy_device(ctx, addr, buf, n, write);
+}
+
 static size_t host_copy_from_user(struct mm_struct *mm, void *dst, u64 addr, size_t n)
 {
-	might_fault(to_sim_mm(mm)->context);
-	if (likely(!host_copy(dst, (const void *)addr, n, false)))
-		return 0;
-	return copy_device(to_sim_mm(mm)->context, addr, dst, n, false);
+	return process_copy(to_sim_mm(mm)->context, addr, dst, n, false);
 }
 
 static size_t host_copy_to_user(struct mm_struct *mm, u64 addr, const void *src, size_t n)
 {
-	might_fault(to_sim_mm(mm)->context);
-	if (likely(!host_copy(const_cast<void *>(src), (const void *)addr, n, true)))
-		return 0;
-	return copy_device(to_sim_mm(mm)->context, addr, const_cast<void *>(src), n, true);
+	return process_copy(to_sim_mm(mm)->context, addr, const_cast<void *>(src), n, true);
 }
 
 static size_t host_clear_user(struct mm_struct *mm, u64 addr, size_t n)
@@ -115,21 +120,19 @@ const struct mm_user_ops host_user_ops = {
 
 // ---- pages ----
 
-static struct page **host_bucket(struct mm_state *state, const void *addr) __must_hold(state->lock)
+static struct page **host_bucket(struct mm_state *state, unsigned long pfn) __must_hold(state->lock)
 {
-	return &state->host_hash[((uintptr_t)addr >> PAGE_SHIFT) * 0x9e3779b97f4a7c15ULL >> 51];
+	return &state->host_hash[pfn * 0x9e3779b97f4a7c15ULL >> 51];
 }
 static_assert(HOST_HASH_SIZE == 1u << (64 - 51));
 
 struct page *host_pfn_to_page(struct mm_state *state, unsigned long pfn)
 {
-	void *addr = (void *)((pfn - HOST_PFN_BASE) << PAGE_SHIFT);
-
 	raw_guard g(&state->lock);
 	if (!state->host_hash)
 		return nullptr;
-	for (struct page *page = *host_bucket(state, addr); page; page = page->next)
-		if (page->vaddr == addr)
+	for (struct page *page = *host_bucket(state, pfn); page; page = page->next)
+		if (page->pfn == pfn)
 			return page;
 	return nullptr;
 }
@@ -138,19 +141,24 @@ struct page *host_pfn_to_page(struct mm_state *state, unsigned long pfn)
 void host_page_ref_sub(struct page *page, int n)
 {
 	struct mm_state *state = page->state;
+	struct host_page *host = static_cast<struct host_page *>(page);
 	struct page **p;
 	int old;
+	{
+		raw_guard g(&state->lock);
 
-	raw_guard g(&state->lock);
-	old = page->_refcount.fetch_sub(n, std::memory_order_acq_rel);
-	if (WARN_ON(old < n) || old != n)
-		return;
-	p = host_bucket(state, page->vaddr);
-	while (*p != page)
-		p = &(*p)->next;
-	*p = page->next;
-	state->nr_pages--;
-	delete page;
+		old = page->_refcount.fetch_sub(n, std::memory_order_acq_rel);
+		if (WARN_ON(old < n) || old != n)
+			return;
+		p = host_bucket(state, page->pfn);
+		while (*p != page)
+			p = &(*p)->next;
+		*p = page->next;
+		state->nr_pages--;
+	}
+	// May be the last that holds an object or an address space.
+	remote_page_gone(host);
+	delete host;
 }
 
 void host_pages_exit(struct mm_state *state) LOCK_ANALYSIS_ESCAPE("nobody else has it any more")
@@ -181,10 +189,6 @@ static int host_fault(unsigned long addr, bool write)
 
 result<struct page *> host_get_page(struct mm_context *ctx, unsigned long addr, bool write, int ref)
 {
-	struct mm_state *state = ctx->state;
-	void *vaddr = (void *)addr;
-	struct page **bucket;
-	struct page *page;
 	int rc;
 
 	if (should_fail(FAULT_PAGE_ALLOC))
@@ -192,6 +196,26 @@ result<struct page *> host_get_page(struct mm_context *ctx, unsigned long addr, 
 	rc = host_fault(addr, write);
 	if (rc)
 		return rc;
+	return host_page_get(ctx->state, HOST_PFN_BASE + (addr >> PAGE_SHIFT), ref,
+			     [addr](struct host_page *page) { page->vaddr = (void *)addr; });
+}
+
+void host_for_each_page(struct mm_state *state, const std::function<void(struct host_page *)> &fn)
+{
+	raw_guard g(&state->lock);
+
+	for (size_t i = 0; state->host_hash && i != HOST_HASH_SIZE; i++)
+		for (struct page *page = state->host_hash[i]; page; page = page->next)
+			fn(static_cast<struct host_page *>(page));
+}
+
+result<struct page *> host_page_get(struct mm_state *state, unsigned long pfn, int ref,
+				    const std::function<void(struct host_page *)> &init)
+{
+	struct host_page *host;
+	struct page **bucket;
+	struct page *page;
+
 	raw_guard g(&state->lock);
 	if (!state->host_hash) {
 		state->host_hash =
@@ -199,9 +223,9 @@ result<struct page *> host_get_page(struct mm_context *ctx, unsigned long addr, 
 		if (!state->host_hash)
 			return -ENOMEM;
 	}
-	bucket = host_bucket(state, vaddr);
+	bucket = host_bucket(state, pfn);
 	for (page = *bucket; page; page = page->next) {
-		if (page->vaddr != vaddr)
+		if (page->pfn != pfn)
 			continue;
 		if (page->_refcount.fetch_add(ref, std::memory_order_acquire) >
 		    INT_MAX - (1 << 20)) {
@@ -210,13 +234,13 @@ result<struct page *> host_get_page(struct mm_context *ctx, unsigned long addr, 
 		}
 		return page;
 	}
-	page = new (std::nothrow) struct page;
-	if (!page)
+	page = host = new (std::nothrow) struct host_page;
+	if (!host)
 		return -ENOMEM;
+	init(host);
 	page->_refcount.store(ref, std::memory_order_relaxed);
 	page->flags.store(PG_host, std::memory_order_relaxed);
-	page->pfn = HOST_PFN_BASE + (addr >> PAGE_SHIFT);
-	page->vaddr = vaddr;
+	page->pfn = pfn;
 	page->state = state;
 	page->next = *bucket;
 	*bucket = page;
@@ -226,10 +250,13 @@ result<struct page *> host_get_page(struct mm_context *ctx, unsigned long addr, 
 
 // ---- mappings ----
 
-long host_mmap(struct mm_context *, unsigned long addr, unsigned long len, unsigned long prot,
+long host_mmap(struct mm_context *ctx, unsigned long addr, unsigned long len, unsigned long prot,
 	       unsigned long flags, const struct mapping_shape &shape, bool reserve_only)
 {
 	const bool no_access = reserve_only || shape.poisoned;
+	// The other process maps by itself, and says where.
+	if (ctx->remote)
+		return flags & MAP_FIXED && reserve_only ? (long)addr : -EINVAL;
 	const int host_flags =
 		MAP_ANONYMOUS | MAP_NORESERVE |
 		(reserve_only || (flags & MAP_TYPE) == MAP_PRIVATE ? MAP_PRIVATE : MAP_SHARED) |
@@ -280,7 +307,7 @@ int host_remap(struct mm_context *ctx, struct vm_area_struct *vma, unsigned long
 	if (vma->pfn && vma->pfn != first)
 		return -EINVAL;
 	vma->pfn = first;
-	if (pfn < RAM_PFN_BASE || pfn - RAM_PFN_BASE >= ctx->state->ram_pages)
+	if (ctx->remote || pfn < RAM_PFN_BASE || pfn - RAM_PFN_BASE >= ctx->state->ram_pages)
 		return 0;
 	return host_map_ram(ctx, addr, pfn, size, vma->vm_flags);
 }

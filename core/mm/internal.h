@@ -5,6 +5,8 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
+#include <memory>
 
 #include "core/linux/bug.h"
 #include "core/linux/err.h"
@@ -17,7 +19,23 @@
 #define HUGE_ORDER     9
 #define HUGE_PAGE_SIZE (PAGE_SIZE << HUGE_ORDER)
 #define HOST_HASH_SIZE 8192u
+#define REMOTE_WINDOWS 4096u
 #define TASK_SIZE      ((1UL << 47) - PAGE_SIZE)
+
+struct remote_mm;
+struct remote_object;
+struct remote_vma;
+
+// A page whose memory is not our RAM.
+struct host_page : page {
+	// The memory file whose page @index it is; or
+	std::shared_ptr<struct remote_object> object;
+	// the other process whose page @index (of its addresses) it is, and its contents after it
+	// was unmapped there; or, without both, the memory of this process at @vaddr.
+	std::shared_ptr<struct remote_mm> remote;
+	std::unique_ptr<u8[]> kept;
+	u64 index = 0;
+};
 
 struct mm_state {
 	struct kernel *kernel = nullptr;
@@ -43,8 +61,11 @@ struct mm_state {
 	size_t high_frame __guarded_by(lock) = 0;
 	// Not free, of RAM and of the host process.
 	long nr_pages __guarded_by(lock) = 0;
-	// Pages of the host process by address, HOST_HASH_SIZE buckets.
+	// struct host_page by number, HOST_HASH_SIZE buckets.
 	struct page **host_hash __guarded_by(lock) = nullptr;
+	// What of the numbers of pages of other processes is taken: see remote.cc.
+	bool window_used[REMOTE_WINDOWS] __guarded_by(lock) = {};
+	u64 next_loose_pfn __guarded_by(lock) = 0;
 	struct mm_context *contexts __guarded_by(lock) = nullptr;
 	struct user_struct *users __guarded_by(lock) = nullptr;
 
@@ -85,7 +106,9 @@ struct pmd_table {
 struct mm_context {
 	struct sim_mm *mm = nullptr;
 	struct mm_state *state = nullptr;
+	// User addresses are those of a process of the host: of this one, or of another.
 	bool host = false;
+	std::shared_ptr<struct remote_mm> remote;
 
 	// More than one task may copy from and to this address space: copies hold a reference on
 	// the page. While there is one, it says in @in_copy that it is inside a copy, and nothing
@@ -141,6 +164,16 @@ struct vm_area_struct *find_vma(struct mm_context *ctx, unsigned long addr);
 // Frees what is left of an address space without users.
 void exit_mmap(struct mm_context *ctx);
 
+// @to has the mappings of @from, as after a fork: each announced with vm_ops->open(). -ENOMEM.
+int dup_mappings(struct mm_context *to, struct mm_context *from);
+// This process's memory is mapped and unmapped along with ours.
+static inline bool host_is_ours(const struct mm_context *ctx)
+{
+	return ctx->host && !ctx->remote;
+}
+struct mm_struct *__remote_mm_alloc(struct kernel *kernel,
+				    std::shared_ptr<struct remote_mm> remote);
+
 // ---- uaccess.cc ----
 
 // A copy may fault, and a fault takes the mmap lock: so lockdep hears of it from every copy, not
@@ -169,6 +202,10 @@ extern const struct mm_user_ops host_user_ops;
 struct page *host_pfn_to_page(struct mm_state *mm, unsigned long pfn);
 void host_page_ref_sub(struct page *page, int n);
 void host_pages_exit(struct mm_state *mm);
+// The page of this number with @ref more references; @init fills a new one. -ENOMEM.
+result<struct page *> host_page_get(struct mm_state *state, unsigned long pfn, int ref,
+				    const std::function<void(struct host_page *)> &init);
+void host_for_each_page(struct mm_state *state, const std::function<void(struct host_page *)> &fn);
 // Between our memory at @ours and the process's at @theirs; 0 or -EFAULT, never a signal.
 int host_copy(void *ours, const void *theirs, size_t len, bool write);
 // One page of the process with @ref more references (see page_ref_add_unless_free()). -EFAULT,
@@ -180,3 +217,19 @@ long host_mmap(struct mm_context *ctx, unsigned long addr, unsigned long len, un
 int host_remap(struct mm_context *ctx, struct vm_area_struct *vma, unsigned long addr,
 	       unsigned long pfn, unsigned long size);
 int host_map_memfd(struct mm_context *ctx, struct vm_area_struct *vma);
+
+// ---- remote.cc ----
+
+// Between our memory and the process's: 0 or -EFAULT.
+int remote_copy(struct mm_context *ctx, void *ours, u64 theirs, size_t n, bool write);
+// Between @buf and a page with PG_host, inside it. 0 or -EFAULT.
+int host_page_copy(const struct page *page, size_t offset, void *buf, size_t n, bool write);
+// As host_get_page(). *@vma is what the last call looked up, empty at first: one for each stretch
+// during which the mmap lock is held.
+result<struct page *> remote_get_page(struct mm_context *ctx, u64 addr, bool write, int ref,
+				      struct remote_vma *vma);
+// -EFAULT beyond the end, -ENOMEM.
+result<struct page *> remote_object_get_page(const std::shared_ptr<struct remote_object> &object,
+					     u64 index, int ref);
+u64 remote_object_size(const struct remote_object *object);
+void remote_page_gone(struct host_page *page);

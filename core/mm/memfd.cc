@@ -4,11 +4,14 @@
 // v7.2. CUSTOMISED: see memfd.h.
 #include <sys/mman.h>
 
+#include <utility>
+
 #include "core/linux/fault-inject.h"
 #include "core/linux/mutex.h"
 #include "core/linux/slab.h"
 #include "core/mm/internal.h"
 #include "core/mm/memfd.h"
+#include "core/mm/remote.h"
 
 #define MEMFD_MAX_SIZE (1UL << 39)
 
@@ -23,7 +26,14 @@ struct memfd {
 	size_t nr_chunks __guarded_by(lock) = 0;
 	struct mapping_shape shape;
 	struct mm_state *state = nullptr;
+	// Its size and its pages are those of a file of the host.
+	std::shared_ptr<struct remote_object> remote;
 };
+
+static size_t memfd_bytes(const struct memfd *memfd) __must_hold(&memfd->lock)
+{
+	return memfd->remote ? remote_object_size(memfd->remote.get()) : memfd->size;
+}
 
 static int memfd_resize(struct memfd *memfd, size_t size) __must_hold(&memfd->lock)
 {
@@ -84,6 +94,9 @@ static int memfd_release(struct file *file)
 
 static int memfd_mmap(struct file *file, struct vm_area_struct *vma)
 {
+	// The process has the file itself.
+	if (static_cast<struct memfd *>(file->private_data)->remote)
+		return -ENODEV;
 	vma->memfd = static_cast<struct memfd *>(file->private_data);
 	return 0;
 }
@@ -94,7 +107,8 @@ static const struct file_operations memfd_fops = {
 	.name = "memfd",
 };
 
-result<struct file *> memfd_create(size_t size, const struct mapping_shape &shape)
+static result<struct file *> __memfd_create(size_t size, const struct mapping_shape &shape,
+					    std::shared_ptr<struct remote_object> remote)
 {
 	struct memfd *memfd;
 	int rc;
@@ -108,6 +122,7 @@ result<struct file *> memfd_create(size_t size, const struct mapping_shape &shap
 		return -ENOMEM;
 	memfd->shape = shape;
 	memfd->state = mm_state_of(current->kernel);
+	memfd->remote = std::move(remote);
 	{
 		mutex_guard g(&memfd->lock);
 
@@ -128,6 +143,16 @@ result<struct file *> memfd_create(size_t size, const struct mapping_shape &shap
 	return file;
 }
 
+result<struct file *> memfd_create(size_t size, const struct mapping_shape &shape)
+{
+	return __memfd_create(size, shape, nullptr);
+}
+
+result<struct file *> remote_memfd_file(std::shared_ptr<struct remote_object> object)
+{
+	return __memfd_create(0, {}, std::move(object));
+}
+
 bool is_memfd(const struct file *file)
 {
 	return file->f_op == &memfd_fops;
@@ -143,14 +168,14 @@ size_t memfd_size(const struct file *file)
 	struct memfd *memfd = static_cast<struct memfd *>(file->private_data);
 
 	mutex_guard g(&memfd->lock);
-	return memfd->size;
+	return memfd_bytes(memfd);
 }
 
 int memfd_truncate(struct file *file, size_t size)
 {
 	struct memfd *memfd = static_cast<struct memfd *>(file->private_data);
 
-	if (!is_memfd(file) || size > MEMFD_MAX_SIZE)
+	if (!is_memfd(file) || size > MEMFD_MAX_SIZE || memfd->remote)
 		return -EINVAL;
 	if (memfd->shape.huge && !IS_ALIGNED(size, HUGE_PAGE_SIZE))
 		return -EINVAL;
@@ -165,8 +190,13 @@ static result<struct page *> __memfd_get_page(struct memfd *memfd, unsigned long
 	struct memfd_chunk *chunk;
 	struct page *page;
 
-	if (index >= DIV_ROUND_UP(memfd->size, PAGE_SIZE))
+	if (index >= DIV_ROUND_UP(memfd_bytes(memfd), PAGE_SIZE))
 		return -EFAULT;
+	if (memfd->remote) {
+		if (inject && should_fail(FAULT_PAGE_ALLOC))
+			return -ENOMEM;
+		return remote_object_get_page(memfd->remote, index, 1);
+	}
 	if (memfd->shape.poisoned)
 		return -EHWPOISON;
 	chunk = memfd->chunks[index / 512];
@@ -216,7 +246,7 @@ long memfd_pin_pages(struct file *file, unsigned long start, unsigned long npage
 		return -EINVAL;
 	{
 		mutex_guard g(&memfd->lock);
-		const unsigned long end = DIV_ROUND_UP(memfd->size, PAGE_SIZE);
+		const unsigned long end = DIV_ROUND_UP(memfd_bytes(memfd), PAGE_SIZE);
 
 		if (start >= end || npages > end - start)
 			return -EINVAL;

@@ -8,6 +8,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <utility>
+
 #include "core/linux/fault-inject.h"
 #include "core/linux/file.h"
 #include "core/linux/slab.h"
@@ -349,7 +351,7 @@ static int unmap_range(struct mm_context *ctx, unsigned long start, unsigned lon
 	while ((vma = find_vma(ctx, start)) && vma->vm_start < end) {
 		vma_unlink(ctx, vma);
 		unmap_page_range(ctx, vma->vm_start, vma->vm_end);
-		if (ctx->host && host_too)
+		if (host_is_ours(ctx) && host_too)
 			::munmap((void *)vma->vm_start, vma->vm_end - vma->vm_start);
 		remove_vma(vma);
 	}
@@ -371,7 +373,7 @@ int vm_munmap(unsigned long start, size_t len)
 	rc = unmap_range(mm->context, start, end, false);
 	// In one piece, with what the process mapped without us, and before anybody can map there
 	// again.
-	if (!rc && mm->context->host && ::munmap((void *)start, end - start))
+	if (!rc && host_is_ours(mm->context) && ::munmap((void *)start, end - start))
 		rc = -errno;
 	mmap_write_unlock(mm);
 	return rc;
@@ -527,7 +529,7 @@ static long do_mmap(struct mm_context *ctx, struct file *file, unsigned long add
 	if (file) {
 		vma->vm_file = get_file(file);
 		rc = file->f_op->mmap(file, vma);
-		if (!rc && ctx->host && vma->memfd)
+		if (!rc && host_is_ours(ctx) && vma->memfd)
 			rc = host_map_memfd(ctx, vma);
 		if (rc) {
 			unmap_page_range(ctx, addr, addr + len);
@@ -539,7 +541,7 @@ static long do_mmap(struct mm_context *ctx, struct file *file, unsigned long add
 	return (long)addr;
 
 err_free:
-	if (ctx->host)
+	if (host_is_ours(ctx))
 		::munmap((void *)addr, len);
 	kfree_obj(vma);
 	return rc;
@@ -636,7 +638,7 @@ int vm_mprotect(unsigned long start, size_t len, unsigned long prot)
 			pte->store((v & ~(PTE_READ | PTE_WRITE)) | vma_pte_flags(vma),
 				   std::memory_order_release);
 		});
-		if (ctx->host && !vma->poisoned)
+		if (host_is_ours(ctx) && !vma->poisoned)
 			::mprotect((void *)vma->vm_start, vma->vm_end - vma->vm_start, (int)prot);
 	}
 	mmap_write_unlock(mm);
@@ -664,7 +666,7 @@ int vm_poison(unsigned long start, size_t len)
 
 		vma->poisoned = true;
 		unmap_page_range(ctx, vma->vm_start, vma->vm_end);
-		if (ctx->host)
+		if (host_is_ours(ctx))
 			::mprotect((void *)vma->vm_start, vma->vm_end - vma->vm_start, PROT_NONE);
 		addr = vma->vm_end;
 	}
@@ -673,6 +675,41 @@ int vm_poison(unsigned long start, size_t len)
 }
 
 // ---- address spaces ----
+
+static void mmap_write_lock_nested(struct sim_mm *mm, unsigned int subclass)
+	LOCK_ANALYSIS_ESCAPE("the mmap lock is not followed, see mm.h")
+{
+	down_write_nested(&mm->mmap_lock, subclass);
+}
+
+int dup_mappings(struct mm_context *to, struct mm_context *from)
+{
+	int rc = 0;
+
+	mmap_read_lock(from->mm);
+	mmap_write_lock_nested(to->mm, 1);
+	for (size_t i = 0; i != from->nr_vmas; i++) {
+		struct vm_area_struct *vma;
+
+		rc = vma_reserve(to, 1);
+		if (rc)
+			break;
+		vma = kzalloc_obj<struct vm_area_struct>(*from->vmas[i]);
+		if (!vma) {
+			rc = -ENOMEM;
+			break;
+		}
+		vma->vm_mm = to->mm;
+		if (vma->vm_file)
+			get_file(vma->vm_file);
+		vma_link(to, vma);
+		if (vma->vm_ops && vma->vm_ops->open)
+			vma->vm_ops->open(vma);
+	}
+	mmap_write_unlock(to->mm);
+	mmap_read_unlock(from->mm);
+	return rc;
+}
 
 bool host_has_membarrier()
 {
@@ -722,6 +759,15 @@ struct mm_struct *host_mm_alloc(struct kernel *kernel)
 	return mm_alloc(kernel, true);
 }
 
+struct mm_struct *__remote_mm_alloc(struct kernel *kernel, std::shared_ptr<struct remote_mm> remote)
+{
+	struct mm_struct *mm = mm_alloc(kernel, true);
+
+	if (mm)
+		to_sim_mm(mm)->context->remote = std::move(remote);
+	return mm;
+}
+
 void mm_add_task(struct mm_struct *mm)
 {
 	struct mm_context *ctx = to_sim_mm(mm)->context;
@@ -746,7 +792,7 @@ void exit_mmap(struct mm_context *ctx)
 
 		vma_unlink(ctx, vma);
 		unmap_page_range(ctx, vma->vm_start, vma->vm_end);
-		if (ctx->host)
+		if (host_is_ours(ctx))
 			::munmap((void *)vma->vm_start, vma->vm_end - vma->vm_start);
 		remove_vma(vma);
 	}

@@ -340,7 +340,7 @@ void *phys_to_virt(phys_addr_t phys)
 void memcpy_from_page(void *to, const struct page *page, size_t offset, size_t len)
 {
 	if (unlikely(page->flags.load(std::memory_order_relaxed) & PG_host)) {
-		if (host_copy(to, (u8 *)page->vaddr + offset, len, false))
+		if (host_page_copy(page, offset, to, len, false))
 			memset(to, 0, len);
 		return;
 	}
@@ -350,7 +350,7 @@ void memcpy_from_page(void *to, const struct page *page, size_t offset, size_t l
 void memcpy_to_page(struct page *page, size_t offset, const void *from, size_t len)
 {
 	if (unlikely(page->flags.load(std::memory_order_relaxed) & PG_host)) {
-		(void)host_copy(const_cast<void *>(from), (u8 *)page->vaddr + offset, len, true);
+		(void)host_page_copy(page, offset, const_cast<void *>(from), len, true);
 		return;
 	}
 	copy_shared_memory((u8 *)page->vaddr + offset, from, len);
