@@ -6,11 +6,12 @@
 #include "core/sim_syscalls.h"
 
 #include <sys/mman.h>
-#include <time.h>
 
 #include "core/iommufd/revision.h"
 #include "core/linux/fault-inject.h"
+#include "core/linux/jiffies.h"
 #include "core/linux/lockdep.h"
+#include "core/linux/poll.h"
 #include "core/mm/memfd.h"
 #include "core/mm/vma.h"
 
@@ -323,32 +324,42 @@ long sim_syscalls::write(int fd, uint64_t buf, size_t count)
 	return read_or_write(fd, buf, count, &file_operations::write);
 }
 
+/* What of @want the file has, after at most @timeout jiffies. -EINTR. Compare do_poll(). */
+static int poll_file(struct file *file, __poll_t want, long timeout)
+{
+	struct poll_table_struct table;
+
+	for (;;) {
+		__poll_t mask = POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM;
+
+		if (file->f_op->poll)
+			mask = file->f_op->poll(file, timeout ? &table : nullptr);
+		if ((mask & want) || !timeout)
+			return (int)(mask & want);
+		if (signal_pending(current))
+			return -EINTR;
+		timeout = table.schedule(timeout);
+	}
+}
+
 int sim_syscalls::poll(int fd, short events, int timeout_ms)
 {
 	const __poll_t want = (__poll_t)(unsigned short)events | POLLERR | POLLHUP;
+	int revents;
+	{
+		task_scope ts(task());
+		/* held while it sleeps: whoever closes the descriptor meanwhile does not end it */
+		fd_guard file((unsigned int)fd);
 
-	for (;;) {
-		__poll_t mask;
-		{
-			task_scope ts(task());
-			fd_guard file((unsigned int)fd);
-
-			if (!file)
-				return POLLNVAL;
-			mask = POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM;
-			if (file->f_op->poll)
-				mask = file->f_op->poll(file.get(), nullptr);
-		}
-		leave();
-		if ((mask & want) || !timeout_ms)
-			return (int)(mask & want);
-		/* Poll looks, it does not sleep: look again in a millisecond. */
-		struct timespec ms = {0, 1000000};
-
-		nanosleep(&ms, nullptr);
-		if (timeout_ms > 0)
-			timeout_ms--;
+		revents =
+			file ? poll_file(file.get(), want,
+					 timeout_ms < 0
+						 ? MAX_SCHEDULE_TIMEOUT
+						 : (long)msecs_to_jiffies((unsigned int)timeout_ms))
+			     : POLLNVAL;
 	}
+	leave();
+	return revents;
 }
 
 int sim_syscalls::memfd(const memory_options &opts)

@@ -181,6 +181,8 @@ const char* EdgeLabel(iommufd_edge_kind kind) {
       return "nested over";
     case IOMMUFD_EDGE_HWPT_VIOMMU:
       return "made on";
+    case IOMMUFD_EDGE_HWPT_FAULT:
+      return "page faults to";
     case IOMMUFD_EDGE_VIOMMU_HWPT:
       return "stands on";
     case IOMMUFD_EDGE_VDEVICE_VIOMMU:
@@ -190,6 +192,8 @@ const char* EdgeLabel(iommufd_edge_kind kind) {
     case IOMMUFD_EDGE_VCMDQ_VIOMMU:
     case IOMMUFD_EDGE_HW_QUEUE_VIOMMU:
       return "queue of";
+    case IOMMUFD_EDGE_VEVENTQ_VIOMMU:
+      return "events of";
     case IOMMUFD_EDGE_HW_QUEUE_ACCESS:
       return "pins through";
     case IOMMUFD_EDGE_DEPENDS:
@@ -227,6 +231,10 @@ void AddContext(const iommufd_snapshot& snapshot, const Names& names,
             names.Driver(o.id) != 0) {
           continue;
         }
+        if (e.kind == IOMMUFD_EDGE_FILE) {
+          node.lines.push_back("its file is open");
+          continue;
+        }
         const char* what = e.kind == IOMMUFD_EDGE_BOUND      ? "bound"
                            : e.kind == IOMMUFD_EDGE_ATTACHED ? "attached"
                                                              : "created";
@@ -245,6 +253,14 @@ void AddContext(const iommufd_snapshot& snapshot, const Names& names,
       }
       if (pins > 4) {
         node.lines.push_back(absl::StrCat("and ", pins - 4, " more pinned"));
+      }
+      for (const iommufd_snapshot_eventq& q : snapshot.eventqs) {
+        if (q.id != o.id || q.queued + q.unanswered == 0) continue;
+        std::string events = absl::StrCat("events: ", q.queued, " queued");
+        if (q.unanswered != 0) {
+          absl::StrAppend(&events, ", ", q.unanswered, " unanswered");
+        }
+        node.lines.push_back(std::move(events));
       }
       absl::StrAppend(&node.tooltip, node.tooltip.empty() ? "" : "\n", o.users,
                       " users: 1 of the object table");

@@ -38,12 +38,15 @@ struct iommu_dirty_bitmap;
 struct iommu_dirty_ops;
 struct iommu_domain;
 struct iommu_domain_ops;
+struct iommu_fault_param;
 struct iommu_group;
 struct iommu_ops;
+struct iommu_page_response;
 struct iommufd_ctx;
 struct iommufd_hw_pagetable;
 struct iommufd_struct;
 struct iommufd_viommu;
+struct iopf_fault;
 struct iopf_group;
 
 typedef unsigned int ioasid_t;
@@ -204,6 +207,8 @@ int __iommu_copy_struct_to_user(const struct iommu_user_data *dst_data, const vo
  * @probe_device: required. Returns the IOMMU instance that serves the device.
  * @device_group: the device's group with a reference; generic_device_group() makes one for each
  *device.
+ * @page_response: the device's fault has its answer. Called under the lock of the device's faults:
+ *reports none.
  * @viommu_alloc: the series' form. The driver allocates with iommufd_viommu_alloc<T>(ictx, ops) and
  *gives up with iommufd_struct_destroy(). user_data is NULL when the user gave none.
  * @get_viommu_struct: the merged form. What to allocate for a vIOMMU of this type, NULL when there
@@ -227,6 +232,9 @@ struct iommu_ops {
 	void (*release_device)(struct device *dev) = nullptr;
 	result<struct iommu_group *> (*device_group)(struct device *dev) = nullptr;
 	void (*get_resv_regions)(struct device *dev, struct list_head *list) = nullptr;
+
+	void (*page_response)(struct device *dev, struct iopf_fault *evt,
+			      struct iommu_page_response *msg) = nullptr;
 
 	result<struct iommufd_viommu *> (*viommu_alloc)(
 		struct device *dev, struct iommu_domain *parent_domain, struct iommufd_ctx *ictx,
@@ -292,6 +300,8 @@ struct iommu_device {
  * walk over MSI domains; max_pasids is set by probe_device, in place of the firmware's
  * "pasid-num-bits" and of PCI's capability. */
 struct dev_iommu {
+	struct mutex lock{LOCK_CLASS(dev_iommu, lock)};
+	struct iommu_fault_param *fault_param __guarded_by(lock) = nullptr; /* see io-pgfault.h */
 	struct iommu_device *iommu_dev = nullptr;
 	void *priv = nullptr;
 	u32 max_pasids = 0;	     /* 0: the device has none */

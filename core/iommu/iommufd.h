@@ -393,6 +393,13 @@ struct device *iommufd_viommu_find_dev(struct iommufd_viommu *viommu, unsigned l
 /* -ENOENT: the device has no vDEVICE on this vIOMMU. */
 int iommufd_viommu_get_vdev_id(struct iommufd_viommu *viommu, struct device *dev,
 			       unsigned long *vdev_id);
+/*
+ * From a driver's interrupt thread: something happened that the guest of the vIOMMU wants to know.
+ * event_data is what the uapi defines for the type. 0, also when the queue was full; -EOPNOTSUPP:
+ * there is no queue for the type; -ENOMEM: the event is lost, which the queue remembers.
+ */
+int iommufd_viommu_report_event(struct iommufd_viommu *viommu, enum iommu_veventq_type type,
+				const void *event_data, size_t data_len);
 
 /*
  * Allocators of the series' form. -ENOMEM, or -EBUSY when the table is full. What they return has

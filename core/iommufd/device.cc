@@ -384,6 +384,7 @@ static int iommufd_hwpt_attach_device(struct iommufd_hw_pagetable *hwpt,
 		return -ENOMEM;
 
 	handle->igroup = idev->igroup;
+	handle->pasid = pasid;
 	if (pasid == IOMMU_NO_PASID)
 		rc = iommu_attach_group_handle(hwpt->domain, idev->igroup->group, handle);
 	else
@@ -414,11 +415,14 @@ static void iommufd_hwpt_detach_device(struct iommufd_hw_pagetable *hwpt,
 		iommu_detach_group_handle(hwpt->domain, idev->igroup->group);
 	else
 		iommu_detach_device_pasid(hwpt->domain, idev->dev, pasid);
+
+	iommufd_auto_response_faults(hwpt, handle);
 	kfree_obj(handle);
 }
 
 static int iommufd_hwpt_replace_device(struct iommufd_device *idev, ioasid_t pasid,
-				       struct iommufd_hw_pagetable *hwpt)
+				       struct iommufd_hw_pagetable *hwpt,
+				       struct iommufd_hw_pagetable *old)
 	__must_hold(idev->igroup->lock)
 {
 	struct iommufd_attach_handle *handle, *old_handle;
@@ -435,6 +439,7 @@ static int iommufd_hwpt_replace_device(struct iommufd_device *idev, ioasid_t pas
 		return -ENOMEM;
 
 	handle->igroup = idev->igroup;
+	handle->pasid = pasid;
 	if (pasid == IOMMU_NO_PASID)
 		rc = iommu_replace_group_handle(idev->igroup->group, hwpt->domain, handle);
 	else
@@ -443,6 +448,9 @@ static int iommufd_hwpt_replace_device(struct iommufd_device *idev, ioasid_t pas
 		kfree_obj(handle);
 		return rc;
 	}
+
+	/* those that the old one's queue has; the new one's are of the new handle */
+	iommufd_auto_response_faults(old, old_handle);
 	kfree_obj(old_handle);
 	return 0;
 }
@@ -550,6 +558,10 @@ struct iommufd_hw_pagetable *iommufd_hw_pagetable_detach(struct iommufd_device *
 			iommufd_hwpt_detach_device(hwpt, idev, pasid);
 			xa_erase(&idev->igroup->pasid_attach, pasid);
 			kfree_obj(attach);
+		} else {
+			/* the others keep the attachment, but nobody answers for this one now */
+			iommufd_auto_response_faults(
+				hwpt, iommufd_device_get_attach_handle(idev, pasid), idev->dev);
 		}
 		if (hwpt_paging && pasid == IOMMU_NO_PASID)
 			iopt_remove_reserved_iova(&hwpt_paging->ioas->iopt, idev->dev);
@@ -662,7 +674,7 @@ iommufd_device_do_replace(struct iommufd_device *idev, ioasid_t pasid,
 
 	old_hwpt_paging = find_hwpt_paging(old_hwpt);
 
-	rc = iommufd_hwpt_replace_device(idev, pasid, hwpt);
+	rc = iommufd_hwpt_replace_device(idev, pasid, hwpt, old_hwpt);
 	if (rc) {
 		if (attach_resv && !iommufd_share_ioas(hwpt_paging, old_hwpt_paging))
 			iommufd_group_remove_reserved_iova(idev->igroup, hwpt_paging);

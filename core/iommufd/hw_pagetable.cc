@@ -3,10 +3,17 @@
  * Hardware page tables: paging ones over an address space, nested ones over a parent or a vIOMMU,
  * and their invalidation.
  *
- * Mirrors drivers/iommu/iommufd/hw_pagetable.c of Linux 7.2. It differs in this: no fault queues
- * yet, so that a fault_id is never found; dirty tracking as a flag of HWPT_ALLOC only.
+ * Mirrors drivers/iommu/iommufd/hw_pagetable.c of Linux 7.2. It differs in this: dirty tracking as
+ * a flag of HWPT_ALLOC only.
  */
 #include "core/iommufd/iommufd_private.h"
+
+static void __iommufd_hwpt_destroy(struct iommufd_hw_pagetable *hwpt)
+{
+	if (hwpt->domain)
+		iommu_domain_free(hwpt->domain);
+	hwpt->fault.reset();
+}
 
 void iommufd_hwpt_paging_destroy(struct iommufd_object *obj)
 {
@@ -20,8 +27,7 @@ void iommufd_hwpt_paging_destroy(struct iommufd_object *obj)
 		iopt_table_remove_domain(&hwpt_paging->ioas->iopt, hwpt_paging->domain);
 	}
 
-	if (hwpt_paging->domain)
-		iommu_domain_free(hwpt_paging->domain);
+	__iommufd_hwpt_destroy(hwpt_paging);
 	hwpt_paging->ioas.reset();
 }
 
@@ -44,8 +50,7 @@ void iommufd_hwpt_nested_destroy(struct iommufd_object *obj)
 {
 	auto *hwpt_nested = static_cast<struct iommufd_hwpt_nested *>(obj);
 
-	if (hwpt_nested->domain)
-		iommu_domain_free(hwpt_nested->domain);
+	__iommufd_hwpt_destroy(hwpt_nested);
 	hwpt_nested->viommu.reset();
 	hwpt_nested->parent_ref.reset();
 }
@@ -245,30 +250,35 @@ iommufd_viommu_alloc_hwpt_nested(struct iommufd_viommu *viommu, u32 flags,
 	return hwpt_nested;
 }
 
+/* Its page faults go to the queue, for as long as it lives. -ENOENT: no such queue. */
+static int iommufd_hwpt_set_fault(struct iommufd_ucmd *ucmd, struct iommufd_hw_pagetable *hwpt,
+				  u32 fault_id)
+{
+	auto fault = iommufd_get_fault(ucmd, fault_id);
+
+	if (!fault)
+		return fault.error();
+	hwpt->fault = users_ref<struct iommufd_fault>(*fault);
+	hwpt->domain->iopf_handler = iommufd_fault_iopf_handler;
+	return 0;
+}
+
 /* The end of HWPT_ALLOC: whatever fails takes the new HWPT with it. */
 static int iommufd_hwpt_alloc_finish(struct iommufd_ucmd *ucmd, struct iommufd_hw_pagetable *hwpt)
 {
 	auto *cmd = static_cast<struct iommu_hwpt_alloc *>(ucmd->cmd);
-	int rc;
+	int rc = 0;
 
-	if (cmd->flags & IOMMU_HWPT_FAULT_ID_VALID) {
-		/* no object is a fault queue: as a wrong id */
-		auto fault = iommufd_get_object(ucmd->ictx, cmd->fault_id, IOMMUFD_OBJ_FAULT);
-
-		WARN_ON(fault);
-		rc = fault.error();
-		goto out_hwpt;
+	if (cmd->flags & IOMMU_HWPT_FAULT_ID_VALID)
+		rc = iommufd_hwpt_set_fault(ucmd, hwpt, cmd->fault_id);
+	if (!rc) {
+		cmd->out_hwpt_id = hwpt->id;
+		rc = iommufd_ucmd_respond(ucmd, sizeof(*cmd));
 	}
-
-	cmd->out_hwpt_id = hwpt->id;
-	rc = iommufd_ucmd_respond(ucmd, sizeof(*cmd));
 	if (rc)
-		goto out_hwpt;
-	iommufd_object_finalize(ucmd->ictx, hwpt);
-	return 0;
-
-out_hwpt:
-	iommufd_object_abort_and_destroy(ucmd->ictx, hwpt);
+		iommufd_object_abort_and_destroy(ucmd->ictx, hwpt);
+	else
+		iommufd_object_finalize(ucmd->ictx, hwpt);
 	return rc;
 }
 

@@ -90,14 +90,16 @@ iommufd_ioctl_table_of(u8 revision, const struct iommufd_ioctl_op (&rows)[N],
 		.ioctl_num = _ioctl, .execute = _fn,                              \
 	}
 
-/* In both forms, and with a row in neither table: fault queues, events, dirty bitmaps, VFIO. */
-#define IOMMUFD_ABSENT                                                                        \
-	IOMMU_FAULT_QUEUE_ALLOC, IOMMU_HWPT_GET_DIRTY_BITMAP, IOMMU_HWPT_SET_DIRTY_TRACKING, \
-		IOMMU_IOAS_CHANGE_PROCESS, IOMMU_VEVENTQ_ALLOC, IOMMU_VFIO_IOAS
+/* In both forms, and with a row in neither table: dirty bitmaps, VFIO. */
+#define IOMMUFD_ABSENT                                              \
+	IOMMU_HWPT_GET_DIRTY_BITMAP, IOMMU_HWPT_SET_DIRTY_TRACKING, \
+		IOMMU_IOAS_CHANGE_PROCESS, IOMMU_VFIO_IOAS
 
 /* In every form the same. */
 #define IOMMUFD_COMMON_OPS										\
 	IOCTL_OP(IOMMU_DESTROY, iommufd_destroy, struct iommu_destroy, id),				\
+	IOCTL_OP(IOMMU_FAULT_QUEUE_ALLOC, iommufd_fault_alloc, struct iommu_fault_alloc,		\
+		 out_fault_fd),										\
 	IOCTL_OP(IOMMU_GET_HW_INFO, iommufd_get_hw_info, struct iommu_hw_info, __reserved),		\
 	IOCTL_OP(IOMMU_HWPT_ALLOC, iommufd_hwpt_alloc, struct iommu_hwpt_alloc, __reserved),		\
 	IOCTL_OP(IOMMU_HWPT_INVALIDATE, iommufd_hwpt_invalidate,					\
@@ -112,7 +114,9 @@ iommufd_ioctl_table_of(u8 revision, const struct iommufd_ioctl_op (&rows)[N],
 	IOCTL_OP(IOMMU_IOAS_MAP_FILE, iommufd_ioas_map_file, struct iommu_ioas_map_file, iova),		\
 	IOCTL_OP(IOMMU_IOAS_UNMAP, iommufd_ioas_unmap, struct iommu_ioas_unmap, length),		\
 	IOCTL_OP(IOMMU_OPTION, iommufd_option, struct iommu_option, val64),				\
-	IOCTL_OP(IOMMU_TEST_CMD, iommufd_test, struct iommu_test_cmd, last)
+	IOCTL_OP(IOMMU_TEST_CMD, iommufd_test, struct iommu_test_cmd, last),				\
+	IOCTL_OP(IOMMU_VEVENTQ_ALLOC, iommufd_veventq_alloc, struct iommu_veventq_alloc,		\
+		 out_veventq_fd)
 
 static constexpr struct iommufd_ioctl_table iommufd_ioctl_ops_vcmdq_v2 =
 	iommufd_ioctl_table_of(DESC_VCMDQ_V2, {

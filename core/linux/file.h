@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// Mirrors include/linux/{fs,file,fdtable,anon_inodes,poll}.h, Linux v7.2. The lifetime (the last
+// Mirrors include/linux/{fs,file,fdtable,anon_inodes}.h, Linux v7.2. The lifetime (the last
 // fput() defers the release to the end of the system call), and the lowest free descriptor are the
 // kernel's. CUSTOMISED: descriptors start at 3 and end at 1023 (-EMFILE).
 #pragma once
@@ -18,12 +18,7 @@ struct vm_area_struct;
 using __poll_t = unsigned int; // POLLIN and friends
 using fl_owner_t = void *;
 
-struct poll_table_struct {};
-struct wait_queue_head;
-// STUBBED: poll looks once, it never sleeps.
-static inline void poll_wait(struct file *, struct wait_queue_head *, struct poll_table_struct *)
-{
-}
+struct poll_table_struct; // see poll.h
 
 // Buffers are addresses in current->mm. A missing op: -ENOTTY for ioctl, -ENODEV for mmap, -EINVAL
 // for read and write.

@@ -10,7 +10,8 @@
 const struct mock_option_help mock_option_list[] = {
 	{"without", "OP[+OP...]",
 	 "build the driver without these ops: hw_info paging_flags nested nested_invalidate viommu "
-	 "viommu_init viommu_domain viommu_invalidate queue queue_init vdevice_init dirty"},
+	 "viommu_init viommu_domain viommu_invalidate queue queue_init vdevice_init dirty "
+	 "page_response"},
 	{"small", "viommu|vdevice|queue[+...]",
 	 "the driver reports a structure that is smaller than the core's"},
 	{"io_page", "BYTES", "smallest IO page of a paging domain, a power of two (2K)"},
@@ -29,10 +30,10 @@ const struct mock_option_help mock_option_list[] = {
 
 /* In the order of enum mock_absent_op. */
 const char *const mock_absent_op_names[] = {
-	"hw_info", "paging_flags", "nested",	    "nested_invalidate",
-	"viommu",  "viommu_init",  "viommu_domain", "viommu_invalidate",
-	"queue",   "queue_init",   "vdevice_init",  "dirty",
-	nullptr,
+	"hw_info",	 "paging_flags", "nested",	  "nested_invalidate",
+	"viommu",	 "viommu_init",	 "viommu_domain", "viommu_invalidate",
+	"queue",	 "queue_init",	 "vdevice_init",  "dirty",
+	"page_response", nullptr,
 };
 
 static const char *const mock_small_struct_names[] = {"viommu", "vdevice", "queue", nullptr};

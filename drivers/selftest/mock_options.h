@@ -27,6 +27,7 @@ enum mock_absent_op : uint32_t {
 	MOCK_ABSENT_QUEUE_INIT = 1u << 9,	 /* hw_queue_init_phys alone: half of a pair */
 	MOCK_ABSENT_VDEVICE_INIT = 1u << 10,	 /* a vdevice_struct without vdevice_init */
 	MOCK_ABSENT_DIRTY = 1u << 11,		 /* no device can track dirty pages */
+	MOCK_ABSENT_PAGE_RESPONSE = 1u << 12,	 /* page faults cannot be answered */
 };
 
 /* Structures that the driver reports smaller than the core's. */

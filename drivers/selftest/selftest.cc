@@ -12,6 +12,10 @@
  *
  * No caller's input reaches a WARN_ON. A queue's index is kept, and one mutex covers allocation and
  * destruction of queues, in both forms.
+ *
+ * Page faults of the devices of one group keep the attachments of all of them still. A domain that
+ * a device cannot take leaves the vIOMMU that its events go to. An answer to a fault is a line of
+ * debug output.
  */
 #include "drivers/selftest/selftest.h"
 
@@ -22,6 +26,7 @@
 #include <climits>
 #include <cstdio>
 
+#include "core/iommu/io-pgfault.h"
 #include "core/iommu/iommu.h"
 #include "core/iommu/iommufd.h"
 #include "core/iommufd/io_pagetable.h"
@@ -63,8 +68,9 @@ enum {
 #define MOCK_PFN_DIRTY BIT(59)
 
 struct mock_group {
-	struct iommu_group *group = nullptr;
+	struct iommu_group *group = nullptr; /* with the first device that is probed */
 	unsigned int users = 0;
+	struct rw_semaphore iopf_rwsem{LOCK_CLASS(mock_group, iopf_rwsem)};
 };
 
 /* A driver: its ops, less what the machine's shape leaves out. */
@@ -100,6 +106,9 @@ struct iommufd_selftest {
 	struct mock_driver drivers[2];
 	struct mock_iommu_device iommus[MOCK_MACHINE_IOMMUS_MAX];
 	unsigned int nr_iommus = 0;
+
+	/* Of all devices that are attached to a domain with page faults */
+	struct iopf_queue *iopf_queue = nullptr;
 
 	/* Device numbers in use, the lowest free one first; the kernel's mock_dev_ida */
 	struct xarray mock_devs{LOCK_CLASS(iommufd_selftest, mock_devs), XA_FLAGS_ALLOC};
@@ -198,8 +207,9 @@ enum selftest_obj_type {
 };
 
 struct mock_dev {
-	explicit mock_dev(struct iommufd_selftest *st)
-		: dev(st->iommu_dev.kernel, "iommufd_mock"), st(st)
+	mock_dev(struct iommufd_selftest *st, struct mock_group *group)
+		: dev(st->iommu_dev.kernel, "iommufd_mock"), st(st), mock_group(group),
+		  iopf_rwsem(group ? group->iopf_rwsem : own_iopf_rwsem)
 	{
 	}
 
@@ -208,16 +218,22 @@ struct mock_dev {
 	struct mock_iommu_device *iommu = nullptr;
 	unsigned long flags = 0;
 	u32 id = 0;
-	/* Set by device_group() where groups are shared */
-	struct mock_group *mock_group = nullptr;
+	/* Where groups are shared */
+	struct mock_group *const mock_group;
 	unsigned int nr_stream_ids = 0;
 
 	/* viommu and vdev_id change together */
 	struct rw_semaphore viommu_rwsem{LOCK_CLASS(mock_dev, viommu_rwsem)};
 	struct mock_viommu *viommu __guarded_by(viommu_rwsem) = nullptr;
 	unsigned long vdev_id __guarded_by(viommu_rwsem) = 0;
-	/* Attach, replace and detach against page faults that come in */
-	struct rw_semaphore iopf_rwsem{LOCK_CLASS(mock_dev, iopf_rwsem)};
+	/* Attach, replace and detach against page faults that come in: of the whole group, which
+	 * has one attachment */
+	struct rw_semaphore own_iopf_rwsem{LOCK_CLASS(mock_dev, own_iopf_rwsem)};
+	struct rw_semaphore &iopf_rwsem;
+	/* Under the group's mutex: attachments with page faults, and what the device itself is
+	 * attached to */
+	unsigned int iopf_refcount = 0;
+	struct iommu_domain *domain = nullptr;
 
 	/* Stands for a cache in the device, say an ATC */
 	std::atomic<u32> cache[MOCK_DEV_CACHE_NUM];
@@ -281,6 +297,37 @@ static void selftest_syz_conv_iova_id(struct iommufd_ucmd *ucmd, unsigned int io
 	*iova = __iommufd_test_syz_conv_iova(&(*ioas)->iopt, *iova);
 }
 
+static void mock_domain_page_response(struct device *dev, struct iopf_fault *,
+				      struct iommu_page_response *msg)
+{
+	dev_dbg(dev, "page response: pasid %u, group %u, code %u", msg->pasid, msg->grpid,
+		msg->code);
+}
+
+/* -ENODEV: the driver cannot answer; -ENOMEM. */
+static int mock_dev_enable_iopf(struct device *dev, struct iommu_domain *domain)
+{
+	struct mock_dev *mdev = to_mock_dev(dev);
+
+	if (!domain || !domain->iopf_handler)
+		return 0;
+	if (!mdev->iopf_refcount)
+		if (int rc = iopf_queue_add_device(mdev->st->iopf_queue, dev))
+			return rc;
+	mdev->iopf_refcount++;
+	return 0;
+}
+
+static void mock_dev_disable_iopf(struct device *dev, struct iommu_domain *domain)
+{
+	struct mock_dev *mdev = to_mock_dev(dev);
+
+	if (!domain || !domain->iopf_handler)
+		return;
+	if (!--mdev->iopf_refcount)
+		iopf_queue_remove_device(mdev->st->iopf_queue, dev);
+}
+
 static int mock_domain_nop_attach(struct iommu_domain *domain, struct device *dev,
 				  struct iommu_domain *)
 {
@@ -298,12 +345,18 @@ static int mock_domain_nop_attach(struct iommu_domain *domain, struct device *de
 	if (viommu)
 		if (int rc = iommufd_viommu_get_vdev_id(viommu, dev, &vdev_id))
 			return rc;
+	if (int rc = mock_dev_enable_iopf(dev, domain))
+		return rc;
 
-	rwsem_write_guard guard(&mdev->viommu_rwsem);
-	if (mdev->viommu != viommu) {
-		mdev->vdev_id = vdev_id;
-		mdev->viommu = viommu;
+	{
+		rwsem_write_guard guard(&mdev->viommu_rwsem);
+		if (mdev->viommu != viommu) {
+			mdev->vdev_id = vdev_id;
+			mdev->viommu = viommu;
+		}
 	}
+	mock_dev_disable_iopf(dev, mdev->domain);
+	mdev->domain = domain;
 	return 0;
 }
 
@@ -580,59 +633,74 @@ static result<struct iommu_device *> mock_probe_device(struct device *dev)
 	return static_cast<struct iommu_device *>(to_mock_dev(dev)->iommu);
 }
 
-static result<struct iommu_group *> mock_device_group(struct device *dev)
+/* A device leaves its group, which may stay attached. */
+static void mock_release_device(struct device *dev)
 {
 	struct mock_dev *mdev = to_mock_dev(dev);
-	struct iommufd_selftest *st = mdev->st;
-	struct mock_group *mock_group;
-	unsigned long index;
 
+	if (mdev->iopf_refcount)
+		iopf_queue_remove_device(mdev->st->iopf_queue, dev);
+	mdev->iopf_refcount = 0;
+	mdev->domain = nullptr;
+}
+
+/* What the device of that number shares with its neighbours, with a share of it; NULL where groups
+ * are not shared. -ENOMEM. */
+static result<struct mock_group *> mock_group_get(struct iommufd_selftest *st, u32 id)
+{
 	if (st->opts.group_size <= 1)
-		return generic_device_group(dev);
+		return nullptr;
+
+	const unsigned long index = id / st->opts.group_size;
 
 	mutex_guard guard(&st->group_mutex);
-	index = mdev->id / st->opts.group_size;
-	mock_group = static_cast<struct mock_group *>(xa_load(&st->groups, index));
-	if (!mock_group) {
-		void *old;
+	auto *mock_group = static_cast<struct mock_group *>(xa_load(&st->groups, index));
 
+	if (!mock_group) {
 		mock_group = kzalloc_obj<struct mock_group>();
 		if (!mock_group)
 			return -ENOMEM;
-		auto group = generic_device_group(dev);
-		if (!group) {
-			kfree_obj(mock_group);
-			return group.error();
-		}
-		mock_group->group = *group;
-		old = xa_store(&st->groups, index, mock_group, GFP_KERNEL);
+
+		void *old = xa_store(&st->groups, index, mock_group, GFP_KERNEL);
+
 		if (xa_is_err(old)) {
-			iommu_group_put(mock_group->group);
 			kfree_obj(mock_group);
 			return xa_err(old);
 		}
 	}
 	mock_group->users++;
-	mdev->mock_group = mock_group;
-	return iommu_group_ref_get(mock_group->group);
+	return mock_group;
 }
 
-/* The device's share of mock_device_group(), from its release. */
-static void mock_device_group_put(struct mock_dev *mdev)
+static void mock_group_put(struct iommufd_selftest *st, struct mock_group *mock_group, u32 id)
 {
-	struct iommufd_selftest *st = mdev->st;
-	struct mock_group *mock_group = mdev->mock_group;
-
 	if (!mock_group)
 		return;
 
 	mutex_guard guard(&st->group_mutex);
-	mdev->mock_group = nullptr;
 	if (--mock_group->users)
 		return;
-	xa_erase(&st->groups, mdev->id / st->opts.group_size);
+	xa_erase(&st->groups, id / st->opts.group_size);
 	iommu_group_put(mock_group->group);
 	kfree_obj(mock_group);
+}
+
+static result<struct iommu_group *> mock_device_group(struct device *dev)
+{
+	struct mock_dev *mdev = to_mock_dev(dev);
+
+	if (!mdev->mock_group)
+		return generic_device_group(dev);
+
+	mutex_guard guard(&mdev->st->group_mutex);
+	if (!mdev->mock_group->group) {
+		auto group = generic_device_group(dev);
+
+		if (!group)
+			return group;
+		mdev->mock_group->group = *group;
+	}
+	return iommu_group_ref_get(mdev->mock_group->group);
 }
 
 static void mock_get_resv_regions(struct device *dev, struct list_head *list)
@@ -1109,8 +1177,10 @@ static const struct iommu_ops mock_ops = {
 	.domain_alloc_paging_flags = mock_domain_alloc_paging_flags,
 	.domain_alloc_nested = mock_domain_alloc_nested,
 	.probe_device = mock_probe_device,
+	.release_device = mock_release_device,
 	.device_group = mock_device_group,
 	.get_resv_regions = mock_get_resv_regions,
+	.page_response = mock_domain_page_response,
 	.viommu_alloc = mock_viommu_alloc,
 	.get_viommu_struct = mock_get_viommu_struct,
 	.viommu_init = mock_viommu_init,
@@ -1174,6 +1244,8 @@ static void mock_driver_init(struct mock_driver *driver, const struct mock_machi
 		driver->viommu_ops.hw_queue_init_phys = nullptr;
 	if (absent & MOCK_ABSENT_VDEVICE_INIT)
 		driver->viommu_ops.vdevice_init = nullptr;
+	if (absent & MOCK_ABSENT_PAGE_RESPONSE)
+		driver->ops.page_response = nullptr;
 }
 
 /* A HWPT of this machine's mock by its id; -EINVAL when it is another driver's. */
@@ -1224,9 +1296,32 @@ static void mock_dev_release(struct device *dev)
 {
 	struct mock_dev *mdev = to_mock_dev(dev);
 
-	mock_device_group_put(mdev);
+	mock_group_put(mdev->st, mdev->mock_group, mdev->id);
 	xa_erase(&mdev->st->mock_devs, mdev->id);
 	kfree_obj(mdev);
+}
+
+/* With its number, and its share of a group. */
+static result<struct mock_dev *> mock_dev_alloc(struct iommufd_selftest *st)
+{
+	struct mock_dev *mdev = nullptr;
+	u32 id;
+
+	if (int rc = xa_alloc(&st->mock_devs, &id, nullptr, xa_limit_31b, GFP_KERNEL))
+		return rc;
+
+	auto group = mock_group_get(st, id);
+
+	if (group)
+		mdev = kzalloc_obj<struct mock_dev>(st, *group);
+	if (!mdev) {
+		if (group)
+			mock_group_put(st, *group, id);
+		xa_erase(&st->mock_devs, id);
+		return -ENOMEM;
+	}
+	mdev->id = id;
+	return mdev;
 }
 
 static result<struct mock_dev *> mock_dev_create(struct iommufd_selftest *st, u32 dev_flags)
@@ -1239,9 +1334,10 @@ static result<struct mock_dev *> mock_dev_create(struct iommufd_selftest *st, u3
 	if (dev_flags & ~valid_flags)
 		return -EINVAL;
 
-	mdev = kzalloc_obj<struct mock_dev>(st);
-	if (!mdev)
-		return -ENOMEM;
+	auto allocated = mock_dev_alloc(st);
+	if (!allocated)
+		return allocated;
+	mdev = *allocated;
 
 	mdev->flags = dev_flags;
 	if (st->opts.absent_ops & MOCK_ABSENT_DIRTY)
@@ -1250,12 +1346,6 @@ static result<struct mock_dev *> mock_dev_create(struct iommufd_selftest *st, u3
 	mdev->dev.parent = &st->iommu_dev;
 	for (auto &entry : mdev->cache)
 		entry = IOMMU_TEST_DEV_CACHE_DEFAULT;
-
-	rc = xa_alloc(&st->mock_devs, &mdev->id, mdev, xa_limit_31b, GFP_KERNEL);
-	if (rc) {
-		kfree_obj(mdev);
-		return rc;
-	}
 	snprintf(mdev->dev.name, sizeof(mdev->dev.name), "iommufd_mock%u", mdev->id);
 	mdev->iommu = &st->iommus[mdev->id % st->nr_iommus];
 
@@ -1484,6 +1574,53 @@ static int iommufd_test_dev_check_cache(struct iommufd_ucmd *ucmd, u32 idev_id,
 	if (cache_id > MOCK_DEV_CACHE_ID_MAX || to_mock_dev((*idev)->dev)->cache[cache_id] != cache)
 		return -EINVAL;
 	return 0;
+}
+
+/* The device has a page fault. What becomes of it is not told. */
+static int iommufd_test_trigger_iopf(struct iommufd_ucmd *ucmd, struct iommu_test_cmd *cmd)
+{
+	struct iopf_fault event;
+	auto idev = iommufd_get_device(ucmd, cmd->trigger_iopf.dev_id);
+
+	if (!idev)
+		return idev.error();
+	if (!mock_dev_is((*idev)->dev))
+		return -EINVAL;
+
+	event.fault.type = IOMMU_FAULT_PAGE_REQ;
+	event.fault.prm.flags = IOMMU_FAULT_PAGE_REQUEST_LAST_PAGE;
+	if (cmd->trigger_iopf.pasid != IOMMU_NO_PASID)
+		event.fault.prm.flags |= IOMMU_FAULT_PAGE_REQUEST_PASID_VALID;
+	event.fault.prm.addr = cmd->trigger_iopf.addr;
+	event.fault.prm.pasid = cmd->trigger_iopf.pasid;
+	event.fault.prm.grpid = cmd->trigger_iopf.grpid;
+	event.fault.prm.perm = cmd->trigger_iopf.perm;
+
+	rwsem_read_guard guard(&to_mock_dev((*idev)->dev)->iopf_rwsem);
+	(void)iommu_report_device_fault((*idev)->dev, &event);
+	return 0;
+}
+
+/* The device's vIOMMU has an event. -ENOENT: it has none, or the guest does not know the device. */
+static int iommufd_test_trigger_vevent(struct iommufd_ucmd *ucmd, struct iommu_test_cmd *cmd)
+{
+	struct iommu_viommu_event_selftest test = {};
+	auto idev = iommufd_get_device(ucmd, cmd->trigger_vevent.dev_id);
+
+	if (!idev)
+		return idev.error();
+	if (!mock_dev_is((*idev)->dev))
+		return -EINVAL;
+
+	struct mock_dev *mdev = to_mock_dev((*idev)->dev);
+
+	rwsem_read_guard guard(&mdev->viommu_rwsem);
+	if (!mdev->viommu || !mdev->vdev_id)
+		return -ENOENT;
+	test.virt_id = (u32)mdev->vdev_id;
+	return iommufd_viommu_report_event(
+		mdev->viommu, static_cast<enum iommu_veventq_type>(IOMMU_VEVENTQ_TYPE_SELFTEST),
+		&test, sizeof(test));
 }
 
 /* Behind the file descriptor of an access: it stands for a kernel driver that uses an IOAS. */
@@ -1942,6 +2079,10 @@ static int selftest_ioctl(struct iommufd_ucmd *ucmd)
 	case IOMMU_TEST_OP_DIRTY:
 		return iommufd_test_dirty(ucmd, cmd->id, cmd->dirty.iova, cmd->dirty.length,
 					  cmd->dirty.page_size, user_in<void>(cmd->dirty.uptr));
+	case IOMMU_TEST_OP_TRIGGER_IOPF:
+		return iommufd_test_trigger_iopf(ucmd, cmd);
+	case IOMMU_TEST_OP_TRIGGER_VEVENT:
+		return iommufd_test_trigger_vevent(ucmd, cmd);
 	default:
 		return -EOPNOTSUPP;
 	}
@@ -1978,6 +2119,11 @@ int iommufd_test_init(struct kernel *kernel, const struct mock_machine_options *
 	if (!st)
 		return -ENOMEM;
 
+	st->iopf_queue = iopf_queue_alloc("mock-iopfq");
+	if (!st->iopf_queue) {
+		kfree_obj(st);
+		return -ENOMEM;
+	}
 	mock_driver_init(&st->drivers[0], &st->opts);
 	mock_driver_init(&st->drivers[1], &st->opts);
 
@@ -2007,6 +2153,7 @@ int iommufd_test_init(struct kernel *kernel, const struct mock_machine_options *
 err_unregister:
 	while (st->nr_iommus)
 		iommu_device_unregister(&st->iommus[--st->nr_iommus]);
+	iopf_queue_free(st->iopf_queue);
 	kfree_obj(st);
 	return rc;
 }
@@ -2021,6 +2168,7 @@ void iommufd_test_exit(struct kernel *kernel)
 	WARN_ON(!xa_empty(&st->mock_devs) || !xa_empty(&st->groups));
 	kernel->iommufd_test = nullptr;
 	kernel->iommufd_test_state = nullptr;
+	iopf_queue_free(st->iopf_queue);
 	while (st->nr_iommus) {
 		struct mock_iommu_device *mock_iommu = &st->iommus[--st->nr_iommus];
 
