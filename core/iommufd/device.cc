@@ -3,8 +3,9 @@
  * Devices: binding, groups, attachments; accesses; GET_HW_INFO.
  *
  * Mirrors drivers/iommu/iommufd/device.c of Linux 7.2. It differs in this: vDEVICEs that live apart
- * from their devices (the vCMDQ series v2) lose their device here; no PCI, hence neither the page
- * request nor the PASID capability of one; no module parameter for insecure interrupts.
+ * from their devices (the vCMDQ series v2) lose their device here; no PCI, hence no page request
+ * interface, and dev_iommu has what PCI would say of PASIDs; a device that is not attached detaches
+ * nothing, also when others of its group are; no module parameter for insecure interrupts.
  */
 #include "core/iommufd/iommufd_private.h"
 
@@ -545,7 +546,9 @@ struct iommufd_hw_pagetable *iommufd_hw_pagetable_detach(struct iommufd_device *
 		hwpt = attach->hwpt;
 		hwpt_paging = find_hwpt_paging(hwpt);
 
-		xa_erase(&attach->device_array, idev->id);
+		/* others of its group may be attached: their users are theirs to put */
+		if (!xa_erase(&attach->device_array, idev->id))
+			return nullptr;
 		if (xa_empty(&attach->device_array)) {
 			iommufd_hwpt_detach_device(hwpt, idev, pasid);
 			xa_erase(&idev->igroup->pasid_attach, pasid);
@@ -1139,9 +1142,16 @@ int iommufd_get_hw_info(struct iommufd_ucmd *ucmd)
 		cmd->out_capabilities |= IOMMU_HW_CAP_PCI_ATS_NOT_SUPPORTED;
 
 	/* PASIDs that the driver has enabled when it probed the device */
+	const struct dev_iommu *param = (*idev)->dev->iommu;
+
 	cmd->out_max_pasid_log2 = 0;
-	if ((*idev)->dev->iommu->max_pasids)
-		cmd->out_max_pasid_log2 = ilog2((*idev)->dev->iommu->max_pasids);
+	if (param->max_pasids) {
+		cmd->out_max_pasid_log2 = ilog2(param->max_pasids);
+		if (param->pci_pasid_ctrl & PCI_PASID_CTRL_EXEC)
+			cmd->out_capabilities |= IOMMU_HW_CAP_PCI_PASID_EXEC;
+		if (param->pci_pasid_ctrl & PCI_PASID_CTRL_PRIV)
+			cmd->out_capabilities |= IOMMU_HW_CAP_PCI_PASID_PRIV;
+	}
 
 	return iommufd_ucmd_respond(ucmd, sizeof(*cmd));
 }
