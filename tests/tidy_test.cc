@@ -348,6 +348,8 @@ const std::vector<LockEscape>& LockEscapes() {
       {"core/iommufd/io_pagetable.cc", "nobody else sees it yet", 1},
       {"core/iommufd/io_pagetable.cc",
        "the last reference is gone: nobody else sees it", 1},
+      {"core/iommufd/ioas.cc",
+       "any number of address spaces, which no annotation can name", 2},
       {"core/iommufd/pages.cc",
        "IOAS_CHANGE_PROCESS calls it with an iopt_pages of its own, which "
        "needs no lock",
