@@ -2,9 +2,9 @@
 /*
  * The I/O address space object and its commands.
  *
- * Mirrors drivers/iommu/iommufd/ioas.c of Linux 7.2. It differs in this: IOAS_CHANGE_PROCESS takes
- * the pages' own mutex as well, because an address space that is being destroyed cannot be locked
- * any more and unpins meanwhile; and a process that is gone is owed nothing.
+ * Mirrors drivers/iommu/iommufd/ioas.c of Linux 7.2. It differs in this: IOAS_CHANGE_PROCESS moves
+ * mm->pinned_vm whatever else is accounted, since later unpins take it from the new process; and a
+ * process that is gone is owed nothing.
  */
 #include "core/iommufd/iommufd_private.h"
 
@@ -353,11 +353,9 @@ static struct iommufd_ioas *iommufd_next_ioas(struct iommufd_ctx *ictx, unsigned
 	xa_guard objects(&ictx->objects);
 	struct iommufd_object *obj;
 
-	xa_for_each_start(
-		&ictx->objects, *id, obj,
-		*id) if (obj->type == IOMMUFD_OBJ_IOAS &&
-			 refcount_inc_not_zero(
-				 &obj->users)) return static_cast<struct iommufd_ioas *>(obj);
+	xa_for_each_range (&ictx->objects, *id, obj, *id, ULONG_MAX)
+		if (obj->type == IOMMUFD_OBJ_IOAS && refcount_inc_not_zero(&obj->users))
+			return static_cast<struct iommufd_ioas *>(obj);
 	return nullptr;
 }
 
@@ -398,18 +396,12 @@ template <class F> static int iommufd_for_each_ioas_area(struct xarray *ioas_lis
 	return 0;
 }
 
-/* Does another than current pay for them, in any of the counts? */
+/* Does another than current pay for them, in any of the counts? Each mode counts in mm->pinned_vm.
+ */
 static bool need_charge_update(const struct iopt_pages *pages)
 {
-	switch (pages->account_mode) {
-	case IOPT_PAGES_ACCOUNT_MM:
-		return pages->source_mm != current->mm;
-	case IOPT_PAGES_ACCOUNT_USER:
-		/* mm->pinned_vm counts in this mode too */
-		return pages->source_user != current_user() || pages->source_mm != current->mm;
-	default:
-		return false;
-	}
+	return pages->source_mm != current->mm || (pages->account_mode == IOPT_PAGES_ACCOUNT_USER &&
+						   pages->source_user != current_user());
 }
 
 /* Pages by who pays for them. */
@@ -464,26 +456,9 @@ static void change_mm(struct iopt_pages *pages) __must_hold(pages->mutex)
 	free_uid(old_user);
 }
 
-/* Moves what is pinned now from the old payer to current, who has been charged for it. What was
- * unpinned since then is taken off `surplus`'s debt. */
-static void iommufd_move_charge(struct iopt_pages *pages, struct iommufd_charges *surplus)
-{
-	mutex_guard lock(&pages->mutex);
-
-	if (need_charge_update(pages)) {
-		const size_t ahead = std::exchange(pages->charged_ahead, 0);
-		const size_t npinned = pages->npinned;
-
-		WARN_ON(ahead < npinned);
-		surplus->npages[pages->account_mode] += ahead - npinned;
-		iopt_pages_update_pinned(pages, npinned, false, nullptr);
-	}
-	change_mm(pages);
-}
-
 static int iommufd_change_process(struct xarray *ioas_list)
 {
-	struct iommufd_charges charges, surplus;
+	struct iommufd_charges charges;
 	int rc = iommufd_for_each_ioas_area(ioas_list, [](const struct iopt_area *area) {
 		/* not yet, or not any more */
 		if (!area->pages)
@@ -508,19 +483,18 @@ static int iommufd_change_process(struct xarray *ioas_list)
 	});
 
 	rc = charge_current(&charges);
-	iommufd_for_each_ioas_area(ioas_list, [&](struct iopt_area *area) {
-		if (!rc) {
-			iommufd_move_charge(area->pages, &surplus);
+	iommufd_for_each_ioas_area(ioas_list, [rc](struct iopt_area *area) {
+		struct iopt_pages *pages = area->pages;
+		mutex_guard lock(&pages->mutex);
+		const size_t ahead = std::exchange(pages->charged_ahead, 0);
+
+		if (rc)
 			return 0;
-		}
-
-		mutex_guard lock(&area->pages->mutex);
-
-		area->pages->charged_ahead = 0;
+		if (ahead)
+			iopt_pages_update_pinned(pages, ahead, false, nullptr);
+		change_mm(pages);
 		return 0;
 	});
-	if (!rc)
-		uncharge_current(&surplus, IOPT_PAGES_ACCOUNT_MODE_NUM);
 	return rc;
 }
 

@@ -2067,9 +2067,10 @@ static ioasid_t mock_dev_attached_pasid(struct iommufd_device *idev)
 	struct iommufd_attach *attach;
 	unsigned long pasid;
 
-	xa_for_each_start(&idev->igroup->pasid_attach, pasid, attach,
-			  IOMMU_NO_PASID + 1) if (xa_load(&attach->device_array,
-							  idev->id)) return (ioasid_t)pasid;
+	xa_for_each_range (&idev->igroup->pasid_attach, pasid, attach, IOMMU_NO_PASID + 1,
+			   ULONG_MAX)
+		if (xa_load(&attach->device_array, idev->id))
+			return (ioasid_t)pasid;
 	return IOMMU_NO_PASID;
 }
 
