@@ -385,6 +385,7 @@ const std::vector<LockEscape>& LockEscapes() {
        "reads mm->locked_vm without its lock: exact while no task runs", 1},
       {"core/mm/util.cc", "the mmap lock is not followed, see mm.h", 1},
       {"tests/iopt/iopt_fixture.h", "one thread", 1},
+      {"tests/linux/lockdep_test.cc", "any number of them", 2},
       {"tests/linux/lockdep_test.cc", "the mistake is the test", 5},
       {"tests/linux/locks_test.cc", "another task's half of it", 2},
   };

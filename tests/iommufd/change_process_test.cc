@@ -72,7 +72,9 @@ class Process {
 
   long UserLocked() const { return cred_.user->locked_vm.load(); }
   long Pinned() const { return to_sim_mm(task_.mm)->pinned_vm.load(); }
-  long MmLocked() const LOCK_ANALYSIS_ESCAPE("nobody changes it meanwhile") {
+  long MmLocked() {
+    task_scope scope(&task_);
+    rwsem_read_guard guard(&to_sim_mm(task_.mm)->mmap_lock);
     return static_cast<long>(to_sim_mm(task_.mm)->locked_vm);
   }
   void SetLimit(uint64_t pages) { task_.rlimit_memlock = pages * kPage; }
