@@ -5,7 +5,8 @@
  * Mirrors drivers/iommu/iommufd/device.c of Linux 7.2. It differs in this: vDEVICEs that live apart
  * from their devices (the vCMDQ series v2) lose their device here; no PCI, hence no page request
  * interface, and dev_iommu has what PCI would say of PASIDs; a device that is not attached detaches
- * nothing, also when others of its group are; no module parameter for insecure interrupts.
+ * nothing, also when others of its group are; an automatic HWPT may lose its devices to another
+ * device of their group while it is being made; no module parameter for insecure interrupts.
  */
 #include "core/iommufd/iommufd_private.h"
 
@@ -692,12 +693,13 @@ using attach_fn = result<struct iommufd_hw_pagetable *> (*)(struct iommufd_devic
 							    struct iommufd_hw_pagetable *hwpt);
 
 /*
- * Attaches to an IOAS: to the first automatic HWPT that the device takes, or to a new one. HWPTs
- * that a user made are never chosen. Returns as the attach_fn does.
+ * Attaches to the first automatic HWPT of the IOAS that the device takes, or to a new one: then
+ * *made is that, with a user that the caller has to put. Returns as the attach_fn does.
  */
 static result<struct iommufd_hw_pagetable *>
-iommufd_device_auto_get_domain(struct iommufd_device *idev, ioasid_t pasid,
-			       struct iommufd_ioas *ioas, u32 *pt_id, attach_fn do_attach)
+__iommufd_device_auto_get_domain(struct iommufd_device *idev, ioasid_t pasid,
+				 struct iommufd_ioas *ioas, u32 *pt_id, attach_fn do_attach,
+				 struct iommufd_hw_pagetable **made)
 {
 	/* a driver may finish a domain only when it is attached, so prefer to do both at once */
 	bool immediate_attach = do_attach == iommufd_device_do_attach;
@@ -745,10 +747,31 @@ iommufd_device_auto_get_domain(struct iommufd_device *idev, ioasid_t pasid,
 		destroy_hwpt = *replaced;
 	}
 
-	hwpt_paging->auto_domain = true;
 	*pt_id = hwpt_paging->id;
+	/*
+	 * Another device of the group may have taken all of them away already: their users are
+	 * then put before the HWPT is in the table, and must not look for it there. Whether it has
+	 * to go is seen when ours is put.
+	 */
+	refcount_inc(&hwpt_paging->users);
+	*made = hwpt_paging;
 	iommufd_object_finalize(idev->ictx, hwpt_paging);
+	hwpt_paging->auto_domain = true;
 	return destroy_hwpt;
+}
+
+/* The same, without anything to put but what it returns. HWPTs that a user made are never chosen.
+ */
+static result<struct iommufd_hw_pagetable *>
+iommufd_device_auto_get_domain(struct iommufd_device *idev, ioasid_t pasid,
+			       struct iommufd_ioas *ioas, u32 *pt_id, attach_fn do_attach)
+{
+	struct iommufd_hw_pagetable *made = nullptr;
+	auto old = __iommufd_device_auto_get_domain(idev, pasid, ioas, pt_id, do_attach, &made);
+
+	if (made)
+		iommufd_hw_pagetable_put(idev->ictx, made);
+	return old;
 }
 
 static int iommufd_device_change_pt(struct iommufd_device *idev, ioasid_t pasid, u32 *pt_id,

@@ -30,6 +30,8 @@
 #include "core/linux/xarray.h"
 #include "uapi/iommufd.h"
 
+#include <atomic>
+
 struct file;
 struct iommu_option;
 struct iommufd_device;
@@ -256,8 +258,8 @@ struct iommufd_hwpt_paging : iommufd_hw_pagetable {
 	static constexpr bool has_abort = true;
 
 	users_ref<struct iommufd_ioas> ioas;
-	bool auto_domain =
-		false; /* made by an attach; goes with its last device. Under ioas->mutex */
+	/* made by an attach; goes with its last device. Set once it is in the object table */
+	std::atomic<bool> auto_domain{false};
 	bool enforce_cache_coherency = false;
 	bool nest_parent = false;
 	struct list_head hwpt_item;		   /* of iommufd_ioas::hwpt_list */
