@@ -95,7 +95,7 @@ const std::vector<Interesting>& InterestingNumbers() {
       {"vdev_id", {0, 1, 2, 0x99}},
       {"veventq_depth", {1, 2, 2, 16, 0, 1 << 19, (1 << 19) + 1, 0xffffffff}},
       {"val64", {0, 1, 1, 2, UINT64_MAX}},
-      {"pasid", {0, 1, 2, 1024, (1 << 20) - 1, 1 << 20}},
+      {"pasid", {1, 1, 1, 2, 2, 0, 1024, 1024, (1 << 20) - 1, 1 << 20}},
       {"limit", {12, 64, 4096, 65536, 8, 0}},
       {"refs", {0, 1, 2}},
       {"iotlb_id", {0, 1, 2, 3, 4}},
@@ -438,8 +438,10 @@ class Writer {
       Memory();
     } else if (dice < 84) {
       MapAtKnownPlace();
-    } else if (dice < 86) {
+    } else if (dice < 85) {
       AccessRecipe();
+    } else if (dice < 86) {
+      PasidRecipe();
     } else if (dice < 88) {
       Mmap();
     } else if (dice < 90) {
@@ -502,6 +504,57 @@ class Writer {
       Arg(&call, "fail_nth", Num(1 + Below(r_, 16)));
     }
     Emit(std::move(call));
+  }
+
+  // A device and tables that fit PASIDs: chance alone rarely gets the device's
+  // own table right, without which none is attached.
+  void PasidRecipe() {
+    fd_ = Iommufd();
+    std::string ioas = Find(desc_object::IOAS, false);
+    if (ioas.empty()) ioas = Need(desc_object::IOAS, 1);
+    if (ioas.empty()) return;
+    Call plug;
+    plug.name = "MOCK_DOMAIN_FLAGS";
+    plug.result = scope_.Fresh("dev");
+    const std::string dev = plug.result;
+    Arg(&plug, "", NameValue(fd_));
+    Arg(&plug, "id", NameValue(ioas));
+    Arg(&plug, "dev_flags", Word("PASID"));
+    Emit(std::move(plug));
+    std::vector<std::string> tables;
+    for (uint64_t n = 1 + Below(r_, 2); n > 0; n--) {
+      Call alloc;
+      alloc.name = "HWPT_ALLOC";
+      alloc.result = scope_.Fresh("hwpt");
+      tables.push_back(alloc.result);
+      Arg(&alloc, "", NameValue(fd_));
+      Arg(&alloc, "dev_id", NameValue(dev + ".idev"));
+      Arg(&alloc, "pt_id", NameValue(ioas));
+      Arg(&alloc, "flags",
+          OneIn(r_, 3) ? Or({Word("NEST_PARENT"), Word("PASID")})
+                       : Word("PASID"));
+      Emit(std::move(alloc));
+    }
+    // Sometimes without, or later.
+    Call own;
+    own.name = "MOCK_DOMAIN_REPLACE";
+    Arg(&own, "", NameValue(fd_));
+    Arg(&own, "id", NameValue(dev + ".stdev"));
+    Arg(&own, "pt_id", NameValue(tables[0]));
+    if (!OneIn(r_, 6)) Emit(std::move(own));
+    for (uint64_t n = 1 + Below(r_, 4); n > 0; n--) {
+      Call use;
+      use.name = n > 1 && OneIn(r_, 3)   ? "PASID_REPLACE"
+                 : n > 1 && OneIn(r_, 4) ? "PASID_DETACH"
+                                         : "PASID_ATTACH";
+      Arg(&use, "", NameValue(fd_));
+      Arg(&use, "id", NameValue(dev + ".stdev"));
+      Arg(&use, "pasid", Num(OneIn(r_, 4) ? 1024 : 1 + Below(r_, 2)));
+      if (use.name != std::string_view("PASID_DETACH")) {
+        Arg(&use, "pt_id", NameValue(Pick(r_, tables)));
+      }
+      Emit(std::move(use));
+    }
   }
 
   // A mapping that an access pins, reads, writes, or loses.
@@ -1577,6 +1630,7 @@ Program Generate(Random& random, const GeneratorOptions& options) {
   writer.Open();
   if (OneIn(random, 3)) writer.QueueRecipe();
   if (OneIn(random, 6)) writer.AccessRecipe();
+  if (OneIn(random, 8)) writer.PasidRecipe();
   const size_t calls = 2 + Below(random, options.max_calls);
   while (p.lines.size() < calls) writer.Something();
   Repair(&p);

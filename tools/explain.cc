@@ -173,6 +173,12 @@ std::string MappingName(const prog::BoundProgram& bound, const Results& results,
   return name;
 }
 
+// ", as PASID 0x64" for an attachment that is not the device's own.
+std::string AsPasid(const iommufd_snapshot_edge& e) {
+  if (e.kind != IOMMUFD_EDGE_ATTACH || e.value == 0) return {};
+  return ", as PASID " + Hex(e.value);
+}
+
 const char* EdgeLabel(iommufd_edge_kind kind) {
   switch (kind) {
     case IOMMUFD_EDGE_HWPT_IOAS:
@@ -268,7 +274,7 @@ void AddContext(const iommufd_snapshot& snapshot, const Names& names,
         if (e.to != o.id) continue;
         absl::StrAppend(&node.tooltip, ", ", e.count, " ",
                         e.from != 0 ? names.Full(e.from) + ": " : "",
-                        iommufd_edge_kind_name(e.kind));
+                        iommufd_edge_kind_name(e.kind), AsPasid(e));
       }
     }
     node_of[o.id] = graph->nodes.size();
@@ -279,8 +285,11 @@ void AddContext(const iommufd_snapshot& snapshot, const Names& names,
     GraphEdge edge;
     edge.to = node_of[e.to];
     edge.label = EdgeLabel(e.kind);
+    if (e.kind == IOMMUFD_EDGE_ATTACH && e.value != 0) {
+      absl::StrAppend(&edge.label, " ", Hex(e.value));
+    }
     if (e.count > 1) absl::StrAppend(&edge.label, " \u00d7", e.count);
-    edge.tooltip = iommufd_edge_kind_name(e.kind);
+    edge.tooltip = iommufd_edge_kind_name(e.kind) + AsPasid(e);
     edge.temporary = e.kind == IOMMUFD_EDGE_VDEVICE_DEVICE;
     if (e.from != 0) {
       if (node_of.count(e.from) == 0) continue;
@@ -349,7 +358,7 @@ std::string ExplainObject(const iommufd_snapshot& snapshot, const Names& names,
     known += e.count;
     if (e.from != 0) {
       absl::StrAppend(&out, "  ", e.count, "  ", names.Full(e.from), ": ",
-                      iommufd_edge_kind_name(e.kind), "\n");
+                      iommufd_edge_kind_name(e.kind), AsPasid(e), "\n");
       const std::string made = names.MadeBy(e.from);
       if (!made.empty()) absl::StrAppend(&out, "       ", made, "\n");
       continue;

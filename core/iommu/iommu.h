@@ -314,15 +314,21 @@ struct iommu_device {
 	bool ready = false;
 };
 
+/* PCI's PASID control register, as pci_pasid_status() returns it. */
+#define PCI_PASID_CTRL_ENABLE 0x01
+#define PCI_PASID_CTRL_EXEC   0x02 /* requests may be for instructions */
+#define PCI_PASID_CTRL_PRIV   0x04 /* requests may be privileged */
+
 /* What the IOMMU core keeps for a device; device::iommu. CUSTOMISED: isolated_msi stands for the
- * walk over MSI domains; max_pasids is set by probe_device, in place of the firmware's
- * "pasid-num-bits" and of PCI's capability. */
+ * walk over MSI domains; max_pasids and pci_pasid_ctrl are set by probe_device, in place of the
+ * firmware's "pasid-num-bits" and of PCI's capability. */
 struct dev_iommu {
 	struct mutex lock{LOCK_CLASS(dev_iommu, lock)};
 	struct iommu_fault_param *fault_param __guarded_by(lock) = nullptr; /* see io-pgfault.h */
 	struct iommu_device *iommu_dev = nullptr;
 	void *priv = nullptr;
 	u32 max_pasids = 0;	     /* 0: the device has none */
+	u32 pci_pasid_ctrl = 0;	     /* 0: no PCI device, or not enabled */
 	bool require_direct = false; /* has IOMMU_RESV_DIRECT regions: cannot be blocked */
 	bool isolated_msi = false;   /* its DMA cannot raise interrupts of others */
 };

@@ -422,6 +422,11 @@ struct iopt_pages {
 	/* Pages pinned, and how many of them are accounted for */
 	size_t npinned __guarded_by(mutex) = 0;
 	size_t last_npinned __guarded_by(mutex) = 0;
+	/* What IOAS_CHANGE_PROCESS has charged to the new process and not yet returned to the old
+	 * one; not 0 only while it is at work */
+	size_t charged_ahead __guarded_by(mutex) = 0;
+	/* Change under mutex together with iova_rwsem of every table that can be looked up: one of
+	 * the two is enough to read them */
 	struct task_struct *source_task = nullptr;
 	struct mm_struct *source_mm = nullptr;
 	struct user_struct *source_user = nullptr;

@@ -30,6 +30,8 @@
 #include "core/linux/xarray.h"
 #include "uapi/iommufd.h"
 
+#include <atomic>
+
 struct file;
 struct iommu_option;
 struct iommufd_device;
@@ -241,6 +243,7 @@ int iommufd_ioas_map(struct iommufd_ucmd *ucmd);
 int iommufd_ioas_map_file(struct iommufd_ucmd *ucmd);
 int iommufd_ioas_copy(struct iommufd_ucmd *ucmd);
 int iommufd_ioas_unmap(struct iommufd_ucmd *ucmd);
+int iommufd_ioas_change_process(struct iommufd_ucmd *ucmd);
 int iommufd_ioas_option(struct iommufd_ucmd *ucmd);
 int iommufd_option_rlimit_mode(struct iommu_option *cmd, struct iommufd_ctx *ictx);
 
@@ -259,8 +262,8 @@ struct iommufd_hwpt_paging : iommufd_hw_pagetable {
 	static constexpr bool has_abort = true;
 
 	users_ref<struct iommufd_ioas> ioas;
-	bool auto_domain =
-		false; /* made by an attach; goes with its last device. Under ioas->mutex */
+	/* made by an attach; goes with its last device. Set once it is in the object table */
+	std::atomic<bool> auto_domain{false};
 	bool enforce_cache_coherency = false;
 	bool nest_parent = false;
 	struct list_head hwpt_item;		   /* of iommufd_ioas::hwpt_list */

@@ -91,7 +91,7 @@ iommufd_ioctl_table_of(u8 revision, const struct iommufd_ioctl_op (&rows)[N],
 	}
 
 /* In both forms, and with a row in neither table: VFIO. */
-#define IOMMUFD_ABSENT IOMMU_IOAS_CHANGE_PROCESS, IOMMU_VFIO_IOAS
+#define IOMMUFD_ABSENT IOMMU_VFIO_IOAS
 
 /* In every form the same. */
 #define IOMMUFD_COMMON_OPS										\
@@ -109,6 +109,8 @@ iommufd_ioctl_table_of(u8 revision, const struct iommufd_ioctl_op (&rows)[N],
 	IOCTL_OP(IOMMU_IOAS_ALLOC, iommufd_ioas_alloc_ioctl, struct iommu_ioas_alloc, out_ioas_id),	\
 	IOCTL_OP(IOMMU_IOAS_ALLOW_IOVAS, iommufd_ioas_allow_iovas,					\
 		 struct iommu_ioas_allow_iovas, allowed_iovas),						\
+	IOCTL_OP(IOMMU_IOAS_CHANGE_PROCESS, iommufd_ioas_change_process,				\
+		 struct iommu_ioas_change_process, __reserved),						\
 	IOCTL_OP(IOMMU_IOAS_COPY, iommufd_ioas_copy, struct iommu_ioas_copy, src_iova),			\
 	IOCTL_OP(IOMMU_IOAS_IOVA_RANGES, iommufd_ioas_iova_ranges,					\
 		 struct iommu_ioas_iova_ranges, out_iova_alignment),					\

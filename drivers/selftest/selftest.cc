@@ -56,6 +56,7 @@ static bool mock_dev_is(struct device *dev);
 /* mock_iommu_domain::mock_flags */
 enum {
 	MOCK_DIRTY_TRACK = 1,
+	MOCK_ENFORCE_COHERENCY = 2,
 };
 
 /*
@@ -243,6 +244,8 @@ struct mock_dev {
 
 	/* Stands for a cache in the device, say an ATC */
 	std::atomic<u32> cache[MOCK_DEV_CACHE_NUM];
+	/* The next domain of PASID 1024 is refused. Under the group's mutex */
+	bool pasid_1024_fake_error = false;
 };
 
 static inline struct mock_dev *to_mock_dev(struct device *dev)
@@ -334,6 +337,19 @@ static void mock_dev_disable_iopf(struct device *dev, struct iommu_domain *domai
 		iopf_queue_remove_device(mdev->st->iopf_queue, dev);
 }
 
+static bool mock_can_enforce_coherency(const struct mock_dev *mdev)
+{
+	return mdev->iommu < mdev->st->iommus + mdev->st->opts.nr_enforce_coherency;
+}
+
+/* Entries that enforce coherency mean nothing to an IOMMU that cannot. */
+static bool mock_domain_wants_more(struct iommu_domain *domain, const struct mock_dev *mdev)
+{
+	return domain->type == IOMMU_DOMAIN_UNMANAGED &&
+	       (to_mock_domain(domain)->mock_flags & MOCK_ENFORCE_COHERENCY) &&
+	       !mock_can_enforce_coherency(mdev);
+}
+
 static int mock_domain_nop_attach(struct iommu_domain *domain, struct device *dev,
 				  struct iommu_domain *)
 {
@@ -341,6 +357,8 @@ static int mock_domain_nop_attach(struct iommu_domain *domain, struct device *de
 	unsigned long vdev_id = 0;
 
 	if (domain->dirty_ops && (mdev->flags & MOCK_FLAGS_DEVICE_NO_DIRTY))
+		return -EINVAL;
+	if (mock_domain_wants_more(domain, mdev))
 		return -EINVAL;
 
 	iommu_group_mutex_assert(dev);
@@ -363,6 +381,50 @@ static int mock_domain_nop_attach(struct iommu_domain *domain, struct device *de
 	}
 	mock_dev_disable_iopf(dev, mdev->domain);
 	mdev->domain = domain;
+	return 0;
+}
+
+/* Is the domain what the PASID has as far as the core is concerned? So it is while the core goes
+ * back to it. */
+static bool mock_pasid_has(struct device *dev, ioasid_t pasid, const struct iommu_domain *domain)
+{
+	auto handle = iommu_attach_handle_get(dev->iommu_group, pasid, 0);
+
+	return handle && (*handle)->domain == domain;
+}
+
+/*
+ * PASID 1024 shows what the core does when a driver refuses: of the domains that it is given every
+ * second one is, until it is blocked. Never one that it had before, which the core must be able to
+ * rely on: the kernel's mock refuses that too, in a group of two.
+ */
+static bool mock_pasid_refuses(struct device *dev, ioasid_t pasid, const struct iommu_domain *domain)
+{
+	struct mock_dev *mdev = to_mock_dev(dev);
+
+	if (pasid != 1024)
+		return false;
+
+	const bool refuse = mdev->pasid_1024_fake_error;
+
+	mdev->pasid_1024_fake_error = false;
+	if (domain->type == IOMMU_DOMAIN_BLOCKED || mock_pasid_has(dev, pasid, domain))
+		return false;
+	mdev->pasid_1024_fake_error = !refuse;
+	return refuse;
+}
+
+static int mock_domain_set_dev_pasid_nop(struct iommu_domain *domain, struct device *dev,
+					 ioasid_t pasid, struct iommu_domain *old)
+{
+	iommu_group_mutex_assert(dev);
+	if (mock_domain_wants_more(domain, to_mock_dev(dev)))
+		return -EINVAL;
+	if (mock_pasid_refuses(dev, pasid, domain))
+		return -ENOMEM;
+	if (int rc = mock_dev_enable_iopf(dev, domain))
+		return rc;
+	mock_dev_disable_iopf(dev, old);
 	return 0;
 }
 
@@ -442,6 +504,12 @@ static void mock_domain_free(struct iommu_domain *domain)
 	WARN_ON(!xa_empty(&mock->pfns));
 	xa_destroy(&mock->pfns);
 	kfree_obj(mock);
+}
+
+static bool mock_domain_enforce_cache_coherency(struct iommu_domain *domain)
+{
+	to_mock_domain(domain)->mock_flags |= MOCK_ENFORCE_COHERENCY;
+	return true;
 }
 
 static int mock_domain_map_pages(struct iommu_domain *domain, unsigned long iova, phys_addr_t paddr,
@@ -682,9 +750,18 @@ static bool mock_domain_capable(struct device *dev, enum iommu_cap cap)
 {
 	struct mock_dev *mdev = to_mock_dev(dev);
 
-	if (cap == IOMMU_CAP_CACHE_COHERENCY)
+	switch (cap) {
+	case IOMMU_CAP_CACHE_COHERENCY:
 		return mdev->st->opts.cache_coherency;
-	return cap == IOMMU_CAP_DIRTY_TRACKING && !(mdev->flags & MOCK_FLAGS_DEVICE_NO_DIRTY);
+	case IOMMU_CAP_ENFORCE_CACHE_COHERENCY:
+		return mock_can_enforce_coherency(mdev);
+	case IOMMU_CAP_DIRTY_TRACKING:
+		return !(mdev->flags & MOCK_FLAGS_DEVICE_NO_DIRTY);
+	case IOMMU_CAP_PCI_ATS_SUPPORTED:
+		return mdev->st->opts.pci_ats;
+	default:
+		return false;
+	}
 }
 
 static result<struct iommu_device *> mock_probe_device(struct device *dev)
@@ -692,8 +769,14 @@ static result<struct iommu_device *> mock_probe_device(struct device *dev)
 	if (!mock_dev_is(dev))
 		return -ENODEV;
 	/* The property that the kernel's mock device has: 0 bits without the flag */
-	dev->iommu->max_pasids =
-		1u << (to_mock_dev(dev)->flags & MOCK_FLAGS_DEVICE_PASID ? MOCK_PASID_WIDTH : 0);
+	const bool pasids = to_mock_dev(dev)->flags & MOCK_FLAGS_DEVICE_PASID;
+	const u32 pci = to_mock_dev(dev)->st->opts.pci_pasid;
+
+	dev->iommu->max_pasids = 1u << (pasids ? MOCK_PASID_WIDTH : 0);
+	if (pasids && pci)
+		dev->iommu->pci_pasid_ctrl = PCI_PASID_CTRL_ENABLE |
+					     (pci & MOCK_PCI_PASID_EXEC ? PCI_PASID_CTRL_EXEC : 0) |
+					     (pci & MOCK_PCI_PASID_PRIV ? PCI_PASID_CTRL_PRIV : 0);
 	return static_cast<struct iommu_device *>(to_mock_dev(dev)->iommu);
 }
 
@@ -1209,18 +1292,22 @@ static int mock_domain_cache_invalidate_user(struct iommu_domain *domain,
 /* The ops of a machine with nothing left out. */
 static const struct iommu_domain_ops mock_blocking_ops = {
 	.attach_dev = mock_domain_nop_attach,
+	.set_dev_pasid = mock_domain_set_dev_pasid_nop,
 };
 
 static const struct iommu_domain_ops mock_domain_ops = {
 	.attach_dev = mock_domain_nop_attach,
+	.set_dev_pasid = mock_domain_set_dev_pasid_nop,
 	.map_pages = mock_domain_map_pages,
 	.unmap_pages = mock_domain_unmap_pages,
 	.iova_to_phys = mock_domain_iova_to_phys,
+	.enforce_cache_coherency = mock_domain_enforce_cache_coherency,
 	.free = mock_domain_free,
 };
 
 static const struct iommu_domain_ops domain_nested_ops = {
 	.attach_dev = mock_domain_nop_attach,
+	.set_dev_pasid = mock_domain_set_dev_pasid_nop,
 	.cache_invalidate_user = mock_domain_cache_invalidate_user,
 	.free = mock_domain_free_nested,
 };
@@ -1310,6 +1397,12 @@ static void mock_driver_init(struct mock_driver *driver, const struct mock_machi
 		driver->viommu_ops.vdevice_init = nullptr;
 	if (absent & MOCK_ABSENT_PAGE_RESPONSE)
 		driver->ops.page_response = nullptr;
+	if (absent & MOCK_ABSENT_PASID)
+		driver->domain_ops.set_dev_pasid = nullptr;
+	if (absent & MOCK_ABSENT_PASID_NESTED)
+		driver->nested_ops.set_dev_pasid = nullptr;
+	if (absent & MOCK_ABSENT_PASID_BLOCKED)
+		driver->blocking_ops.set_dev_pasid = nullptr;
 }
 
 /* A HWPT of this machine's mock by its id; -EINVAL when it is another driver's. */
@@ -2080,16 +2173,135 @@ static int iommufd_test_set_temp_memory_limit(unsigned int limit)
 	return 0;
 }
 
+/* A HWPT of either kind. -ENOENT; -EINVAL: something else. */
+static result<short_ref<struct iommufd_object>> iommufd_get_hwpt(struct iommufd_ucmd *ucmd, u32 id)
+{
+	auto obj = iommufd_get_object(ucmd->ictx, id, IOMMUFD_OBJ_ANY);
+
+	if (!obj)
+		return obj.error();
+
+	auto held = short_ref<struct iommufd_object>::adopt(ucmd->ictx, *obj);
+
+	if (held->type != IOMMUFD_OBJ_HWPT_NESTED && held->type != IOMMUFD_OBJ_HWPT_PAGING)
+		return -EINVAL;
+	return held;
+}
+
+/* Is it what the PASID of the device's group is attached to? NULL: is that nothing? */
+static int mock_dev_check_pasid(struct iommufd_device *idev, ioasid_t pasid,
+				const struct iommu_domain *domain)
+{
+	/* The handle lasts as long as the attachment, which the devices of the group change under
+	 * this */
+	mutex_guard lock(&idev->igroup->lock);
+	auto handle = iommu_attach_handle_get(idev->igroup->group, pasid, 0);
+	const struct iommu_domain *attached = handle ? (*handle)->domain : nullptr;
+
+	return attached == domain ? 0 : -EINVAL;
+}
+
+static int iommufd_test_pasid_check_hwpt(struct iommufd_ucmd *ucmd, struct iommu_test_cmd *cmd)
+{
+	auto sobj = iommufd_test_get_selftest_obj(ucmd->ictx, cmd->id);
+
+	if (!sobj)
+		return sobj.error();
+
+	struct iommufd_device *idev = (*sobj)->idev.idev;
+
+	if (!cmd->pasid_check.hwpt_id)
+		return mock_dev_check_pasid(idev, cmd->pasid_check.pasid, nullptr);
+
+	auto hwpt = iommufd_get_hwpt(ucmd, cmd->pasid_check.hwpt_id);
+
+	if (!hwpt)
+		return hwpt.error();
+	return mock_dev_check_pasid(
+		idev, cmd->pasid_check.pasid,
+		static_cast<struct iommufd_hw_pagetable *>((*hwpt).get())->domain);
+}
+
+static int iommufd_test_pasid_attach(struct iommufd_ucmd *ucmd, struct iommu_test_cmd *cmd)
+{
+	auto sobj = iommufd_test_get_selftest_obj(ucmd->ictx, cmd->id);
+
+	if (!sobj)
+		return sobj.error();
+
+	const ioasid_t pasid = cmd->pasid_attach.pasid;
+	struct iommufd_device *idev = (*sobj)->idev.idev;
+
+	rwsem_write_guard guard(&(*sobj)->idev.mock_dev->iopf_rwsem);
+	int rc = iommufd_device_attach(idev, pasid, &cmd->pasid_attach.pt_id);
+
+	if (rc)
+		return rc;
+	rc = iommufd_ucmd_respond(ucmd, sizeof(*cmd));
+	if (rc)
+		iommufd_device_detach(idev, pasid);
+	return rc;
+}
+
+static int iommufd_test_pasid_replace(struct iommufd_ucmd *ucmd, struct iommu_test_cmd *cmd)
+{
+	auto sobj = iommufd_test_get_selftest_obj(ucmd->ictx, cmd->id);
+
+	if (!sobj)
+		return sobj.error();
+
+	rwsem_write_guard guard(&(*sobj)->idev.mock_dev->iopf_rwsem);
+	int rc = iommufd_device_replace((*sobj)->idev.idev, cmd->pasid_attach.pasid,
+					&cmd->pasid_attach.pt_id);
+
+	return rc ? rc : iommufd_ucmd_respond(ucmd, sizeof(*cmd));
+}
+
+/* Nothing attached is nothing to complain of. */
+static int iommufd_test_pasid_detach(struct iommufd_ucmd *ucmd, struct iommu_test_cmd *cmd)
+{
+	auto sobj = iommufd_test_get_selftest_obj(ucmd->ictx, cmd->id);
+
+	if (!sobj)
+		return sobj.error();
+
+	rwsem_write_guard guard(&(*sobj)->idev.mock_dev->iopf_rwsem);
+	iommufd_device_detach((*sobj)->idev.idev, cmd->pasid_detach.pasid);
+	return 0;
+}
+
+/* A PASID to which the device is attached; IOMMU_NO_PASID: none but its own requester id, if that.
+ */
+static ioasid_t mock_dev_attached_pasid(struct iommufd_device *idev)
+{
+	mutex_guard lock(&idev->igroup->lock);
+	struct iommufd_attach *attach;
+	unsigned long pasid;
+
+	xa_for_each_range (&idev->igroup->pasid_attach, pasid, attach, IOMMU_NO_PASID + 1,
+			   ULONG_MAX)
+		if (xa_load(&attach->device_array, idev->id))
+			return (ioasid_t)pasid;
+	return IOMMU_NO_PASID;
+}
+
+/* As a driver does before it unbinds, VFIO say; the kernel's mock leaves PASIDs to its users. */
+static void mock_dev_detach_all(struct mock_dev *mdev, struct iommufd_device *idev)
+{
+	rwsem_write_guard guard(&mdev->iopf_rwsem);
+
+	while (ioasid_t pasid = mock_dev_attached_pasid(idev))
+		iommufd_device_detach(idev, pasid);
+	iommufd_device_detach(idev, IOMMU_NO_PASID);
+}
+
 static void selftest_destroy(struct iommufd_object *obj)
 {
 	struct selftest_obj *sobj = static_cast<struct selftest_obj *>(obj);
 
 	switch (sobj->selftest_type) {
 	case TYPE_IDEV: {
-		{
-			rwsem_write_guard guard(&sobj->idev.mock_dev->iopf_rwsem);
-			iommufd_device_detach(sobj->idev.idev, IOMMU_NO_PASID);
-		}
+		mock_dev_detach_all(sobj->idev.mock_dev, sobj->idev.idev);
 		iommufd_device_unbind(sobj->idev.idev);
 		mock_dev_destroy(sobj->idev.mock_dev);
 		break;
@@ -2147,6 +2359,14 @@ static int selftest_ioctl(struct iommufd_ucmd *ucmd)
 		return iommufd_test_trigger_iopf(ucmd, cmd);
 	case IOMMU_TEST_OP_TRIGGER_VEVENT:
 		return iommufd_test_trigger_vevent(ucmd, cmd);
+	case IOMMU_TEST_OP_PASID_ATTACH:
+		return iommufd_test_pasid_attach(ucmd, cmd);
+	case IOMMU_TEST_OP_PASID_REPLACE:
+		return iommufd_test_pasid_replace(ucmd, cmd);
+	case IOMMU_TEST_OP_PASID_DETACH:
+		return iommufd_test_pasid_detach(ucmd, cmd);
+	case IOMMU_TEST_OP_PASID_CHECK_HWPT:
+		return iommufd_test_pasid_check_hwpt(ucmd, cmd);
 	default:
 		return -EOPNOTSUPP;
 	}

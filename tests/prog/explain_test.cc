@@ -91,6 +91,24 @@ TEST_F(ExplainTest, AQueueThatAnotherDependsOn) {
   EXPECT_EQ(Node("q0")->kind, "VCMDQ 7");
 }
 
+TEST_F(ExplainTest, APasid) {
+  EXPECT_EQ(
+      Explain("f = open()\n"
+              "ioas = IOAS_ALLOC(f)\n"
+              "dev = MOCK_DOMAIN_FLAGS(f, id=ioas, dev_flags=PASID)\n"
+              "t = HWPT_ALLOC(f, dev_id=dev.idev, pt_id=ioas, flags=PASID)\n"
+              "MOCK_DOMAIN_REPLACE(f, id=dev.stdev, pt_id=t)\n"
+              "PASID_ATTACH(f, id=dev.stdev, pasid=100, pt_id=t)\n"
+              "DESTROY(f, id=t)\n"),
+      "t (HWPT_PAGING 5) has 3 users: 1 is the object table's, which DESTROY "
+      "takes\n"
+      "  1  dev.idev (DEVICE 3): attached to it\n"
+      "       line 3: dev = MOCK_DOMAIN_FLAGS(f, id=ioas, dev_flags=PASID)\n"
+      "  1  dev.idev (DEVICE 3): attached to it, as PASID 0x64\n"
+      "       line 3: dev = MOCK_DOMAIN_FLAGS(f, id=ioas, dev_flags=PASID)\n");
+  EXPECT_TRUE(HasEdge("dev.idev", "t"));
+}
+
 TEST_F(ExplainTest, AMapping) {
   const std::string why = Explain(
       std::string("f = open(uapi=hw-queue)\n") + kFixture +
