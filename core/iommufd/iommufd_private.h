@@ -81,8 +81,9 @@ struct iommufd_ctx {
 
 	u8 account_mode =
 		IOPT_PAGES_ACCOUNT_USER; /* changes under objects' lock while there is no object */
-	u8 no_iommu_mode = 0;		 /* of VFIO */
-	struct iommufd_ioas *vfio_ioas = nullptr; /* under objects' lock */
+	/* VFIO's: both change under objects' lock. The IOAS is not held: it takes itself away. */
+	u8 no_iommu_mode = 0;
+	struct iommufd_ioas *vfio_ioas = nullptr;
 };
 
 /* A region that can be mmapped. Lives in iommufd_ctx::mt_mmap. */
@@ -105,7 +106,9 @@ struct iommufd_ucmd {
 	struct iommufd_object *new_obj = nullptr;
 };
 
+/* VFIO's container ioctls; see vfio_compat.cc. */
 int iommufd_vfio_ioctl(struct iommufd_ctx *ictx, unsigned int cmd, unsigned long arg);
+int iommufd_vfio_ioas(struct iommufd_ucmd *ucmd);
 
 /* Copies the response back, as much of it as the user has room for. 0 or -EFAULT. */
 static inline int iommufd_ucmd_respond(struct iommufd_ucmd *ucmd, size_t cmd_len)

@@ -471,12 +471,6 @@ static long iommufd_fops_ioctl(struct file *filp, unsigned int cmd, unsigned lon
 	return iommufd_ucmd_execute(&ucmd, op);
 }
 
-/* VFIO's container ioctls have no implementation here: their numbers are unknown commands. */
-int iommufd_vfio_ioctl(struct iommufd_ctx *, unsigned int, unsigned long)
-{
-	return -ENOIOCTLCMD;
-}
-
 static void iommufd_fops_vma_open(struct vm_area_struct *vma)
 {
 	auto *immap = static_cast<struct iommufd_mmap *>(vma->vm_private_data);

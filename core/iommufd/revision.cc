@@ -90,10 +90,10 @@ iommufd_ioctl_table_of(u8 revision, const struct iommufd_ioctl_op (&rows)[N],
 		.ioctl_num = _ioctl, .execute = _fn,                              \
 	}
 
-/* In both forms, and with a row in neither table: fault queues, events, dirty bitmaps, VFIO. */
+/* In both forms, and with a row in neither table: fault queues, events, dirty bitmaps. */
 #define IOMMUFD_ABSENT                                                                        \
 	IOMMU_FAULT_QUEUE_ALLOC, IOMMU_HWPT_GET_DIRTY_BITMAP, IOMMU_HWPT_SET_DIRTY_TRACKING, \
-		IOMMU_IOAS_CHANGE_PROCESS, IOMMU_VEVENTQ_ALLOC, IOMMU_VFIO_IOAS
+		IOMMU_IOAS_CHANGE_PROCESS, IOMMU_VEVENTQ_ALLOC
 
 /* In every form the same. */
 #define IOMMUFD_COMMON_OPS										\
@@ -112,6 +112,7 @@ iommufd_ioctl_table_of(u8 revision, const struct iommufd_ioctl_op (&rows)[N],
 	IOCTL_OP(IOMMU_IOAS_MAP_FILE, iommufd_ioas_map_file, struct iommu_ioas_map_file, iova),		\
 	IOCTL_OP(IOMMU_IOAS_UNMAP, iommufd_ioas_unmap, struct iommu_ioas_unmap, length),		\
 	IOCTL_OP(IOMMU_OPTION, iommufd_option, struct iommu_option, val64),				\
+	IOCTL_OP(IOMMU_VFIO_IOAS, iommufd_vfio_ioas, struct iommu_vfio_ioas, __reserved),		\
 	IOCTL_OP(IOMMU_TEST_CMD, iommufd_test, struct iommu_test_cmd, last)
 
 static constexpr struct iommufd_ioctl_table iommufd_ioctl_ops_vcmdq_v2 =
