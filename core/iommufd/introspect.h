@@ -85,6 +85,7 @@ struct iommufd_snapshot {
 	std::vector<struct iommufd_snapshot_pin> pins;
 	std::vector<struct iommufd_snapshot_region> regions;
 	const char *revision = "";
+	u32 vfio_ioas = 0; /* of VFIO's container ioctls, which hold no user of it; 0: none */
 	bool complete = true;
 };
 
