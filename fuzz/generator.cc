@@ -105,6 +105,10 @@ const std::vector<Interesting>& InterestingNumbers() {
       {"start", {0, 0, kPage, 2048}},
       {"revoked", {0, 1}},
       {"open_flags", {0, 2, 02000002}},
+      // Of a dma-buf.
+      {"length",
+       {kPage, 4 * kPage, 4 * kPage, 16 * kPage, 1 << 20, 2 << 20,
+        (2 << 20) + 1, 1, 0}},
       {"cookie", {0, 1, 2}},
   };
   return *all;

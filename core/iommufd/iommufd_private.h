@@ -30,6 +30,7 @@
 #include "core/linux/xarray.h"
 #include "uapi/iommufd.h"
 
+struct dma_buf_attachment;
 struct file;
 struct iommu_option;
 struct iommufd_device;
@@ -39,6 +40,7 @@ struct iommufd_hwpt_paging;
 struct iommufd_ioas;
 struct iommufd_ucmd;
 struct kernel;
+struct phys_vec;
 
 /* One MSI doorbell page and the IOVA that the whole context gives it. */
 struct iommufd_sw_msi_map {
@@ -485,6 +487,9 @@ struct iommufd_test_ops {
 	int (*ioctl)(struct iommufd_ucmd *ucmd) = nullptr;     /* IOMMU_TEST_CMD */
 	void (*destroy)(struct iommufd_object *obj) = nullptr; /* of IOMMUFD_OBJ_SELFTEST */
 	bool (*is_mock_dev)(struct device *dev) = nullptr;
+	/* with the reservation held; -EOPNOTSUPP: not a dma-buf of the selftest's */
+	int (*dma_buf_iommufd_map)(struct dma_buf_attachment *attachment,
+				   struct phys_vec *phys) = nullptr;
 	/* a syzkaller aid: turns an area's number into its IOVA */
 	void (*syz_conv_iova_id)(struct iommufd_ucmd *ucmd, unsigned int ioas_id, u64 *iova,
 				 u32 *flags) = nullptr;
@@ -498,3 +503,4 @@ bool iommufd_should_fail(void);
 bool iommufd_selftest_is_mock_dev(struct device *dev);
 void iommufd_test_syz_conv_iova_id(struct iommufd_ucmd *ucmd, unsigned int ioas_id, u64 *iova,
 				   u32 *flags);
+int iommufd_test_dma_buf_iommufd_map(struct dma_buf_attachment *attachment, struct phys_vec *phys);
