@@ -105,6 +105,10 @@ const std::vector<Interesting>& InterestingNumbers() {
       {"start", {0, 0, kPage, 2048}},
       {"revoked", {0, 1}},
       {"open_flags", {0, 2, 02000002}},
+      // Of a dma-buf.
+      {"length",
+       {kPage, 4 * kPage, 4 * kPage, 16 * kPage, 1 << 20, 2 << 20,
+        (2 << 20) + 1, 1, 0}},
       {"cookie", {0, 1, 2}},
   };
   return *all;
@@ -138,6 +142,7 @@ struct Scope {
   std::vector<std::string> mmaps;
   std::vector<std::pair<std::string, std::string>> regions;  // viommu, fd
   std::vector<Mapping> mappings;
+  std::string compat;  // the IOAS of VFIO's calls
   std::set<std::string> names;
 
   std::string Fresh(std::string_view stem) {
@@ -236,7 +241,26 @@ void Note(Scope* scope, const Call& call) {
           {NameOf(*ioas), iova->number, NumberOr(length, kPage)});
     }
   }
+  if (call.name == "VFIO_IOAS") {
+    const Value* op = ArgOf(call, "op");
+    const Value* ioas = ArgOf(call, "ioas_id");
+    if (op != nullptr && op->text == "SET" && ioas != nullptr &&
+        ioas->kind == Value::Kind::kName) {
+      scope->compat = NameOf(*ioas);
+    }
+  }
+  if (call.name == "VFIO_IOMMU_MAP_DMA" && !scope->compat.empty()) {
+    const Value* iova = ArgOf(call, "iova");
+    const Value* size = ArgOf(call, "size");
+    if (iova != nullptr && iova->kind == Value::Kind::kNumber) {
+      scope->mappings.push_back(
+          {scope->compat, iova->number, NumberOr(size, kPage)});
+    }
+  }
   if (r.empty()) return;
+  if (d->returns_fd) {
+    scope->resources.push_back({r, d->creates, true, owner});
+  }
   size_t outputs = 0;
   for (const desc_field& f : d->arg->fields) {
     if (f.kind == desc_kind::ID_OUT || f.kind == desc_kind::FD_OUT) outputs++;
@@ -438,10 +462,14 @@ class Writer {
       Memory();
     } else if (dice < 84) {
       MapAtKnownPlace();
-    } else if (dice < 85) {
-      AccessRecipe();
     } else if (dice < 86) {
-      PasidRecipe();
+      if (OneIn(r_, 2)) {
+        AccessRecipe();
+      } else if (OneIn(r_, 2)) {
+        VfioRecipe();
+      } else {
+        PasidRecipe();
+      }
     } else if (dice < 88) {
       Mmap();
     } else if (dice < 90) {
@@ -614,6 +642,50 @@ class Writer {
     }
   }
 
+  // A container as VFIO's programs use it: an IOAS for it, its type, mappings
+  // that come and go, perhaps with a device.
+  void VfioRecipe() {
+    fd_ = Iommufd();
+    std::string ioas = Find(desc_object::IOAS, false);
+    if (ioas.empty() || OneIn(r_, 4)) ioas = Need(desc_object::IOAS, 0);
+    if (ioas.empty()) return;
+    Call set;
+    set.name = "VFIO_IOAS";
+    Arg(&set, "", NameValue(fd_));
+    Arg(&set, "ioas_id", NameValue(ioas));
+    Arg(&set, "op", Word("SET"));
+    Emit(std::move(set));
+    if (!OneIn(r_, 3)) {
+      Call type;
+      type.name = "VFIO_SET_IOMMU";
+      Arg(&type, "", NameValue(fd_));
+      Arg(&type, "type", Word(OneIn(r_, 2) ? "TYPE1_IOMMU" : "TYPE1v2_IOMMU"));
+      Emit(std::move(type));
+    }
+    if (OneIn(r_, 2)) {
+      Call device;
+      device.name = "MOCK_DOMAIN";
+      device.result = scope_.Fresh("dev");
+      Arg(&device, "", NameValue(fd_));
+      Arg(&device, "id", NameValue(ioas));
+      Emit(std::move(device));
+    }
+    for (uint64_t n = 1 + Below(r_, 3); n > 0; n--) {
+      Call map;
+      map.name = "VFIO_IOMMU_MAP_DMA";
+      Arg(&map, "", NameValue(fd_));
+      Arg(&map, "flags", Or({Word("READ"), Word("WRITE")}));
+      Arg(&map, "vaddr", Address());
+      Arg(&map, "iova", Num(kAperture + Below(r_, 8) * 2 * kPage));
+      Arg(&map, "size", Num((1 + Below(r_, 4)) * kPage));
+      Emit(std::move(map));
+    }
+    for (uint64_t n = Below(r_, 3); n > 0; n--) {
+      Ioctl(iommufd_desc_find(OneIn(r_, 3) ? "VFIO_IOMMU_GET_INFO"
+                                           : "VFIO_IOMMU_UNMAP_DMA"));
+    }
+  }
+
   void Ioctl(const desc_ioctl* d) {
     if (fd_.empty() || OneIn(r_, 12)) fd_ = Iommufd();
     if (out_->size() > options_.max_calls + 12) return;
@@ -683,14 +755,14 @@ class Writer {
         call.args.push_back(std::move(field));
       }
     }
-    if (OneIn(r_, 60)) {
+    if (!d.arg_is_value && OneIn(r_, 60)) {
       // Longer than the kernel knows: fine when the rest is zero.
       const size_t n = 1 + Below(r_, 16);
       Arg(&call, "tail",
           Value::String(OneIn(r_, 2) ? std::string(n, '\0')
                                      : std::string(n, '\1')));
     }
-    if (OneIn(r_, 300)) {
+    if (!d.arg_is_value && OneIn(r_, 300)) {
       Arg(&call, "arg", Num(OneIn(r_, 2) ? 0 : UINT64_MAX - 7));
     }
     bool has_output = d.returns_fd;
@@ -723,6 +795,8 @@ class Writer {
       case desc_object::VCMDQ:
       case desc_object::HW_QUEUE:
         return "q";
+      case desc_object::DMABUF:
+        return "buf";
       default:
         return "x";
     }
@@ -1002,7 +1076,8 @@ class Writer {
         d = MakerOf(object, revision);
         break;
     }
-    const bool fd = object == desc_object::ACCESS;
+    const bool fd =
+        object == desc_object::ACCESS || object == desc_object::DMABUF;
     if (d == nullptr) return "";
     Ioctl(*d, depth + 1);
     for (size_t i = scope_.resources.size(); i-- > 0;) {
@@ -1071,12 +1146,15 @@ class Writer {
 
   Value Fd(const desc_field& f, int depth) {
     if (OneIn(r_, 60)) return Num(Below(r_, 12));
-    if (f.object == desc_object::NONE) {
+    if (f.object == desc_object::NONE && !OneIn(r_, 3)) {
       if (scope_.memfds.empty() || OneIn(r_, 6)) Memfd();
       return NameValue(Pick(r_, scope_.memfds));
     }
-    std::string name = Find(f.object, true);
-    if (name.empty()) name = Need(f.object, depth);
+    // Where a memory file goes, a buffer that can be revoked goes too.
+    const desc_object object =
+        f.object == desc_object::NONE ? desc_object::DMABUF : f.object;
+    std::string name = Find(object, true);
+    if (name.empty()) name = Need(object, depth);
     return name.empty() ? NameValue(fd_) : NameValue(name);
   }
 

@@ -256,6 +256,17 @@ void iommufd_ctx_put(struct iommufd_ctx *ictx);
 result<struct iommufd_ctx *> iommufd_ctx_from_file(struct file *file);
 result<struct iommufd_ctx *> iommufd_ctx_from_fd(int fd);
 
+/*
+ * VFIO's container ioctls work on one IOAS of the context. A driver that attaches a group calls
+ * _ioas_create(), which does nothing when there is one, then _ioas_get_id(). -EINVAL: the container
+ * is one without IOMMU; -ENODEV: no IOAS; -ENOMEM.
+ */
+int iommufd_vfio_compat_ioas_create(struct iommufd_ctx *ictx);
+int iommufd_vfio_compat_ioas_get_id(struct iommufd_ctx *ictx, u32 *out_ioas_id);
+/* A device without an IOMMU comes: only VFIO_NOIOMMU_IOMMU can be set from now on. -EINVAL: there
+ * is a compat IOAS already. */
+int iommufd_vfio_compat_set_no_iommu(struct iommufd_ctx *ictx);
+
 /* Drivers of IOMMUs. */
 
 /*

@@ -120,6 +120,8 @@ void look_at_table(struct looked_at *l)
 	u32 max_id = l->ictx->max_id.load(std::memory_order_relaxed);
 	xa_guard objects(&l->ictx->objects);
 
+	if (l->ictx->vfio_ioas)
+		l->out->vfio_ioas = l->ictx->vfio_ioas->id;
 	for (u32 id = 1; id <= max_id; id++) {
 		void *entry = xa_load_raw(&l->ictx->objects, id);
 		struct iommufd_snapshot_object o = {};

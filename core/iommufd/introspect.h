@@ -96,6 +96,7 @@ struct iommufd_snapshot {
 	std::vector<struct iommufd_snapshot_region> regions;
 	std::vector<struct iommufd_snapshot_eventq> eventqs;
 	const char *revision = "";
+	u32 vfio_ioas = 0; /* of VFIO's container ioctls, which hold no user of it; 0: none */
 	bool complete = true;
 };
 

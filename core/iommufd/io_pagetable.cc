@@ -3,7 +3,7 @@
  * Mirrors drivers/iommu/iommufd/io_pagetable.c as of Linux v7.2, with iopt_pin_pages() and
  * iopt_unpin_pages() of the vCMDQ series' v2 at the end.
  *
- * Differs: no dma-buf. An unmap counts its tries to get rid of the accesses anew for each area, so
+ * Differs: an unmap counts its tries to get rid of the accesses anew for each area, so
  * that a long row of adjacent, pinned areas does not look like a driver that hangs on. The range of
  * a dirty bitmap is checked with iova_rwsem held.
  *
@@ -260,6 +260,8 @@ static unsigned long iopt_slice_addr(const struct iopt_pages_list *slice)
 		return slice->pages->uptr + slice->start_byte;
 	case IOPT_ADDRESS_FILE:
 		return slice->pages->start + slice->start_byte;
+	case IOPT_ADDRESS_DMABUF:
+		return slice->pages->dmabuf.start + slice->start_byte;
 	}
 	return 0;
 }
@@ -421,6 +423,25 @@ int iopt_map_user_pages(struct iommufd_ctx *ictx, struct io_pagetable *iopt, uns
 			       iommu_prot, flags);
 }
 
+/* The pages of a descriptor that is no dma-buf. */
+static result<struct iopt_pages *> iopt_alloc_fd_pages(int fd, unsigned long start_byte,
+						       unsigned long start, unsigned long length,
+						       bool writable)
+{
+	fd_guard file((unsigned int)fd);
+
+	if (!file)
+		return -EBADF;
+	/*
+	 * The kernel (v7.2) finds this out when it pins. An IOAS without a domain pins nothing: a
+	 * file of iommufd's own, mapped there, would hold the context that maps it, and neither
+	 * would ever go.
+	 */
+	if (!is_memfd(file.get()))
+		return -EINVAL;
+	return iopt_alloc_file_pages(file.get(), start_byte, start, length, writable);
+}
+
 int iopt_map_file_pages(struct iommufd_ctx *ictx, struct io_pagetable *iopt, unsigned long *iova,
 			int fd, unsigned long start, unsigned long length, int iommu_prot,
 			unsigned int flags)
@@ -431,26 +452,17 @@ int iopt_map_file_pages(struct iommufd_ctx *ictx, struct io_pagetable *iopt, uns
 	if (int rc = iopt_range_last(start, length, &last))
 		return rc;
 
-	struct file *file = fget(fd);
-
-	if (!file)
-		return -EBADF;
-	/*
-	 * The kernel (v7.2) finds this out when it pins. An IOAS without a domain pins nothing: a
-	 * file of iommufd's own, mapped there, would hold the context that maps it, and neither
-	 * would ever go.
-	 */
-	if (!is_memfd(file)) {
-		fput(file);
-		return -EINVAL;
-	}
-
+	const bool writable = iommu_prot & IOMMU_WRITE;
+	auto dmabuf = dma_buf_get(fd);
 	auto pages =
-		iopt_alloc_file_pages(file, start_byte, start, length, iommu_prot & IOMMU_WRITE);
+		dmabuf ? iopt_alloc_dmabuf_pages(ictx, *dmabuf, start_byte, start, length, writable)
+		       : iopt_alloc_fd_pages(fd, start_byte, start, length, writable);
 
-	fput(file);
-	if (!pages)
+	if (!pages) {
+		if (dmabuf)
+			dma_buf_put(*dmabuf);
 		return pages.error();
+	}
 	return iopt_map_common(ictx, iopt, *pages, iova, length, start_byte, iommu_prot, flags);
 }
 
@@ -845,6 +857,8 @@ static void iopt_area_leave_domain(struct iopt_area *area, struct iommu_domain *
 		WARN_ON(area->storage_domain != domain);
 		iopt_area_clear_storage(area, pages);
 		iopt_area_unfill_domain(area, pages, domain);
+		if (iopt_is_dmabuf(pages))
+			iopt_dmabuf_untrack_domain(pages, area, domain);
 		return;
 	}
 
@@ -855,6 +869,13 @@ static void iopt_area_leave_domain(struct iopt_area *area, struct iommu_domain *
 		WARN_ON(!area->storage_domain);
 		if (area->storage_domain == domain)
 			area->storage_domain = heir;
+		if (iopt_is_dmabuf(pages)) {
+			/* all at once: a revoke unmaps what is tracked, and only that */
+			if (!iopt_dmabuf_revoked(pages))
+				iopt_area_unmap_domain(area, domain);
+			iopt_dmabuf_untrack_domain(pages, area, domain);
+			return;
+		}
 	}
 	iopt_area_unmap_domain(area, domain);
 }
@@ -883,8 +904,14 @@ static int iopt_area_enter_domain(struct iopt_area *area, struct iommu_domain *d
 	struct iopt_pages *pages = area->pages;
 
 	mutex_guard guard(&pages->mutex);
-	if (int rc = iopt_area_fill_domain(area, domain))
+	if (iopt_is_dmabuf(pages))
+		if (int rc = iopt_dmabuf_track_domain(pages, area, domain))
+			return rc;
+	if (int rc = iopt_area_fill_domain(area, domain)) {
+		if (iopt_is_dmabuf(pages))
+			iopt_dmabuf_untrack_domain(pages, area, domain);
 		return rc;
+	}
 	if (!area->storage_domain) {
 		WARN_ON(!first_domain);
 		iopt_area_set_storage(area, pages, domain);
@@ -903,6 +930,8 @@ static void iopt_area_abort_domain(struct iopt_area *area, struct iommu_domain *
 		iopt_area_clear_storage(area, pages);
 	/* With other domains the pages are still in domains_itree, so this unpins none */
 	iopt_area_unfill_domain(area, pages, domain);
+	if (iopt_is_dmabuf(pages))
+		iopt_dmabuf_untrack_domain(pages, area, domain);
 }
 
 /* Maps every area into domain, or none of them. */
@@ -1127,6 +1156,9 @@ static int iopt_area_split(struct io_pagetable *iopt, struct iopt_area *area, un
 		return 0;
 	if (!pages || area->prevent_access)
 		return -EBUSY;
+	/* The halves would have to take over what is tracked */
+	if (iopt_is_dmabuf(pages))
+		return -EOPNOTSUPP;
 	if ((new_start | iopt_area_start_byte(area, new_start)) & mask)
 		return -EINVAL;
 

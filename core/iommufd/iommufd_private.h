@@ -32,6 +32,7 @@
 
 #include <atomic>
 
+struct dma_buf_attachment;
 struct file;
 struct iommu_option;
 struct iommufd_device;
@@ -42,6 +43,7 @@ struct iommufd_ioas;
 struct iommufd_ucmd;
 struct iopf_group;
 struct kernel;
+struct phys_vec;
 
 /* One MSI doorbell page and the IOVA that the whole context gives it. */
 struct iommufd_sw_msi_map {
@@ -84,8 +86,9 @@ struct iommufd_ctx {
 
 	u8 account_mode =
 		IOPT_PAGES_ACCOUNT_USER; /* changes under objects' lock while there is no object */
-	u8 no_iommu_mode = 0;		 /* of VFIO */
-	struct iommufd_ioas *vfio_ioas = nullptr; /* under objects' lock */
+	/* VFIO's: both change under objects' lock. The IOAS is not held: it takes itself away. */
+	u8 no_iommu_mode = 0;
+	struct iommufd_ioas *vfio_ioas = nullptr;
 };
 
 /* A region that can be mmapped. Lives in iommufd_ctx::mt_mmap. */
@@ -108,7 +111,9 @@ struct iommufd_ucmd {
 	struct iommufd_object *new_obj = nullptr;
 };
 
+/* VFIO's container ioctls; see vfio_compat.cc. */
 int iommufd_vfio_ioctl(struct iommufd_ctx *ictx, unsigned int cmd, unsigned long arg);
+int iommufd_vfio_ioas(struct iommufd_ucmd *ucmd);
 
 /* Copies the response back, as much of it as the user has room for. 0 or -EFAULT. */
 static inline int iommufd_ucmd_respond(struct iommufd_ucmd *ucmd, size_t cmd_len)
@@ -591,6 +596,9 @@ struct iommufd_test_ops {
 	int (*ioctl)(struct iommufd_ucmd *ucmd) = nullptr;     /* IOMMU_TEST_CMD */
 	void (*destroy)(struct iommufd_object *obj) = nullptr; /* of IOMMUFD_OBJ_SELFTEST */
 	bool (*is_mock_dev)(struct device *dev) = nullptr;
+	/* with the reservation held; -EOPNOTSUPP: not a dma-buf of the selftest's */
+	int (*dma_buf_iommufd_map)(struct dma_buf_attachment *attachment,
+				   struct phys_vec *phys) = nullptr;
 	/* a syzkaller aid: turns an area's number into its IOVA */
 	void (*syz_conv_iova_id)(struct iommufd_ucmd *ucmd, unsigned int ioas_id, u64 *iova,
 				 u32 *flags) = nullptr;
@@ -604,3 +612,4 @@ bool iommufd_should_fail(void);
 bool iommufd_selftest_is_mock_dev(struct device *dev);
 void iommufd_test_syz_conv_iova_id(struct iommufd_ucmd *ucmd, unsigned int ioas_id, u64 *iova,
 				   u32 *flags);
+int iommufd_test_dma_buf_iommufd_map(struct dma_buf_attachment *attachment, struct phys_vec *phys);

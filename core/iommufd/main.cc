@@ -5,7 +5,7 @@
  * Mirrors drivers/iommu/iommufd/main.c of Linux 7.2, with the mmap policy of the vCMDQ series v2
  * beside the merged one. It differs in this: the tables are built at compile time, where a missing
  * or doubled row does not compile; which table a context has is the choice of its revision
- * (revision.cc); there is no module, no miscdevice and no dma-buf.
+ * (revision.cc); there is no module and no miscdevice.
  *
  * The life of an object. Its id is reserved first, so that all that can fail is done before anybody
  * can see it; iommufd_object_finalize() publishes it. From then on others may hold it: short
@@ -471,12 +471,6 @@ static long iommufd_fops_ioctl(struct file *filp, unsigned int cmd, unsigned lon
 	return iommufd_ucmd_execute(&ucmd, op);
 }
 
-/* VFIO's container ioctls have no implementation here: their numbers are unknown commands. */
-int iommufd_vfio_ioctl(struct iommufd_ctx *, unsigned int, unsigned long)
-{
-	return -ENOIOCTLCMD;
-}
-
 static void iommufd_fops_vma_open(struct vm_area_struct *vma)
 {
 	auto *immap = static_cast<struct iommufd_mmap *>(vma->vm_private_data);
@@ -668,4 +662,13 @@ void iommufd_test_syz_conv_iova_id(struct iommufd_ucmd *ucmd, unsigned int ioas_
 
 	if (ops && ops->syz_conv_iova_id)
 		ops->syz_conv_iova_id(ucmd, ioas_id, iova, flags);
+}
+
+/* Nobody else here exports memory of which iommufd may know the address: no VFIO. */
+int iommufd_test_dma_buf_iommufd_map(struct dma_buf_attachment *attachment, struct phys_vec *phys)
+{
+	const struct iommufd_test_ops *ops = iommufd_test_hooks();
+
+	return ops && ops->dma_buf_iommufd_map ? ops->dma_buf_iommufd_map(attachment, phys)
+					       : -EOPNOTSUPP;
 }

@@ -3,8 +3,8 @@
  * The ioctl tables of the revisions, and what else they differ in.
  *
  * Mirrors iommufd_ioctl_ops[] of drivers/iommu/iommufd/main.c: Linux v6.15 plus the vCMDQ series
- * v2, and Linux 7.2. It differs in this: a table must say of every command whether it has it, and
- * is checked when it is compiled. A doubled or a forgotten row, a struct that the dispatcher's
+ * v2, and Linux 7.2. It differs in this: a table has every command that its form describes, and is
+ * checked when it is compiled. A doubled or a forgotten row, a struct that the dispatcher's
  * buffer cannot hold, a last member that is not the one that the command's description names, or a
  * command without a description does not compile.
  */
@@ -19,7 +19,6 @@
 /* What a broken table runs into. consteval cannot call these: the compiler's message names them. */
 void build_bug_two_rows_for_one_ioctl();
 void build_bug_ioctl_without_a_row();
-void build_bug_ioctl_has_a_row_but_is_named_absent();
 void build_bug_ioctl_number_outside_the_table();
 void build_bug_command_larger_than_the_buffer();
 void build_bug_bad_last_member();
@@ -33,10 +32,9 @@ constexpr unsigned int test_cmd = _IOC_NR(IOMMU_TEST_CMD);
 static_assert(test_cmd - IOMMUFD_CMD_BASE + 1 == IOMMUFD_IOCTL_NR);
 
 /* `revision` is the bit of enum desc_revision under which the commands are described. */
-template <size_t N, size_t M>
+template <size_t N>
 consteval struct iommufd_ioctl_table
-iommufd_ioctl_table_of(u8 revision, const struct iommufd_ioctl_op (&rows)[N],
-		       const unsigned int (&absent)[M])
+iommufd_ioctl_table_of(u8 revision, const struct iommufd_ioctl_op (&rows)[N])
 {
 	struct iommufd_ioctl_table t = {};
 	bool known[IOMMUFD_IOCTL_NR] = {};
@@ -60,18 +58,6 @@ iommufd_ioctl_table_of(u8 revision, const struct iommufd_ioctl_op (&rows)[N],
 		known[nr] = true;
 		t.ops[nr] = row;
 	}
-	for (unsigned int cmd : absent) {
-		unsigned int nr = _IOC_NR(cmd);
-
-		if (!iommufd_desc_has(cmd, revision))
-			build_bug_ioctl_without_a_description();
-		if (nr < IOMMUFD_CMD_BASE || nr > last_cmd)
-			build_bug_ioctl_number_outside_the_table();
-		nr -= IOMMUFD_CMD_BASE;
-		if (known[nr])
-			build_bug_ioctl_has_a_row_but_is_named_absent();
-		known[nr] = true;
-	}
 	for (unsigned int nr = IOMMUFD_CMD_BASE; nr <= last_cmd; nr++)
 		if (!known[nr - IOMMUFD_CMD_BASE] &&
 		    iommufd_desc_has(_IO(IOMMUFD_TYPE, nr), revision))
@@ -90,8 +76,6 @@ iommufd_ioctl_table_of(u8 revision, const struct iommufd_ioctl_op (&rows)[N],
 		.ioctl_num = _ioctl, .execute = _fn,                              \
 	}
 
-/* In both forms, and with a row in neither table: VFIO. */
-#define IOMMUFD_ABSENT IOMMU_VFIO_IOAS
 
 /* In every form the same. */
 #define IOMMUFD_COMMON_OPS										\
@@ -120,7 +104,8 @@ iommufd_ioctl_table_of(u8 revision, const struct iommufd_ioctl_op (&rows)[N],
 	IOCTL_OP(IOMMU_OPTION, iommufd_option, struct iommu_option, val64),				\
 	IOCTL_OP(IOMMU_TEST_CMD, iommufd_test, struct iommu_test_cmd, last),				\
 	IOCTL_OP(IOMMU_VEVENTQ_ALLOC, iommufd_veventq_alloc, struct iommu_veventq_alloc,		\
-		 out_veventq_fd)
+		 out_veventq_fd),									\
+	IOCTL_OP(IOMMU_VFIO_IOAS, iommufd_vfio_ioas, struct iommu_vfio_ioas, __reserved)
 
 static constexpr struct iommufd_ioctl_table iommufd_ioctl_ops_vcmdq_v2 =
 	iommufd_ioctl_table_of(DESC_VCMDQ_V2, {
@@ -130,7 +115,7 @@ static constexpr struct iommufd_ioctl_table iommufd_ioctl_ops_vcmdq_v2 =
 		 struct iommu_vdevice_alloc, virt_id),
 	IOCTL_OP(IOMMU_VIOMMU_ALLOC, iommufd_viommu_alloc_v2_ioctl,
 		 struct iommu_viommu_alloc, out_viommu_id),
-}, {IOMMUFD_ABSENT});
+});
 
 static constexpr struct iommufd_ioctl_table iommufd_ioctl_ops_hw_queue =
 	iommufd_ioctl_table_of(DESC_HW_QUEUE, {
@@ -141,7 +126,7 @@ static constexpr struct iommufd_ioctl_table iommufd_ioctl_ops_hw_queue =
 		 struct iommu_vdevice_alloc, virt_id),
 	IOCTL_OP(IOMMU_VIOMMU_ALLOC, iommufd_viommu_alloc_ioctl,
 		 struct iommu_viommu_alloc, out_viommu_id),
-}, {IOMMUFD_ABSENT});
+});
 /* clang-format on */
 
 const struct iommufd_revision iommufd_revision_vcmdq_v2 = {

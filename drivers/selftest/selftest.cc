@@ -10,6 +10,9 @@
  * A page table is one xarray entry for each IO page, as in v6.15. What user space can see of it is
  * the same as with the radix table of v7.2: page sizes, iova_to_phys() and dirty bits.
  *
+ * The dma-buf ops are as of v7.2 in every form; a descriptor that cannot be had gives the buffer
+ * up.
+ *
  * No caller's input reaches a WARN_ON. A queue's index is kept, and one mutex covers allocation and
  * destruction of queues, in both forms.
  *
@@ -33,6 +36,7 @@
 #include "core/iommufd/iommufd_private.h"
 #include "core/linux/bug.h"
 #include "core/linux/device.h"
+#include "core/linux/dma-buf.h"
 #include "core/linux/err.h"
 #include "core/linux/file.h"
 #include "core/linux/kernel.h"
@@ -2309,6 +2313,107 @@ static void selftest_destroy(struct iommufd_object *obj)
 	}
 }
 
+/* Memory that the selftest exports. */
+struct iommufd_test_dma_buf {
+	struct page *memory = nullptr;
+	size_t length = 0;    /* bytes */
+	bool revoked = false; /* under the reservation */
+};
+
+static void iommufd_test_dma_buf_free(struct iommufd_test_dma_buf *priv)
+{
+	__free_pages(priv->memory, (unsigned int)get_order(priv->length));
+	kfree_obj(priv);
+}
+
+static void iommufd_test_dma_buf_release(struct dma_buf *dmabuf)
+{
+	iommufd_test_dma_buf_free(static_cast<struct iommufd_test_dma_buf *>(dmabuf->priv));
+}
+
+static const struct dma_buf_ops iommufd_test_dmabuf_ops = {
+	.release = iommufd_test_dma_buf_release,
+};
+
+static int test_dma_buf_iommufd_map(struct dma_buf_attachment *attachment, struct phys_vec *phys)
+{
+	struct dma_buf *dmabuf = attachment->dmabuf;
+
+	lockdep_assert_held(&dmabuf->resv.lock);
+	if (dmabuf->ops != &iommufd_test_dmabuf_ops)
+		return -EOPNOTSUPP;
+
+	auto *priv = static_cast<struct iommufd_test_dma_buf *>(dmabuf->priv);
+
+	if (priv->revoked)
+		return -ENODEV;
+	phys->paddr = page_to_phys(priv->memory);
+	phys->len = priv->length;
+	return 0;
+}
+
+/* Returns the descriptor of a new dma-buf of len bytes, rounded up to pages: 1 to 512. */
+static int iommufd_test_dmabuf_get(unsigned int open_flags, size_t len)
+{
+	struct dma_buf_export_info exp_info;
+
+	len = PAGE_ALIGN(len);
+	if (!len || len > PAGE_SIZE * 512)
+		return -EINVAL;
+
+	auto *priv = kzalloc_obj<struct iommufd_test_dma_buf>();
+
+	if (!priv)
+		return -ENOMEM;
+	priv->length = len;
+	priv->memory = alloc_pages(GFP_KERNEL, (unsigned int)get_order(len));
+	if (!priv->memory) {
+		kfree_obj(priv);
+		return -ENOMEM;
+	}
+
+	exp_info.ops = &iommufd_test_dmabuf_ops;
+	exp_info.size = len;
+	exp_info.flags = (int)open_flags;
+	exp_info.priv = priv;
+
+	auto dmabuf = dma_buf_export(&exp_info);
+
+	if (!dmabuf) {
+		iommufd_test_dma_buf_free(priv);
+		return dmabuf.error();
+	}
+
+	int fd = dma_buf_fd(*dmabuf, (int)open_flags);
+
+	if (fd < 0)
+		dma_buf_put(*dmabuf);
+	return fd;
+}
+
+/* Takes the memory from all who have mapped it, and lets others map it or not. */
+static int iommufd_test_dmabuf_revoke(int fd, bool revoked)
+{
+	auto got = dma_buf_get(fd);
+
+	if (!got)
+		return got.error();
+
+	struct dma_buf *const dmabuf = *got;
+	int rc = 0;
+
+	if (dmabuf->ops == &iommufd_test_dmabuf_ops) {
+		mutex_guard resv(&dmabuf->resv.lock);
+
+		static_cast<struct iommufd_test_dma_buf *>(dmabuf->priv)->revoked = revoked;
+		dma_buf_invalidate_mappings(dmabuf);
+	} else {
+		rc = -EOPNOTSUPP;
+	}
+	dma_buf_put(dmabuf);
+	return rc;
+}
+
 static int selftest_ioctl(struct iommufd_ucmd *ucmd)
 {
 	struct iommu_test_cmd *cmd = static_cast<struct iommu_test_cmd *>(ucmd->cmd);
@@ -2367,6 +2472,11 @@ static int selftest_ioctl(struct iommufd_ucmd *ucmd)
 		return iommufd_test_pasid_detach(ucmd, cmd);
 	case IOMMU_TEST_OP_PASID_CHECK_HWPT:
 		return iommufd_test_pasid_check_hwpt(ucmd, cmd);
+	case IOMMU_TEST_OP_DMABUF_GET:
+		return iommufd_test_dmabuf_get(cmd->dmabuf_get.open_flags, cmd->dmabuf_get.length);
+	case IOMMU_TEST_OP_DMABUF_REVOKE:
+		return iommufd_test_dmabuf_revoke(cmd->dmabuf_revoke.dmabuf_fd,
+						  cmd->dmabuf_revoke.revoked);
 	default:
 		return -EOPNOTSUPP;
 	}
@@ -2428,6 +2538,7 @@ int iommufd_test_init(struct kernel *kernel, const struct mock_machine_options *
 	st->test_ops.ioctl = selftest_ioctl;
 	st->test_ops.destroy = selftest_destroy;
 	st->test_ops.is_mock_dev = mock_dev_is;
+	st->test_ops.dma_buf_iommufd_map = test_dma_buf_iommufd_map;
 	st->test_ops.syz_conv_iova_id = selftest_syz_conv_iova_id;
 	st->test_ops.memory_limit = 65536;
 	kernel->iommufd_test_state = st;

@@ -391,7 +391,8 @@ class Binder {
 
   void DescribeOutputs(const desc_ioctl& desc, const Call& call,
                        Definition* definition) {
-    definition->value = PrimaryOutput(desc) != nullptr || desc.returns_fd;
+    definition->value = PrimaryOutput(desc) != nullptr || desc.returns_fd ||
+                        desc.returns_number;
     auto add = [&](const std::string& name, bool shown) {
       if (definition->outputs.insert(name).second && shown) {
         definition->shown.push_back(name);

@@ -925,7 +925,8 @@ class Runner {
     }
     bool size_given = false;
     for (size_t i = 1; i < args.size(); i++) {
-      if (args[i].name == "size") size_given = true;
+      // VFIO's is called argsz, and has a size of another thing beside it.
+      if (FindField(s, args[i].name) == size_field) size_given = true;
       if (args[i].name != "tail") continue;
       image += args[i].value.text;
     }
@@ -937,8 +938,9 @@ class Runner {
       const uint64_t size = desc_load(*size_field, image.data());
       if (size <= kMaxScratchBytes) room = std::max(room, size);
     }
-    const uint64_t placed = Place(f, image, room);
-    uint64_t addr = placed;
+    const uint64_t placed = desc.arg_is_value ? 0 : Place(f, image, room);
+    uint64_t addr =
+        desc.arg_is_value ? desc_load(s.fields[0], image.data()) : placed;
     for (size_t i = 1; i < args.size(); i++) {
       if (args[i].name == "arg" && FindField(s, "arg") == nullptr &&
           !Eval(f, args[i].value, {}, &addr)) {
@@ -955,6 +957,7 @@ class Runner {
       SetResult(f, ret);
       AddFd(static_cast<int>(ret));
     }
+    if (desc.returns_number) SetResult(f, ret);
     if (placed != 0) ReadBack(f, placed, sent);
     return true;
   }
