@@ -20,6 +20,7 @@ struct file;
 struct work_struct;
 struct running_work;
 struct mmio_region;
+struct irqaction;
 struct lockdep_state;
 
 struct kernel_options {
@@ -103,6 +104,9 @@ struct kernel {
 
 	raw_mutex mmio_lock;
 	std::vector<struct mmio_region *> mmio __guarded_by(mmio_lock);
+
+	raw_mutex irq_lock;
+	struct irqaction *irqs __guarded_by(irq_lock) = nullptr; // interrupt.cc
 };
 
 // Allocations (kmalloc, kvmalloc, xarray nodes) that are live. Exact while no task of @k runs.
