@@ -9,6 +9,8 @@
 
 struct iommu_group;
 struct dev_iommu;
+struct iommu_fwspec;
+struct pci_dev;
 
 struct device {
 	explicit device(struct kernel *k, const char *name = "device");
@@ -21,6 +23,8 @@ struct device {
 	void *driver_data = nullptr;
 	struct iommu_group *iommu_group = nullptr;
 	struct dev_iommu *iommu = nullptr;
+	const struct iommu_fwspec *iommu_fwspec = nullptr; // core/iommu/iommu.h
+	struct pci_dev *pci = nullptr;			   // pci-ats.h; NULL: none
 	struct device *parent = nullptr;
 	refcount_t refs{1};
 };

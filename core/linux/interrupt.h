@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// Mirrors include/linux/interrupt.h, Linux v7.2. CUSTOMISED: nothing interrupts. A line that is
-// raised queues its handlers as deferred work of the kernel (run_deferred()), the hard one directly
-// before its thread's; both may sleep. Lines are edges and have one handler each; an edge that
-// comes while one waits to be handled is the same edge, and one without a handler is lost.
+// Mirrors include/linux/interrupt.h, Linux v7.2. CUSTOMISED: a line that is raised queues its
+// handlers as deferred work of the kernel (run_deferred()); nothing interrupts, except that a task
+// that polls (cpu_relax()) has the hard handlers run in it, so that hardware it waits for can get
+// its answer. Thread handlers may sleep. No handler runs twice at a time. Lines are edges and have
+// one action each; an edge that comes while one waits to be handled is the same edge, and one
+// without an action is lost.
 #pragma once
 
 #include "core/linux/workqueue.h"
@@ -37,3 +39,11 @@ void synchronize_irq(unsigned int irq);
 // under any lock. True when somebody listens. A thread of the hardware's own that wants the
 // handlers to run now calls run_deferred() afterwards, without a lock.
 bool irq_raise(struct kernel *k, unsigned int irq);
+
+void __irq_serve(struct kernel *k);
+// Runs the hard handlers that wait, on this thread. For polling loops.
+static inline void irq_serve(struct kernel *k)
+{
+	if (unlikely(k->irq_hard_pending.load(std::memory_order_acquire)))
+		__irq_serve(k);
+}

@@ -107,6 +107,7 @@ struct kernel {
 
 	raw_mutex irq_lock;
 	struct irqaction *irqs __guarded_by(irq_lock) = nullptr; // interrupt.cc
+	std::atomic<u32> irq_hard_pending{0};
 };
 
 // Allocations (kmalloc, kvmalloc, xarray nodes) that are live. Exact while no task of @k runs.

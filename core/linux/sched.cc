@@ -9,6 +9,7 @@
 
 #include "core/linux/bug.h"
 #include "core/linux/capability.h"
+#include "core/linux/interrupt.h"
 #include "core/linux/kernel.h"
 #include "core/linux/lockdep.h"
 
@@ -90,5 +91,6 @@ void cpu_relax()
 {
 	if (current->kernel->idle)
 		current->kernel->idle(current->kernel);
+	irq_serve(current->kernel);
 	sched_point();
 }

@@ -122,6 +122,53 @@ TEST_F(InterruptTest, FreeWaitsForAHandlerOfAnotherThread) {
   }
 }
 
+TEST_F(InterruptTest, APollingTaskServesHardHandlersOnly) {
+  ASSERT_EQ(request_threaded_irq(7, &Hard, &Thread, 0, "t", &dev_), 0);
+  irq_raise(&kernel_, 7);
+  cpu_relax();
+  EXPECT_EQ(dev_.hard, 1);
+  EXPECT_EQ(dev_.thread, 0);
+  run_deferred(&kernel_);
+  EXPECT_EQ(dev_.hard, 1);
+  EXPECT_EQ(dev_.thread, 1);
+  irq_raise(&kernel_, 7);
+  free_irq(7, &dev_);
+  cpu_relax();
+  EXPECT_EQ(dev_.hard, 1);
+}
+
+TEST_F(InterruptTest, AThreadHandlerRunsOnceAtATimeAndMissesNoEdge) {
+  struct Line {
+    std::atomic<int> inside{0}, most{0}, runs{0};
+    std::atomic<int> raised{0}, seen{0};
+  } line;
+  auto handler = [](int, void* dev) {
+    auto* l = static_cast<Line*>(dev);
+    const int now = ++l->inside;
+    if (now > l->most) l->most = now;
+    l->seen = l->raised.load();
+    l->runs++;
+    l->inside--;
+    return IRQ_HANDLED;
+  };
+  ASSERT_EQ(request_threaded_irq(7, nullptr, handler, 0, "t", &line), 0);
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; t++) {
+    threads.emplace_back([&] {
+      for (int i = 0; i < 500; i++) {
+        line.raised++;
+        irq_raise(&kernel_, 7);
+        run_deferred(&kernel_);
+      }
+    });
+  }
+  for (auto& t : threads) t.join();
+  run_deferred(&kernel_);
+  EXPECT_EQ(line.most, 1);
+  EXPECT_EQ(line.seen, 2000);
+  free_irq(7, &line);
+}
+
 TEST_F(InterruptTest, AnIdaGivesTheLowestFreeNumber) {
   struct Owner {
     struct ida ids{LOCK_CLASS(Owner, ids)};
