@@ -218,6 +218,8 @@ int __iommu_copy_struct_to_user(const struct iommu_user_data *dst_data, const vo
  * @hw_info: the hardware's description in memory from kmalloc() that the caller frees, its length
  *in bytes and its type; on entry *type is the type asked for, IOMMU_HW_INFO_TYPE_DEFAULT for the
  *driver's own choice. An unknown type is -EOPNOTSUPP.
+ * @hw_info_v2: the same for the series' form, where it differs; it has no type that could be asked
+ *for.
  * @domain_alloc_paging_flags: flags are IOMMU_HWPT_ALLOC_x; user_data may be NULL.
  * @domain_alloc_paging: a driver has this or the one above.
  * @domain_alloc_nested: over `parent`, which is this driver's and was made to be a parent;
@@ -238,6 +240,8 @@ struct iommu_ops {
 	bool (*capable)(struct device *dev, enum iommu_cap cap) = nullptr;
 	result<void *> (*hw_info)(struct device *dev, u32 *length,
 				  enum iommu_hw_info_type *type) = nullptr;
+	result<void *> (*hw_info_v2)(struct device *dev, u32 *length,
+				     enum iommu_hw_info_type *type) = nullptr;
 
 	result<struct iommu_domain *> (*domain_alloc_paging_flags)(
 		struct device *dev, u32 flags, const struct iommu_user_data *user_data) = nullptr;
@@ -332,6 +336,36 @@ struct dev_iommu {
 	bool require_direct = false; /* has IOMMU_RESV_DIRECT regions: cannot be blocked */
 	bool isolated_msi = false;   /* its DMA cannot raise interrupts of others */
 };
+
+/*
+ * What firmware tells of a device: the ids that its IOMMU sees. CUSTOMISED: it hangs on the device,
+ * not on dev_iommu, so that it is there before the device is probed; whoever built the machine owns
+ * it.
+ */
+struct iommu_fwspec {
+	u32 flags = 0; /* IOMMU_FWSPEC_x */
+	unsigned int num_ids = 0;
+	const u32 *ids = nullptr;
+};
+
+#define IOMMU_FWSPEC_PCI_RC_ATS	   (1 << 0) /* ATS works through the root complex */
+#define IOMMU_FWSPEC_PCI_RC_CANWBS (1 << 1) /* all its DMA is coherent, whatever it asks for */
+#define IOMMU_FWSPEC_DMA_CAN_STALL (1 << 8) /* no kernel counterpart: property "dma-can-stall" */
+
+static inline const struct iommu_fwspec *dev_iommu_fwspec_get(const struct device *dev)
+{
+	return dev->iommu_fwspec;
+}
+
+static inline void *dev_iommu_priv_get(const struct device *dev)
+{
+	return dev->iommu ? dev->iommu->priv : nullptr;
+}
+
+static inline void dev_iommu_priv_set(struct device *dev, void *priv)
+{
+	dev->iommu->priv = priv;
+}
 
 /* Who attached: found from (group, pasid) as long as the attachment lasts. Embedded by its user. */
 struct iommu_attach_handle {
@@ -453,6 +487,19 @@ static inline void iommu_dirty_bitmap_record(struct iommu_dirty_bitmap *dirty, u
 		iova_bitmap_set(dirty->bitmap, iova, length);
 	if (dirty->gather)
 		iommu_iotlb_gather_add_range(dirty->gather, iova, length);
+}
+
+/* One page; what does not join the range so far is synced before. */
+static inline void iommu_iotlb_gather_add_page(struct iommu_domain *domain,
+					       struct iommu_iotlb_gather *gather,
+					       unsigned long iova, size_t size)
+{
+	const bool apart = iova > gather->end + 1 || iova + size < gather->start;
+
+	if (gather->pgsize && (gather->pgsize != size || (gather->end && apart)))
+		iommu_iotlb_sync(domain, gather);
+	gather->pgsize = size;
+	iommu_iotlb_gather_add_range(gather, iova, size);
 }
 
 /* Reserved regions of a device; the list is the caller's, given back with iommu_put_resv_regions().

@@ -1142,7 +1142,9 @@ int iommufd_get_hw_info(struct iommufd_ucmd *ucmd)
 
 	ops = dev_iommu_ops((*idev)->dev);
 	if (ops->hw_info) {
-		auto info = ops->hw_info((*idev)->dev, &data_len, &type);
+		auto info = (!rev->hw_info_input_type && ops->hw_info_v2
+				     ? ops->hw_info_v2
+				     : ops->hw_info)((*idev)->dev, &data_len, &type);
 
 		if (!info)
 			return info.error();
