@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 
 #include "core/iommufd/revision.h"
+#include "core/linux/cdev.h"
 #include "core/linux/fault-inject.h"
 #include "core/linux/jiffies.h"
 #include "core/linux/lockdep.h"
@@ -157,11 +158,12 @@ void sim_syscalls::run_deferred_work()
 int sim_syscalls::open(std::string_view path, std::string_view revision)
 {
 	const bool vfio = path == "/dev/vfio/vfio";
+	struct cdev *cdev = cdev_find(kernel_.get(), path);
 	const struct iommufd_revision *rev = iommufd_find_revision(
 		revision.empty() ? std::string_view(opts_.revision) : revision);
 	int fd;
 
-	if (!vfio && path != "/dev/iommu")
+	if (!vfio && path != "/dev/iommu" && !cdev)
 		return -ENOENT;
 	if (!rev)
 		return -EINVAL;
@@ -170,7 +172,8 @@ int sim_syscalls::open(std::string_view path, std::string_view revision)
 
 		fd = get_unused_fd_flags(0);
 		if (fd >= 0) {
-			result<struct file *> file = iommufd_file_open(rev, vfio);
+			result<struct file *> file = cdev ? cdev->open(cdev)
+							  : iommufd_file_open(rev, vfio);
 
 			if (file) {
 				fd_install((unsigned int)fd, *file);

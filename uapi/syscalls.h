@@ -34,7 +34,9 @@ public:
 	virtual ~syscalls() = default;
 
 	/*
-	 * Opens "/dev/iommu" or "/dev/vfio/vfio". `revision` is the name of the surface's form
+	 * Opens "/dev/iommu", "/dev/vfio/vfio" or a device's file that the machine brings
+	 * ("/dev/vfio/devices/vfio0"). `revision`, of the first two, is the name of the surface's
+	 * form
 	 * ("vcmdq-v2", "hw-queue"), empty for the instance's default. -ENOENT: no such path;
 	 * -EINVAL: no such revision; -ENOMEM, -EMFILE.
 	 */

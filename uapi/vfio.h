@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The container ioctls of VFIO's type 1 that /dev/iommu answers for old programs.
+ * The container ioctls of VFIO's type 1 that /dev/iommu answers for old programs, and those of a
+ * device's file.
  *
  * Mirrors the part of include/uapi/linux/vfio.h (v7.2) that drivers/iommu/iommufd/vfio_compat.c
- * knows. Numbers, names and layouts are the kernel's; the text is ours. Takes that header's guard,
- * so that the two never meet in one file.
+ * and our drivers/vfio know. Numbers, names and layouts are the kernel's; the text is ours. Takes
+ * that header's guard, so that the two never meet in one file.
  *
  * argsz is the size of the caller's struct in bytes; more than the kernel knows is ignored.
  */
@@ -154,5 +155,72 @@ struct vfio_iommu_type1_dirty_bitmap_get {
 };
 
 #define VFIO_IOMMU_DIRTY_PAGES _IO(VFIO_TYPE, VFIO_BASE + 17)
+
+/* ---- a device's own file, /dev/vfio/devices/vfioN ---- */
+
+#define VFIO_DEVICE_FLAGS_RESET (1 << 0) /* VFIO_DEVICE_RESET works */
+#define VFIO_DEVICE_FLAGS_PCI	(1 << 1)
+
+struct vfio_device_info {
+	__u32 argsz;
+	__u32 flags;
+	__u32 num_regions;
+	__u32 num_irqs;
+	__u32 cap_offset;
+	__u32 pad;
+};
+#define VFIO_DEVICE_GET_INFO _IO(VFIO_TYPE, VFIO_BASE + 7)
+
+#define VFIO_REGION_INFO_FLAG_READ  (1 << 0)
+#define VFIO_REGION_INFO_FLAG_WRITE (1 << 1)
+#define VFIO_REGION_INFO_FLAG_MMAP  (1 << 2)
+
+/* Where region `index` is in the file: `size` bytes at `offset`. Regions without a size exist. */
+struct vfio_region_info {
+	__u32 argsz;
+	__u32 flags;
+	__u32 index;
+	__u32 cap_offset;
+	__aligned_u64 size;
+	__aligned_u64 offset;
+};
+#define VFIO_DEVICE_GET_REGION_INFO _IO(VFIO_TYPE, VFIO_BASE + 8)
+
+#define VFIO_DEVICE_RESET _IO(VFIO_TYPE, VFIO_BASE + 11)
+
+#define VFIO_DEVICE_BIND_FLAG_TOKEN (1 << 0)
+
+/*
+ * Gives the device's DMA to an iommufd, where it is object out_devid. Everything else on this file
+ * is EINVAL before. Closing the file undoes it. v6.15 ends at out_devid.
+ */
+struct vfio_device_bind_iommufd {
+	__u32 argsz;
+	__u32 flags;
+	__s32 iommufd;
+	__u32 out_devid;
+	__aligned_u64 token_uuid_ptr;
+};
+#define VFIO_DEVICE_BIND_IOMMUFD _IO(VFIO_TYPE, VFIO_BASE + 18)
+
+#define VFIO_DEVICE_ATTACH_PASID (1 << 0)
+
+/* Attaches the device, or a PASID of it, to an IOAS or a HWPT; a second one replaces the first. */
+struct vfio_device_attach_iommufd_pt {
+	__u32 argsz;
+	__u32 flags;
+	__u32 pt_id;
+	__u32 pasid;
+};
+#define VFIO_DEVICE_ATTACH_IOMMUFD_PT _IO(VFIO_TYPE, VFIO_BASE + 19)
+
+#define VFIO_DEVICE_DETACH_PASID (1 << 0)
+
+struct vfio_device_detach_iommufd_pt {
+	__u32 argsz;
+	__u32 flags;
+	__u32 pasid;
+};
+#define VFIO_DEVICE_DETACH_IOMMUFD_PT _IO(VFIO_TYPE, VFIO_BASE + 20)
 
 #endif

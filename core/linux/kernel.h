@@ -21,6 +21,7 @@ struct work_struct;
 struct running_work;
 struct mmio_region;
 struct irqaction;
+struct cdev;
 struct lockdep_state;
 
 struct kernel_options {
@@ -108,6 +109,9 @@ struct kernel {
 	raw_mutex irq_lock;
 	struct irqaction *irqs __guarded_by(irq_lock) = nullptr; // interrupt.cc
 	std::atomic<u32> irq_hard_pending{0};
+
+	raw_mutex cdev_lock;
+	struct cdev *cdevs __guarded_by(cdev_lock) = nullptr; // cdev.h
 };
 
 // Allocations (kmalloc, kvmalloc, xarray nodes) that are live. Exact while no task of @k runs.
