@@ -595,6 +595,8 @@ void smmuv3_hw_run(struct smmuv3_hw *hw, const std::atomic<bool> *stop)
 	unsigned int idle = 0;
 
 	while (!stop->load(std::memory_order_acquire)) {
+		if (hw->config.kernel->work_pending.load(std::memory_order_acquire))
+			run_deferred(hw->config.kernel);
 		if (run_some(hw))
 			idle = 0;
 		else if (idle < 1000)

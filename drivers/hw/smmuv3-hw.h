@@ -79,9 +79,12 @@ struct smmuv3_hw_config {
 	u8 granules = 0x7;			 /* bit 0: 4K, 1: 16K, 2: 64K */
 	u32 iidr = 0x43b;
 
-	/* Lines of the interrupts, and who raises them. NULL: nobody listens. */
+	/*
+	 * Lines of the interrupts, and what raises them, on any thread and without a lock of the
+	 * model's: irq_raise(). NULL: nobody listens.
+	 */
 	unsigned int irqs[SMMUV3_NR_IRQS] = {};
-	void (*raise)(struct kernel *kernel, unsigned int irq) = nullptr;
+	bool (*raise)(struct kernel *kernel, unsigned int irq) = nullptr;
 };
 
 /* ---- devices behind it ---- */
@@ -240,7 +243,9 @@ void smmuv3_hw_destroy(struct smmuv3_hw *hw);
 /* Each queue that has work does one command. False: nothing was to do. */
 bool smmuv3_hw_step(struct smmuv3_hw *hw);
 void smmuv3_hw_run_until_idle(struct smmuv3_hw *hw);
-/* Runs until *@stop; on a thread of the caller's that is a task of the kernel. */
+/*
+ * Runs until *@stop, on a thread of the caller's, with the deferred work that its interrupts queue.
+ */
 void smmuv3_hw_run(struct smmuv3_hw *hw, const std::atomic<bool> *stop);
 
 /* ---- devices ---- */

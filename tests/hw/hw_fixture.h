@@ -43,6 +43,7 @@ class HwFixture : public testing::Test {
     for (unsigned i = 0; i < SMMUV3_NR_IRQS; ++i) config_.irqs[i] = i + 1;
     config_.raise = [](struct kernel* k, unsigned irq) {
       ++static_cast<Irqs*>(k->platform)->count[irq - 1];
+      return true;
     };
     cmdqv_config_.phys = kCmdqv;
   }
