@@ -629,7 +629,7 @@ static bool cmdqv_access(struct tegra241_cmdqv_hw *cmdqv, u64 off, unsigned int 
 	const u32 reg = in_page % TEGRA241_CMDQV_VCMDQ_BYTES;
 	smmuv3_hw_guard g(cmdqv->smmu);
 
-	/* What clients stored comes before what is asked for now. */
+	/* What clients have stored comes before this access. */
 	if (cmdqv->smmu->config.mode == HW_FREE_RUNNING)
 		poll_clients(cmdqv);
 	if (page == 0)
