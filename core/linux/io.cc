@@ -114,6 +114,13 @@ bool mmio_write(struct kernel *k, phys_addr_t phys, unsigned int size, u64 val)
 	return false;
 }
 
+phys_addr_t mmio_ram(struct kernel *k, phys_addr_t phys)
+{
+	const struct mmio_region *r = mmio_find(k, phys);
+
+	return r && r->ops && r->ops->ram ? r->ops->ram(r->opaque, phys - r->phys) : 0;
+}
+
 iomem ioremap(phys_addr_t phys, size_t size)
 {
 	struct mmio_region *r = mmio_find(current->kernel, phys);

@@ -13,6 +13,9 @@
 struct mmio_ops {
 	bool (*read)(void *opaque, u64 off, unsigned int size, u64 *val);
 	bool (*write)(void *opaque, u64 off, unsigned int size, u64 val);
+	// Optional. The physical address in RAM of memory that stands for the page of @off: who
+	// maps it in another process sees the registers there. 0: none, it must be trapped.
+	phys_addr_t (*ram)(void *opaque, u64 off) = nullptr;
 };
 
 struct mmio_region {
@@ -35,6 +38,8 @@ struct mmio_region *mmio_find(struct kernel *k, phys_addr_t phys);
 // answers.
 bool mmio_read(struct kernel *k, phys_addr_t phys, unsigned int size, u64 *val);
 bool mmio_write(struct kernel *k, phys_addr_t phys, unsigned int size, u64 val);
+// What mmio_ops::ram says of @phys; 0 for all else.
+phys_addr_t mmio_ram(struct kernel *k, phys_addr_t phys);
 
 struct iomem {
 	struct mmio_region *region = nullptr;
