@@ -7,6 +7,7 @@
 #include "core/linux/kernel.h"
 #include "core/sim_syscalls.h"
 #include "drivers/selftest/selftest.h"
+#include "drivers/tegra241.h"
 
 int platform_init_mock(struct kernel *kernel, const struct mock_machine_options *opts)
 {
@@ -15,6 +16,7 @@ int platform_init_mock(struct kernel *kernel, const struct mock_machine_options 
 
 void platform_exit(struct kernel *kernel)
 {
+	platform_exit_tegra241(kernel);
 	iommufd_test_exit(kernel);
 }
 

@@ -421,6 +421,62 @@ static phys_addr_t arm_lpae_iova_to_phys(struct io_pgtable_ops *ops, unsigned lo
 	return 0;
 }
 
+/* ---- dirty state ---- */
+
+/* Written to since it was marked clean: the hardware has taken RDONLY away. */
+static bool iopte_writeable_dirty(arm_lpae_iopte pte)
+{
+	return (pte & (ARM_LPAE_PTE_AP_RDONLY | ARM_LPAE_PTE_DBM)) == ARM_LPAE_PTE_DBM;
+}
+
+/* The leaf that translates iova, and the bytes that it stands for. NULL: nothing is mapped. */
+static arm_lpae_iopte *arm_lpae_find_leaf(struct arm_lpae_io_pgtable *data, unsigned long iova,
+					  size_t *size)
+{
+	arm_lpae_iopte *table = data->pgd;
+
+	for (int lvl = data->start_level; lvl < ARM_LPAE_MAX_LEVELS; lvl++) {
+		arm_lpae_iopte *ptep = &table[arm_lpae_lvl_idx(data, iova, lvl)];
+		const arm_lpae_iopte pte = smp_load_acquire(ptep);
+
+		*size = arm_lpae_block_size(data, lvl);
+		if (iopte_leaf(pte, lvl))
+			return ptep;
+		if (!iopte_table(pte, lvl))
+			return nullptr;
+		table = iopte_deref(pte, data);
+	}
+	return nullptr;
+}
+
+static int arm_lpae_read_and_clear_dirty(struct io_pgtable_ops *ops, unsigned long iova,
+					 size_t size, unsigned long flags,
+					 struct iommu_dirty_bitmap *dirty)
+{
+	struct arm_lpae_io_pgtable *data = io_pgtable_ops_to_data(ops);
+	size_t left = size, leaf;
+
+	if (WARN_ON(!size || (iova + size - 1) >> data->iop.cfg.ias))
+		return -EINVAL;
+	if (data->iop.fmt != ARM_64_LPAE_S1)
+		return -EINVAL;
+
+	for (;; iova += leaf, left -= leaf) {
+		arm_lpae_iopte *ptep = arm_lpae_find_leaf(data, iova, &leaf);
+
+		if (!ptep)
+			return -EINVAL;
+		if (iopte_writeable_dirty(READ_ONCE(*ptep))) {
+			iommu_dirty_bitmap_record(dirty, iova, leaf);
+			/* the hardware may be writing other bits of it */
+			if (!(flags & IOMMU_DIRTY_NO_CLEAR))
+				__atomic_fetch_or(ptep, ARM_LPAE_PTE_AP_RDONLY, __ATOMIC_RELAXED);
+		}
+		if (left <= leaf)
+			return 0;
+	}
+}
+
 /* ---- allocation ---- */
 
 /* One granule and its blocks: the CPU's page size if it is there, else the nearest smaller one. */
@@ -477,6 +533,7 @@ static struct arm_lpae_io_pgtable *arm_lpae_alloc_pgtable(struct io_pgtable_cfg 
 		.map_pages = arm_lpae_map_pages,
 		.unmap_pages = arm_lpae_unmap_pages,
 		.iova_to_phys = arm_lpae_iova_to_phys,
+		.read_and_clear_dirty = arm_lpae_read_and_clear_dirty,
 	};
 	return data;
 }

@@ -79,7 +79,10 @@ struct io_pgtable_cfg {
  * -ENOMEM.
  * @unmap_pages: the bytes unmapped from iova on. Both want a page size of the configuration.
  * @iova_to_phys: 0 when nothing is there.
- * Disjoint ranges may be mapped and unmapped at the same time.
+ * @read_and_clear_dirty: records the pages of the range that the hardware has written since it was
+ * last asked, and clears their state unless flags have IOMMU_DIRTY_NO_CLEAR. 0; -EINVAL: another
+ * format than a stage 1, or a part of the range is not mapped. Disjoint ranges may be mapped and
+ * unmapped at the same time.
  */
 struct io_pgtable_ops {
 	int (*map_pages)(struct io_pgtable_ops *ops, unsigned long iova, phys_addr_t paddr,
@@ -87,6 +90,8 @@ struct io_pgtable_ops {
 	size_t (*unmap_pages)(struct io_pgtable_ops *ops, unsigned long iova, size_t pgsize,
 			      size_t pgcount, struct iommu_iotlb_gather *gather);
 	phys_addr_t (*iova_to_phys)(struct io_pgtable_ops *ops, unsigned long iova);
+	int (*read_and_clear_dirty)(struct io_pgtable_ops *ops, unsigned long iova, size_t size,
+				    unsigned long flags, struct iommu_dirty_bitmap *dirty);
 };
 
 struct io_pgtable {

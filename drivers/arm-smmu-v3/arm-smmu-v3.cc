@@ -489,6 +489,7 @@ static void arm_smmu_free_cd_tables(struct arm_smmu_master *master)
 	if (cd_table->s1fmt == STRTAB_STE_0_S1FMT_LINEAR) {
 		dma_free_coherent(dev, cd_table->linear.num_ents * sizeof(struct arm_smmu_cd),
 				  cd_table->linear.table, cd_table->cdtab_dma);
+		*cd_table = {};
 		return;
 	}
 	for (unsigned int i = 0; i < cd_table->l2.num_l1_ents; i++)
@@ -497,6 +498,7 @@ static void arm_smmu_free_cd_tables(struct arm_smmu_master *master)
 	kfree(cd_table->l2.l2ptrs);
 	dma_free_coherent(dev, cd_table->l2.num_l1_ents * sizeof(struct arm_smmu_cdtab_l1),
 			  cd_table->l2.l1tab, cd_table->cdtab_dma);
+	*cd_table = {};
 }
 
 /* The descriptor's place, with the tables that lead to it. NULL: no memory. */
@@ -1145,6 +1147,13 @@ static bool arm_smmu_ats_supported(const struct arm_smmu_master *master)
 	       dev_is_pci(master->dev) && pci_ats_supported(to_pci_dev(master->dev));
 }
 
+static bool arm_smmu_dbm_capable(const struct arm_smmu_device *smmu)
+{
+	const u32 features = ARM_SMMU_FEAT_HD | ARM_SMMU_FEAT_COHERENCY;
+
+	return (smmu->features & features) == features;
+}
+
 static bool arm_smmu_capable(struct device *dev, enum iommu_cap cap)
 {
 	const struct arm_smmu_master *master = dev_to_master(dev);
@@ -1157,6 +1166,8 @@ static bool arm_smmu_capable(struct device *dev, enum iommu_cap cap)
 	case IOMMU_CAP_NOEXEC:
 	case IOMMU_CAP_DEFERRED_FLUSH:
 		return true;
+	case IOMMU_CAP_DIRTY_TRACKING:
+		return arm_smmu_dbm_capable(master->smmu);
 	case IOMMU_CAP_PCI_ATS_SUPPORTED:
 		return arm_smmu_ats_supported(master);
 	default:
@@ -1214,12 +1225,35 @@ static int arm_smmu_domain_finalise_s2(struct arm_smmu_device *smmu,
 	return 0;
 }
 
+static int arm_smmu_read_and_clear_dirty(struct iommu_domain *domain, unsigned long iova,
+					 size_t size, unsigned long flags,
+					 struct iommu_dirty_bitmap *dirty)
+{
+	struct io_pgtable_ops *ops = to_smmu_domain(domain)->pgtbl_ops;
+
+	return ops->read_and_clear_dirty(ops, iova, size, flags, dirty);
+}
+
+/* It is always on, and the bits are cleared before this. */
+static int arm_smmu_set_dirty_tracking(struct iommu_domain *, bool)
+{
+	return 0;
+}
+
+static const struct iommu_dirty_ops arm_smmu_dirty_ops = {
+	.set_dirty_tracking = arm_smmu_set_dirty_tracking,
+	.read_and_clear_dirty = arm_smmu_read_and_clear_dirty,
+};
+
 static int arm_smmu_domain_finalise(struct arm_smmu_domain *smmu_domain,
 				    struct arm_smmu_device *smmu, u32 flags)
 {
 	const bool s1 = smmu_domain->stage == ARM_SMMU_DOMAIN_S1;
+	const bool enable_dirty = flags & IOMMU_HWPT_ALLOC_DIRTY_TRACKING;
 	struct io_pgtable_cfg pgtbl_cfg;
 
+	if (enable_dirty && !s1)
+		return -EOPNOTSUPP;
 	pgtbl_cfg.pgsize_bitmap = smmu->pgsize_bitmap;
 	pgtbl_cfg.coherent_walk = smmu->features & ARM_SMMU_FEAT_COHERENCY;
 	pgtbl_cfg.tlb = &arm_smmu_flush_ops;
@@ -1228,6 +1262,8 @@ static int arm_smmu_domain_finalise(struct arm_smmu_domain *smmu_domain,
 	pgtbl_cfg.oas = smmu->oas;
 	if (!s1 && smmu->features & ARM_SMMU_FEAT_S2FWB && flags & IOMMU_HWPT_ALLOC_NEST_PARENT)
 		pgtbl_cfg.quirks |= IO_PGTABLE_QUIRK_ARM_S2FWB;
+	if (enable_dirty)
+		pgtbl_cfg.quirks |= IO_PGTABLE_QUIRK_ARM_HD;
 
 	struct io_pgtable_ops *pgtbl_ops =
 		alloc_io_pgtable_ops(s1 ? ARM_64_LPAE_S1 : ARM_64_LPAE_S2, &pgtbl_cfg, smmu_domain);
@@ -1236,6 +1272,7 @@ static int arm_smmu_domain_finalise(struct arm_smmu_domain *smmu_domain,
 		return -ENOMEM;
 
 	smmu_domain->pgsize_bitmap = pgtbl_cfg.pgsize_bitmap;
+	smmu_domain->dirty_ops = enable_dirty ? &arm_smmu_dirty_ops : nullptr;
 	smmu_domain->geometry.aperture_end = (1UL << pgtbl_cfg.ias) - 1;
 	smmu_domain->geometry.force_aperture = true;
 	smmu_domain->smmu = smmu;
@@ -1584,6 +1621,9 @@ static void arm_smmu_attach_dev_ste(struct iommu_domain *domain, struct iommu_do
 		arm_smmu_attach_commit(&state);
 	}
 	arm_smmu_clear_cd(master, IOMMU_NO_PASID);
+	/* no entry leads to it: a device that nobody uses has nothing */
+	if (!master->cd_table.in_ste && arm_smmu_cdtab_allocated(&master->cd_table))
+		arm_smmu_free_cd_tables(master);
 }
 
 static int arm_smmu_attach_dev_identity(struct iommu_domain *domain, struct device *dev,
@@ -1669,13 +1709,18 @@ static void arm_smmu_flush_iotlb_all(struct iommu_domain *domain)
 	arm_smmu_tlb_inv_context(to_smmu_domain(domain));
 }
 
+/*
+ * A range without a page size is one whose dirty state was cleared: its leaves have any size. The
+ * kernel does nothing then, and misses the next write through a translation that is still cached.
+ */
 static void arm_smmu_iotlb_sync(struct iommu_domain *domain, struct iommu_iotlb_gather *gather)
 {
-	if (!gather->pgsize)
-		return;
+	const size_t granule = gather->pgsize ? gather->pgsize
+					      : 1UL << __ffs(domain->pgsize_bitmap);
+
 	arm_smmu_domain_inv_range(to_smmu_domain(domain), gather->start,
-				  gather->end - gather->start + 1, (unsigned int)gather->pgsize,
-				  true);
+				  gather->end - gather->start + 1, (unsigned int)granule,
+				  gather->pgsize);
 }
 
 static phys_addr_t arm_smmu_iova_to_phys(struct iommu_domain *domain, dma_addr_t iova)
@@ -1711,6 +1756,8 @@ static int arm_smmu_domain_choose_stage(struct arm_smmu_domain *smmu_domain,
 		smmu_domain->stage = ARM_SMMU_DOMAIN_S2;
 		smmu_domain->nest_parent = true;
 		return smmu->features & ARM_SMMU_FEAT_NESTING ? 0 : -EOPNOTSUPP;
+	case IOMMU_HWPT_ALLOC_DIRTY_TRACKING:
+	case IOMMU_HWPT_ALLOC_DIRTY_TRACKING | IOMMU_HWPT_ALLOC_PASID:
 	case IOMMU_HWPT_ALLOC_PASID:
 		smmu_domain->stage = ARM_SMMU_DOMAIN_S1;
 		return has_s1 ? 0 : -EOPNOTSUPP;

@@ -6,10 +6,11 @@
  * beside vsmmu_init. It differs in these points. A domain belongs to one SMMU and finds the masters
  * for ATC invalidations on its list of devices, as in v6.15: the sorted arrays of invalidations
  * that 7.2 has in their place serve domains over several SMMUs. A command queue is one lock with
- * the hardware's order of accesses under it, where the kernel's is lock free. There is no SVA (no
- * ASID of a process, no broadcast), no EL2 host, no MSI for the SMMU's own interrupts, no ACPI or
- * device tree: struct arm_smmu_platform says what they would. ASIDs are the SMMU's, nothing is
- * global.
+ * the hardware's order of accesses under it, where the kernel's is lock free. A master's context
+ * descriptors go when no stream table entry leads to them any more, not with the master. There is
+ * no SVA (no ASID of a process, no broadcast), no EL2 host, no MSI for the SMMU's own interrupts,
+ * no ACPI or device tree: struct arm_smmu_platform says what they would. ASIDs are the SMMU's,
+ * nothing is global.
  */
 #pragma once
 
