@@ -447,9 +447,9 @@ class Machine : public testing::Test {
     }
     Store<uint32_t>(Reg(g, index, kProd), prod);
     for (int i = 0; i < 1000000; i++) {
-      const uint32_t cons = Load<uint32_t>(Reg(g, index, kCons));
       const bool error = Load<uint32_t>(Reg(g, index, kGerror)) !=
                          Load<uint32_t>(Reg(g, index, kGerrorn));
+      const uint32_t cons = Load<uint32_t>(Reg(g, index, kCons));
       if ((cons & 127) == prod || error) return cons;
       platform_step(sim_->kernel());
     }
