@@ -9,6 +9,7 @@
 #include "core/sim_syscalls.h"
 #include "drivers/platform.h"
 #include "drivers/selftest/mock_options.h"
+#include "drivers/tegra241_options.h"
 
 namespace tools {
 namespace {
@@ -21,6 +22,8 @@ struct ProcessOption {
 };
 
 constexpr ProcessOption kProcessOptions[] = {
+    {"kind", "mock|tegra241",
+     "the mock IOMMU, or SMMUv3s with CMDQVs and devices that do DMA (mock)"},
     {"memlock", "BYTES", "RLIMIT_MEMLOCK of the process (8388608)"},
     {"uid", "N", "the user; locked memory is counted for each (0)"},
     {"privileged", "0|1", "the process has all capabilities (1)"},
@@ -31,10 +34,28 @@ int InitMock(struct kernel* kernel, const void* options) {
       kernel, static_cast<const struct mock_machine_options*>(options));
 }
 
+int InitTegra241(struct kernel* kernel, const void* options) {
+  return platform_init_tegra241(
+      kernel, static_cast<const struct tegra241_machine_options*>(options));
+}
+
 constexpr struct machine_ops kMockMachine = {
     .init = InitMock,
     .exit = platform_exit,
 };
+
+constexpr struct machine_ops kTegra241Machine = {
+    .init = InitTegra241,
+    .exit = platform_exit,
+};
+
+// "" for the first kind.
+std::string KindOf(const std::vector<prog::MachineOption>& machine) {
+  for (const prog::MachineOption& option : machine) {
+    if (option.key == "kind") return option.value;
+  }
+  return "";
+}
 
 bool Number(const std::string& text, uint64_t* out) {
   char* end = nullptr;
@@ -47,6 +68,9 @@ int SetProcessOption(const prog::MachineOption& option,
                      struct sim_options* sim) {
   uint64_t n = 0;
   const bool number = Number(option.value, &n);
+  if (option.key == "kind") {
+    return option.value == "mock" || option.value == "tegra241" ? 1 : -1;
+  }
   if (option.key == "memlock") {
     sim->kernel.rlimit_memlock = n;
   } else if (option.key == "uid") {
@@ -69,6 +93,9 @@ const std::vector<std::string>& MachineKeys() {
     for (const auto* h = mock_option_list; h->key != nullptr; h++) {
       all->emplace_back(h->key);
     }
+    for (const auto* h = tegra241_option_list; h->key != nullptr; h++) {
+      all->emplace_back(h->key);
+    }
     for (const ProcessOption& o : kProcessOptions) all->emplace_back(o.key);
     return all;
   }();
@@ -86,6 +113,10 @@ std::string MachineHelp() {
     add(h->key, h->value, h->help);
   }
   for (const ProcessOption& o : kProcessOptions) add(o.key, o.value, o.help);
+  out += "with kind=tegra241, in place of those above it:\n";
+  for (const auto* h = tegra241_option_list; h->key != nullptr; h++) {
+    add(h->key, h->value, h->help);
+  }
   return out;
 }
 
@@ -93,18 +124,29 @@ std::unique_ptr<LabKernel> LabKernel::Create(
     const std::vector<prog::MachineOption>& machine, const LabOptions& options,
     prog::Error* error) {
   struct mock_machine_options mock;
+  struct tegra241_machine_options tegra241;
+  const bool is_tegra241 = KindOf(machine) == "tegra241";
   struct sim_options sim;
   sim.revision = options.revision;
   sim.kernel.panic_on_warn = options.panic_on_warn;
-  sim.machine = &kMockMachine;
-  sim.machine_options = &mock;
+  sim.machine = is_tegra241 ? &kTegra241Machine : &kMockMachine;
+  sim.machine_options = is_tegra241 ? static_cast<const void*>(&tegra241)
+                                    : static_cast<const void*>(&mock);
   for (const prog::MachineOption& option : machine) {
     const int taken = SetProcessOption(option, &sim);
     if (taken > 0) continue;
-    if (taken < 0 || mock_options_parse(option.key.c_str(),
-                                        option.value.c_str(), &mock) != 0) {
+    const char* const key = option.key.c_str();
+    const char* const value = option.value.c_str();
+    if (taken < 0 ||
+        (is_tegra241 ? tegra241_options_parse(key, value, &tegra241)
+                     : mock_options_parse(key, value, &mock)) != 0) {
       std::string expected;
       for (const auto* h = mock_option_list; h->key != nullptr; h++) {
+        if (option.key == h->key) {
+          expected = std::string(h->value) + ": " + h->help;
+        }
+      }
+      for (const auto* h = tegra241_option_list; h->key != nullptr; h++) {
         if (option.key == h->key) {
           expected = std::string(h->value) + ": " + h->help;
         }

@@ -178,6 +178,8 @@ struct desc_ioctl {
 	 * wide. min_size is 0.
 	 */
 	bool arg_is_value = false;
+	/* Of a device's file (/dev/vfio/devices/vfio0), not of /dev/iommu. */
+	bool of_device = false;
 };
 
 /*

@@ -87,6 +87,25 @@ inline constexpr desc_name vfio_dirty_pages_flags[] = {
 	{"GET_BITMAP", VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP},
 };
 
+inline constexpr desc_name vfio_device_flags[] = {
+	{"RESET", VFIO_DEVICE_FLAGS_RESET},
+	{"PCI", VFIO_DEVICE_FLAGS_PCI},
+};
+
+inline constexpr desc_name vfio_region_flags[] = {
+	{"READ", VFIO_REGION_INFO_FLAG_READ},
+	{"WRITE", VFIO_REGION_INFO_FLAG_WRITE},
+	{"MMAP", VFIO_REGION_INFO_FLAG_MMAP},
+};
+
+inline constexpr desc_name vfio_bind_flags[] = {
+	{"TOKEN", VFIO_DEVICE_BIND_FLAG_TOKEN},
+};
+
+inline constexpr desc_name vfio_attach_flags[] = {
+	{"PASID", VFIO_DEVICE_ATTACH_PASID},
+};
+
 inline constexpr desc_name hwpt_alloc_flags[] = {
 	{"NEST_PARENT", IOMMU_HWPT_ALLOC_NEST_PARENT},
 	{"DIRTY_TRACKING", IOMMU_HWPT_ALLOC_DIRTY_TRACKING},
@@ -957,6 +976,53 @@ TEST_OP(dmabuf_revoke, TEST_ID(PADDING),
 
 /* --- the commands --- */
 
+inline constexpr desc_field vfio_device_info_fields[] = {
+	FIELD(vfio_device_info, argsz, SIZE),
+	FIELD(vfio_device_info, flags, NUMBER_OUT, .names = vfio_device_flags),
+	FIELD(vfio_device_info, num_regions, NUMBER_OUT),
+	FIELD(vfio_device_info, num_irqs, NUMBER_OUT),
+	FIELD(vfio_device_info, cap_offset, NUMBER_OUT),
+	FIELD(vfio_device_info, pad, PADDING),
+};
+inline constexpr desc_struct vfio_dev_info = STRUCT(vfio_device_info);
+
+inline constexpr desc_field vfio_region_info_fields[] = {
+	FIELD(vfio_region_info, argsz, SIZE),
+	FIELD(vfio_region_info, flags, NUMBER_OUT, .names = vfio_region_flags),
+	FIELD(vfio_region_info, index, NUMBER),
+	FIELD(vfio_region_info, cap_offset, NUMBER_OUT),
+	FIELD(vfio_region_info, size, NUMBER_OUT),
+	FIELD(vfio_region_info, offset, NUMBER_OUT),
+};
+inline constexpr desc_struct vfio_region = STRUCT(vfio_region_info);
+
+inline constexpr desc_field vfio_device_bind_iommufd_fields[] = {
+	FIELD(vfio_device_bind_iommufd, argsz, SIZE),
+	FIELD(vfio_device_bind_iommufd, flags, FLAGS, .names = vfio_bind_flags),
+	/* a descriptor of /dev/iommu, which is no object */
+	FIELD(vfio_device_bind_iommufd, iommufd, NUMBER),
+	FIELD(vfio_device_bind_iommufd, out_devid, ID_OUT, OBJECT(DEVICE)),
+	FIELD(vfio_device_bind_iommufd, token_uuid_ptr, NUMBER),
+};
+inline constexpr desc_struct vfio_bind = STRUCT(vfio_device_bind_iommufd);
+
+inline constexpr desc_field vfio_device_attach_iommufd_pt_fields[] = {
+	FIELD(vfio_device_attach_iommufd_pt, argsz, SIZE),
+	FIELD(vfio_device_attach_iommufd_pt, flags, FLAGS, .names = vfio_attach_flags,
+	      .valid = VFIO_DEVICE_ATTACH_PASID),
+	FIELD(vfio_device_attach_iommufd_pt, pt_id, ID_INOUT, OBJECT(PT)),
+	FIELD(vfio_device_attach_iommufd_pt, pasid, NUMBER),
+};
+inline constexpr desc_struct vfio_attach = STRUCT(vfio_device_attach_iommufd_pt);
+
+inline constexpr desc_field vfio_device_detach_iommufd_pt_fields[] = {
+	FIELD(vfio_device_detach_iommufd_pt, argsz, SIZE),
+	FIELD(vfio_device_detach_iommufd_pt, flags, FLAGS, .names = vfio_attach_flags,
+	      .valid = VFIO_DEVICE_DETACH_PASID),
+	FIELD(vfio_device_detach_iommufd_pt, pasid, NUMBER),
+};
+inline constexpr desc_struct vfio_detach = STRUCT(vfio_device_detach_iommufd_pt);
+
 #define OFFSETOFEND(type, member) \
 	(offsetof(struct type, member) + sizeof(((struct type *)nullptr)->member))
 #define IOCTL(name, type, last, revisions, arg, ...)                                          \
@@ -983,11 +1049,22 @@ inline constexpr desc_ioctl desc_ioctls[] = {
 	VFIO(VFIO_GET_API_VERSION, 0, vfio_no_arg, .returns_number = true, .arg_is_value = true),
 	VFIO(VFIO_CHECK_EXTENSION, 0, vfio_extension, .returns_number = true, .arg_is_value = true),
 	VFIO(VFIO_SET_IOMMU, 0, vfio_iommu, .arg_is_value = true),
+	VFIO(VFIO_DEVICE_GET_INFO, OFFSETOFEND(vfio_device_info, num_irqs), vfio_dev_info,
+	     .of_device = true),
+	VFIO(VFIO_DEVICE_GET_REGION_INFO, OFFSETOFEND(vfio_region_info, offset), vfio_region,
+	     .of_device = true),
+	VFIO(VFIO_DEVICE_RESET, 0, vfio_no_arg, .arg_is_value = true, .of_device = true),
 	VFIO(VFIO_IOMMU_GET_INFO, OFFSETOFEND(vfio_iommu_type1_info, iova_pgsizes), vfio_info),
 	VFIO(VFIO_IOMMU_MAP_DMA, OFFSETOFEND(vfio_iommu_type1_dma_map, size), vfio_dma_map),
 	VFIO(VFIO_IOMMU_UNMAP_DMA, OFFSETOFEND(vfio_iommu_type1_dma_unmap, size), vfio_dma_unmap),
 	VFIO(VFIO_IOMMU_DIRTY_PAGES, OFFSETOFEND(vfio_iommu_type1_dirty_bitmap, flags),
 	     vfio_dirty_bitmap),
+	VFIO(VFIO_DEVICE_BIND_IOMMUFD, OFFSETOFEND(vfio_device_bind_iommufd, out_devid), vfio_bind,
+	     .of_device = true),
+	VFIO(VFIO_DEVICE_ATTACH_IOMMUFD_PT, OFFSETOFEND(vfio_device_attach_iommufd_pt, pt_id),
+	     vfio_attach, .of_device = true),
+	VFIO(VFIO_DEVICE_DETACH_IOMMUFD_PT, OFFSETOFEND(vfio_device_detach_iommufd_pt, flags),
+	     vfio_detach, .of_device = true),
 
 	IOCTL(DESTROY, iommu_destroy, id, DESC_ALL, destroy),
 	IOCTL(IOAS_ALLOC, iommu_ioas_alloc, out_ioas_id, DESC_ALL, ioas_alloc, CREATES(IOAS)),

@@ -40,8 +40,9 @@ TEST(Desc, FindsEachByNameAndByNumber) {
   EXPECT_EQ(iommufd_desc_find_cmd(_IO(IOMMUFD_TYPE, 0x7f), 0, DESC_ALL),
             nullptr);
   EXPECT_EQ(iommufd_desc_find_cmd(IOMMU_TEST_CMD, 99, DESC_ALL), nullptr);
-  // VFIO's, 21 commands, one of them of two names, and 23 mock ops.
-  EXPECT_EQ(names.size(), 7u + 22u + 23u);
+  // VFIO's of a container and of a device, 21 commands, one of them of two
+  // names, and 23 mock ops.
+  EXPECT_EQ(names.size(), 7u + 6u + 22u + 23u);
 }
 
 TEST(Desc, Command94HasTwoForms) {
@@ -96,6 +97,12 @@ TEST(Desc, SizesAndSmallestSizes) {
       {"VFIO_IOMMU_MAP_DMA", 32, 32},
       {"VFIO_IOMMU_UNMAP_DMA", 24, 24},
       {"VFIO_IOMMU_DIRTY_PAGES", 8, 8},
+      {"VFIO_DEVICE_GET_INFO", 24, 16},
+      {"VFIO_DEVICE_GET_REGION_INFO", 32, 32},
+      {"VFIO_DEVICE_RESET", 8, 0},
+      {"VFIO_DEVICE_BIND_IOMMUFD", 24, 16},
+      {"VFIO_DEVICE_ATTACH_IOMMUFD_PT", 16, 12},
+      {"VFIO_DEVICE_DETACH_IOMMUFD_PT", 12, 8},
   };
   for (const auto& s : kSizes) {
     const desc_ioctl* d = iommufd_desc_find(s.name);
@@ -133,6 +140,9 @@ TEST(Desc, FlagMasks) {
       {"ACCESS_RW", "flags", 0x10005, DESC_ALL},
       {"VFIO_IOMMU_MAP_DMA", "flags", 3, DESC_ALL},
       {"VFIO_IOMMU_UNMAP_DMA", "flags", 2, DESC_ALL},
+      {"VFIO_DEVICE_BIND_IOMMUFD", "flags", 0, DESC_ALL},
+      {"VFIO_DEVICE_ATTACH_IOMMUFD_PT", "flags", 1, DESC_ALL},
+      {"VFIO_DEVICE_DETACH_IOMMUFD_PT", "flags", 1, DESC_ALL},
   };
   std::set<const desc_field*> seen;
   for (const auto& m : kMasks) {
@@ -320,16 +330,16 @@ TEST(Desc, StructsOfFilesAndPointers) {
             sizeof(iommu_hwpt_pgfault));
 }
 
-// VFIO's first three ioctls take a number where the others take an address.
+// Four of VFIO's ioctls take a number where the others take an address.
 TEST(Desc, ArgumentsThatAreNoAddress) {
   std::set<std::string> values, numbers;
   for (const desc_ioctl& d : iommufd_desc_all()) {
     if (d.arg_is_value) values.insert(d.name);
     if (d.returns_number) numbers.insert(d.name);
   }
-  EXPECT_EQ(values,
-            std::set<std::string>({"VFIO_GET_API_VERSION",
-                                   "VFIO_CHECK_EXTENSION", "VFIO_SET_IOMMU"}));
+  EXPECT_EQ(values, std::set<std::string>(
+                        {"VFIO_GET_API_VERSION", "VFIO_CHECK_EXTENSION",
+                         "VFIO_SET_IOMMU", "VFIO_DEVICE_RESET"}));
   EXPECT_EQ(numbers, std::set<std::string>(
                          {"VFIO_GET_API_VERSION", "VFIO_CHECK_EXTENSION"}));
 }
