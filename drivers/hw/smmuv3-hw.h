@@ -156,6 +156,7 @@ struct smmuv3_tlb_entry {
 	u8 granule = 0;	   /* log2, of that leaf's table */
 	bool s1_write = false, s1_unpriv = false;
 	bool s2_read = true, s2_write = true;
+	bool s2_device = false; /* device memory by stage 2: no place for tables, with S2PTW */
 	/* A write must look at the descriptor again: its dirty state is updated by hardware. */
 	bool clean = false;
 	u64 in = 0, ipa = 0, out = 0; /* first addresses */

@@ -145,8 +145,9 @@ TEST_F(FreeRunning, ClientsRunTheirQueues) {
           __atomic_store_n(&entry[0], cmd.word[0], __ATOMIC_RELAXED);
           __atomic_store_n(&entry[1], cmd.word[1], __ATOMIC_RELAXED);
           prod = hw_queue_next(prod, kLog2);
+          // Twice in a row: the second store must not get lost.
+          Poke(prod_reg, prod);
         }
-        Poke(prod_reg, prod);
         if (!Wait([&] { return Peek(cons_reg) == prod; })) ++failures;
       }
     });
