@@ -3,6 +3,7 @@
 // The free-running mode: a thread of the model's, clients that map page 0 of
 // their VINTF, a driver and devices beside them.
 
+#include <chrono>
 #include <thread>
 
 #include "tests/hw/hw_fixture.h"
@@ -163,6 +164,28 @@ TEST_F(FreeRunning, ClientsRunTheirQueues) {
   StopThread();
   EXPECT_EQ(0u, Errors(1, 0));
   EXPECT_EQ(0u, Errors(2, 0));
+}
+
+// What a client stores stays until it stores something else: looking at it is
+// no write.
+TEST_F(FreeRunning, StoresAreNotUndone) {
+  Up2();
+  Write(AllocReg(3), AllocValue(1, 0));
+  thread_ = std::thread([this] {
+    while (!stop_) smmuv3_hw_step(smmu_);
+  });
+  uint32_t* prod = Mapped(1, 0, Q::PROD::offset);
+  int undone = 0;
+  const auto end =
+      std::chrono::steady_clock::now() + std::chrono::milliseconds(100);
+  for (uint32_t i = 0; std::chrono::steady_clock::now() < end; ++i) {
+    i &= 0xfffff;
+    Poke(prod, i);
+    for (int look = 0; look < 50; ++look) {
+      if (Peek(prod) != i) ++undone;
+    }
+  }
+  EXPECT_EQ(0, undone);
 }
 
 TEST_F(FreeRunning, AnErrorInterruptsAndTheClientMendsIt) {
