@@ -4,6 +4,8 @@
  * guests. No kernel counterpart. The map is in tegra241-cmdqv-regs.h; a VINTF's two pages are views
  * of the registers of the VCMDQs that are allocated to it, and of no others: what is not allocated
  * reads as zero there and takes no write.
+ * Free-running, page 0 is memory: there a client's stores where nothing is
+ * allocated stay until the VINTF is enabled anew, and nobody looks at them.
  *
  * Beliefs about the silicon, where drivers do not settle them:
  * - A VCMDQ runs while its CONFIG.EN is set, it is allocated, its VINTF is enabled and the CMDQV

@@ -123,6 +123,19 @@ TEST_F(FreeRunning, SlotsThatAreNotAllocatedAreMemory) {
   EXPECT_EQ(6u, Read(Page0(4, Q::PROD::offset)));
 }
 
+TEST_F(FreeRunning, TheNextGuestFindsNothing) {
+  Up2();
+  StartQueue(1, 0, 3);
+  Poke(Mapped(1, 0, Q::PROD::offset), 7);
+  Poke(Mapped(1, 1, 0), 8);
+  Poke(Mapped(1, 511, 0x7c), 9);
+  Write(VintfReg(1, 0), 0);
+  EnableVintf(1, 11);
+  EXPECT_EQ(7u, Peek(Mapped(1, 0, Q::PROD::offset)));
+  EXPECT_EQ(0u, Peek(Mapped(1, 1, 0)));
+  EXPECT_EQ(0u, Peek(Mapped(1, 511, 0x7c)));
+}
+
 // Two clients, each with a queue of its VINTF, at full speed; the driver and a
 // device meanwhile.
 TEST_F(FreeRunning, ClientsRunTheirQueues) {
