@@ -232,18 +232,22 @@ bool __smmuv3_hw_page_request(struct smmuv3_hw *hw, const struct hw_txn *txn, u1
 void smmuv3_tlb_insert(struct smmuv3_hw *hw, const struct smmuv3_tlb_entry *e)
 {
 	hw->tlb[hw->tlb_next] = *e;
+	hw->tlb_used[hw->tlb_next / 64] |= BIT_ULL(hw->tlb_next % 64);
 	hw->tlb_next = (hw->tlb_next + 1) % SMMUV3_TLB_ENTRIES;
 }
 
 struct smmuv3_tlb_entry *smmuv3_tlb_find(struct smmuv3_hw *hw, enum tlb_kind kind, bool el2,
 					 u16 vmid, u16 asid, u64 addr)
 {
-	for (struct smmuv3_tlb_entry &e : hw->tlb) {
-		if (!e.valid || e.kind != kind || e.el2 != el2 || (!el2 && e.vmid != vmid) ||
-		    (addr ^ e.in) >> e.shift)
-			continue;
-		if (kind == TLB_S2 || e.global || e.asid == asid)
-			return &e;
+	for (u32 i = 0; i != ARRAY_SIZE(hw->tlb_used); i++) {
+		for (u64 used = hw->tlb_used[i]; used; used &= used - 1) {
+			struct smmuv3_tlb_entry *e = &hw->tlb[i * 64 + __ffs(used)];
+
+			if (e->valid && e->kind == kind && e->el2 == el2 &&
+			    (el2 || e->vmid == vmid) && !((addr ^ e->in) >> e->shift) &&
+			    (kind == TLB_S2 || e->global || e->asid == asid))
+				return e;
+		}
 	}
 	return nullptr;
 }
@@ -251,9 +255,16 @@ struct smmuv3_tlb_entry *smmuv3_tlb_find(struct smmuv3_hw *hw, enum tlb_kind kin
 template <class Match>
 static void tlb_invalidate(struct smmuv3_hw *hw, Match match) __must_hold(hw->lock)
 {
-	for (struct smmuv3_tlb_entry &e : hw->tlb)
-		if (e.valid && match(e))
-			e.valid = false;
+	for (u32 i = 0; i != ARRAY_SIZE(hw->tlb_used); i++) {
+		for (u64 used = hw->tlb_used[i]; used; used &= used - 1) {
+			struct smmuv3_tlb_entry *e = &hw->tlb[i * 64 + __ffs(used)];
+
+			if (e->valid && !match(*e))
+				continue;
+			e->valid = false;
+			hw->tlb_used[i] &= ~BIT_ULL(__ffs(used));
+		}
+	}
 }
 
 /*

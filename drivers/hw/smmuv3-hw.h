@@ -156,6 +156,7 @@ struct smmuv3_tlb_entry {
 	u8 granule = 0;	   /* log2, of that leaf's table */
 	bool s1_write = false, s1_unpriv = false;
 	bool s2_read = true, s2_write = true;
+	bool s2_device = false; /* device memory by stage 2: no place for tables, with S2PTW */
 	/* A write must look at the descriptor again: its dirty state is updated by hardware. */
 	bool clean = false;
 	u64 in = 0, ipa = 0, out = 0; /* first addresses */
@@ -206,6 +207,8 @@ struct smmuv3_hw {
 	reg_page<0x100> regs __guarded_by(lock);
 	struct hw_cmd_source cmdq __guarded_by(lock);
 	struct smmuv3_tlb_entry tlb[SMMUV3_TLB_ENTRIES] __guarded_by(lock);
+	/* Those of tlb that may be valid: others need not be looked at. */
+	u64 tlb_used[SMMUV3_TLB_ENTRIES / 64] __guarded_by(lock) = {};
 	u32 tlb_next __guarded_by(lock) = 0;
 	struct smmuv3_ste_entry stes[SMMUV3_STE_ENTRIES] __guarded_by(lock);
 	u32 ste_next __guarded_by(lock) = 0;

@@ -303,6 +303,13 @@ static bool update_desc(struct smmuv3_hw *hw, u64 pa, u64 *desc, u64 set, u64 cl
 	return true;
 }
 
+static bool stage2_allows(const struct walk *w, const struct smmuv3_tlb_entry *e, bool write,
+			  u8 cls)
+{
+	return (write ? e->s2_write : e->s2_read) &&
+	       !(cls == CLASS_TT && e->s2_device && STE::S2PTW::get(*w->ste));
+}
+
 /*
  * Stage 2 of @ipa, for @cls. @write: with the right to write; @table: the access reads or updates a
  * descriptor of stage 1. What was found is kept.
@@ -319,7 +326,7 @@ static struct smmuv3_tlb_entry *stage2(struct smmuv3_hw *hw, struct walk *w, u64
 
 	kept = smmuv3_tlb_find(hw, TLB_S2, false, w->vmid, 0, ipa);
 	if (kept && !(write && kept->clean)) {
-		if (!(write ? kept->s2_write : kept->s2_read)) {
+		if (!stage2_allows(w, kept, write, cls)) {
 			fault_at(w, F_PERMISSION, true, cls, ipa);
 			return nullptr;
 		}
@@ -382,11 +389,6 @@ static struct smmuv3_tlb_entry *stage2(struct smmuv3_hw *hw, struct walk *w, u64
 		}
 		if (changed)
 			continue;
-		if (!(desc & (write ? PTE_S2_WRITE : PTE_S2_READ)) ||
-		    (cls == CLASS_TT && STE::S2PTW::get(ste) && !(desc & PTE_S2_DEVICE))) {
-			fault_at(w, F_PERMISSION, true, cls, ipa);
-			return nullptr;
-		}
 		e.valid = true;
 		e.kind = TLB_S2;
 		e.vmid = w->vmid;
@@ -396,10 +398,15 @@ static struct smmuv3_tlb_entry *stage2(struct smmuv3_hw *hw, struct walk *w, u64
 		e.granule = f.granule;
 		e.s2_read = desc & PTE_S2_READ;
 		e.s2_write = desc & PTE_S2_WRITE;
+		e.s2_device = !(desc & PTE_S2_DEVICE);
 		e.clean = !e.s2_write && desc & PTE_DBM && STE::S2HD::get(ste);
 		e.in = ipa >> shift << shift;
 		e.ipa = e.in;
 		e.out = (desc & PTE_ADDR) >> shift << shift;
+		if (!stage2_allows(w, &e, write, cls)) {
+			fault_at(w, F_PERMISSION, true, cls, ipa);
+			return nullptr;
+		}
 		if (kept) {
 			*kept = e;
 			return kept;
@@ -590,8 +597,8 @@ static bool locate_cd(struct smmuv3_hw *hw, struct walk *w, u32 ssid, u64 *pa) _
 {
 	const struct STE &ste = *w->ste;
 	const u8 cdmax = (u8)STE::S1CDMAX::get(ste);
-	const u8 fmt = cdmax ? (u8)STE::S1FMT::get(ste) : STE_S1FMT_LINEAR;
-	const u64 table = STE::S1CTXPTR::get_raw(ste);
+	const u8 fmt = cdmax ? (u8)STE::S1FMT::get(ste) : (u8)STE_S1FMT_LINEAR;
+	u64 table = STE::S1CTXPTR::get_raw(ste);
 	const u8 split = fmt == STE_S1FMT_4K_L2 ? 6 : 10;
 	struct L1CD l1;
 

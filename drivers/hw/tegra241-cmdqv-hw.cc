@@ -187,15 +187,28 @@ static void update_running(struct tegra241_cmdqv_hw *cmdqv, u32 qidx) __must_hol
 	update_ready(cmdqv, qidx);
 }
 
+/* What the last guest stored where no VCMDQ is does not wait for the next one. */
+static void scrub_page0(struct tegra241_vintf_hw *v)
+{
+	u64 *p = static_cast<u64 *>(page_address(v->page0));
+
+	for (u32 i = v->num_lvcmdqs * TEGRA241_CMDQV_VCMDQ_BYTES / 8; i != TEGRA241_CMDQV_PAGE / 8;
+	     i++)
+		WRITE_ONCE(p[i], 0ULL);
+}
+
 static void update_vintf(struct tegra241_cmdqv_hw *cmdqv, u32 vidx) __must_hold(cmdqv->smmu->lock)
 {
 	struct tegra241_vintf_hw *v = &cmdqv->vintfs[vidx];
 	VINTF_STATUS status = v->regs.get<VINTF_STATUS>();
+	const bool was_enabled = VINTF_STATUS::ENABLE_OK::get(status);
 
 	VINTF_STATUS::ENABLE_OK::set(
 		status,
 		VINTF_CONFIG::ENABLE::get(v->regs.get<VINTF_CONFIG>()) &&
 			cmdqv_regs::STATUS::ENABLED::get(cmdqv->regs.get<cmdqv_regs::STATUS>()));
+	if (v->page0 && !was_enabled && VINTF_STATUS::ENABLE_OK::get(status))
+		scrub_page0(v);
 	v->regs.set(status);
 	for (u32 l = 0; l != v->num_lvcmdqs; l++)
 		update_running(cmdqv, v->lvcmdqs[l]);

@@ -3,22 +3,29 @@
  * A model of Tegra241's CMDQV: command queues beside the SMMU's own that a hypervisor gives to its
  * guests. No kernel counterpart. The map is in tegra241-cmdqv-regs.h; a VINTF's two pages are views
  * of the registers of the VCMDQs that are allocated to it, and of no others: what is not allocated
- * reads as zero there and takes no write.
+ * reads as zero there and takes no write. Free-running, page 0 is memory: there a client's stores
+ * where nothing is allocated stay until the VINTF is enabled anew, and nobody looks at them.
  *
  * Beliefs about the silicon, where drivers do not settle them:
- * - A VCMDQ runs while its CONFIG.EN is set, it is allocated, its VINTF is enabled and the CMDQV
- * is. Nothing but a write changes its registers, so it goes on with what the last owner left.
- * - The LVCMDQs of a VINTF are allocated in ascending order and given back in descending order.
- * What is out of order, or would double a logical number, does not change ALLOC.
- * - While it runs, BASE and CONS take no write; while a VINTF is enabled, its VMID and HYP_OWN do
- *   not. A queue that is too large or not aligned to its size does not start: CMDQ_INIT_ERR.
- * - A queue of a VINTF without HYP_OWN does TLBI_NH_ASID, TLBI_NH_VA, ATC_INV and SYNC without a
- *   signal; all else is CERROR_ILL. TLBI gets the VINTF's VMID, ATC_INV the stream id of the
- *   matching SID slot; without one it is CERROR_ILL_ACCESS.
- * - Each new error raises the interrupt once, unless the VINTF is masked; the maps show errors
- * until GERRORN acknowledges them.
- * - An ATC_INV that timed out is told to the queue by its next SYNC. A SYNC of the SMMU's own queue
- *   takes it from queues that do not run.
+ *
+ * A VCMDQ runs while its CONFIG.EN is set, it is allocated, its VINTF is enabled and the CMDQV is.
+ * Nothing but a write changes its registers, so it goes on with what the last owner left.
+ *
+ * The LVCMDQs of a VINTF are allocated in ascending order and given back in descending order. What
+ * is out of order, or would double a logical number, does not change ALLOC.
+ *
+ * While it runs, BASE and CONS take no write; while a VINTF is enabled, its VMID and HYP_OWN do
+ * not. A queue that is too large or not aligned to its size does not start: CMDQ_INIT_ERR.
+ *
+ * A queue of a VINTF without HYP_OWN does TLBI_NH_ASID, TLBI_NH_VA, ATC_INV and SYNC without a
+ * signal; all else is CERROR_ILL. TLBI gets the VINTF's VMID, ATC_INV the stream id of the matching
+ * SID slot; without one it is CERROR_ILL_ACCESS.
+ *
+ * Each new error raises the interrupt once, unless the VINTF is masked; the maps show errors until
+ * GERRORN acknowledges them.
+ *
+ * An ATC_INV that timed out is told to the queue by its next SYNC. A SYNC of the SMMU's own queue
+ * takes it from queues that do not run.
  */
 #pragma once
 

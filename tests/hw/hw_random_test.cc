@@ -98,7 +98,10 @@ class RandomTest : public CmdqvFixture {
       EXPECT_EQ(count[v], Read(VintfReg(v, 4)) >> 16);
   }
 
-  std::mt19937_64 random_{20250425};
+  // Another with --gtest_shuffle and --gtest_random_seed.
+  std::mt19937_64 random_{
+      20250425u +
+      static_cast<unsigned>(testing::UnitTest::GetInstance()->random_seed())};
   dma_testdev* dev_ = nullptr;
   uint64_t memory_ = 0;
 };

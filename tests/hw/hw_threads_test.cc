@@ -3,6 +3,7 @@
 // The free-running mode: a thread of the model's, clients that map page 0 of
 // their VINTF, a driver and devices beside them.
 
+#include <chrono>
 #include <thread>
 
 #include "tests/hw/hw_fixture.h"
@@ -122,6 +123,19 @@ TEST_F(FreeRunning, SlotsThatAreNotAllocatedAreMemory) {
   EXPECT_EQ(6u, Read(Page0(4, Q::PROD::offset)));
 }
 
+TEST_F(FreeRunning, TheNextGuestFindsNothing) {
+  Up2();
+  StartQueue(1, 0, 3);
+  Poke(Mapped(1, 0, Q::PROD::offset), 7);
+  Poke(Mapped(1, 1, 0), 8);
+  Poke(Mapped(1, 511, 0x7c), 9);
+  Write(VintfReg(1, 0), 0);
+  EnableVintf(1, 11);
+  EXPECT_EQ(7u, Peek(Mapped(1, 0, Q::PROD::offset)));
+  EXPECT_EQ(0u, Peek(Mapped(1, 1, 0)));
+  EXPECT_EQ(0u, Peek(Mapped(1, 511, 0x7c)));
+}
+
 // Two clients, each with a queue of its VINTF, at full speed; the driver and a
 // device meanwhile.
 TEST_F(FreeRunning, ClientsRunTheirQueues) {
@@ -145,8 +159,9 @@ TEST_F(FreeRunning, ClientsRunTheirQueues) {
           __atomic_store_n(&entry[0], cmd.word[0], __ATOMIC_RELAXED);
           __atomic_store_n(&entry[1], cmd.word[1], __ATOMIC_RELAXED);
           prod = hw_queue_next(prod, kLog2);
+          // Twice in a row: the second store must not get lost.
+          Poke(prod_reg, prod);
         }
-        Poke(prod_reg, prod);
         if (!Wait([&] { return Peek(cons_reg) == prod; })) ++failures;
       }
     });
@@ -162,6 +177,28 @@ TEST_F(FreeRunning, ClientsRunTheirQueues) {
   StopThread();
   EXPECT_EQ(0u, Errors(1, 0));
   EXPECT_EQ(0u, Errors(2, 0));
+}
+
+// What a client stores stays until it stores something else: looking at it is
+// no write.
+TEST_F(FreeRunning, StoresAreNotUndone) {
+  Up2();
+  Write(AllocReg(3), AllocValue(1, 0));
+  thread_ = std::thread([this] {
+    while (!stop_) smmuv3_hw_step(smmu_);
+  });
+  uint32_t* prod = Mapped(1, 0, Q::PROD::offset);
+  int undone = 0;
+  const auto end =
+      std::chrono::steady_clock::now() + std::chrono::milliseconds(100);
+  for (uint32_t i = 0; std::chrono::steady_clock::now() < end; ++i) {
+    i &= 0xfffff;
+    Poke(prod, i);
+    for (int look = 0; look < 50; ++look) {
+      if (Peek(prod) != i) ++undone;
+    }
+  }
+  EXPECT_EQ(0, undone);
 }
 
 TEST_F(FreeRunning, AnErrorInterruptsAndTheClientMendsIt) {

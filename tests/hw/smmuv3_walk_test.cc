@@ -660,6 +660,27 @@ TEST_F(NestedTest, TablesOfStage1AreInStage2) {
   STE::S2PTW::set(ste, 1);
   UseS2(ste);
   ExpectFault(F_PERMISSION, 0x1000, false, 1, 0x345000, CLASS_TT);
+  // The same when the translation is known already, for data.
+  Map(s1_, 0x8000000000, 0x345000, kS1Rw);
+  EXPECT_EQ(0u, DmaRead(kSid, 0x8000000000));
+  ExpectFault(F_PERMISSION, 0x1000, false, 1, 0x345000, CLASS_TT);
+}
+
+TEST_F(NestedTest, DirtyStateOfStage2) {
+  Nest();
+  uint64_t page = Page(1);
+  Map(s2_, 0x600000, page, kS2Ro | kDbm);
+  Map(s1_, 0x1000, 0x600000, kS1Rw);
+  STE ste = Ste(STE_CONFIG_NESTED);
+  WithS1(ste, cds_ + kOffset);
+  WithS2(ste, s2_.root, 5);
+  STE::S2HA::set(ste, 1);
+  STE::S2HD::set(ste, 1);
+  UseS2(ste);
+  EXPECT_EQ(1u, DmaRead(kSid, 0x1000));
+  EXPECT_EQ(page | kS2Ro | kDbm | 3, Load(Descriptor(s2_, 0x600000, 3)));
+  EXPECT_TRUE(DmaWrite(kSid, 0x1000, 2));
+  EXPECT_EQ(page | kS2Rw | kDbm | 3, Load(Descriptor(s2_, 0x600000, 3)));
 }
 
 TEST_F(NestedTest, ContextsAreInStage2) {
