@@ -64,11 +64,13 @@ struct remote_mm {
 
 // ---- numbers ----
 
-// @n numbers in a row that nobody ever had. 0: there are no more.
-static u64 alloc_pfns(struct mm_state *state, u64 n)
+// @n numbers in a row that nobody ever had, the first one aligned as @like is for pages of up to
+// 1 GiB. 0: there are no more.
+static u64 alloc_pfns(struct mm_state *state, u64 n, u64 like)
 {
 	raw_guard g(&state->lock);
-	const u64 first = max(state->next_loose_pfn, LOOSE_PFN_BASE);
+	const u64 unit = 1UL << 18;
+	const u64 first = ALIGN(max(state->next_loose_pfn, LOOSE_PFN_BASE), unit) + like % unit;
 
 	if (n > REMOTE_PFN_END - first)
 		return 0;
@@ -88,7 +90,7 @@ static u64 addr_to_pfn(struct remote_mm *remote, u64 addr) __must_hold(remote->l
 // The addresses of [start, end) get new numbers.
 static int move_range(struct remote_mm *remote, u64 start, u64 end) __must_hold(remote->lock)
 {
-	const u64 pfn = alloc_pfns(remote->state, (end - start) >> PAGE_SHIFT);
+	const u64 pfn = alloc_pfns(remote->state, (end - start) >> PAGE_SHIFT, start >> PAGE_SHIFT);
 	auto it = remote->moved.upper_bound(start);
 
 	if (!pfn)
@@ -313,7 +315,7 @@ std::shared_ptr<struct remote_object> remote_object_create(struct kernel *kernel
 	object->fd = host_fd;
 	object->state = mm_state_of(kernel);
 	object->max_pages = max_pages;
-	object->pfn_base = alloc_pfns(object->state, max_pages);
+	object->pfn_base = alloc_pfns(object->state, max_pages, 0);
 	return object->pfn_base ? object : nullptr;
 }
 
