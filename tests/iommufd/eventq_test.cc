@@ -470,6 +470,28 @@ TEST_F(VeventqTest, APollThatWaitsKeepsTheFile) {
   EXPECT_EQ(m_.Destroy(queue_.id), 0);
 }
 
+// Each of those who wait, for as long as it takes.
+TEST_F(EventqTest, AFaultWakesAll) {
+  ASSERT_EQ(m_.Replace(dev_.stdev, hwpt_), 0);
+  const int fd = fault_.fd;
+  std::atomic<int> woken{0};
+  auto wait = [&] {
+    EXPECT_EQ(m_.sys().poll(fd, POLLIN, -1), POLLIN);
+    woken++;
+  };
+  std::thread a(wait), b(wait);
+  {
+    TaskScope task(m_);
+    auto fault = Get<iommufd_fault>(fault_.id);
+    while (fault->wait_queue.waiters != 2) std::this_thread::yield();
+  }
+  EXPECT_EQ(woken, 0);
+  EXPECT_EQ(m_.TriggerIopf(dev_.idev, 1), 0);
+  a.join();
+  b.join();
+  EXPECT_EQ(woken, 2);
+}
+
 // ---- threads ----
 
 class EventqThreadsTest : public VeventqTest {
