@@ -249,7 +249,8 @@ void iommufd_vevent_handler(struct iommufd_veventq *veventq, struct iommufd_veve
 }
 
 /* The vIOMMU does not know it any more, and nothing is on it. */
-static void iommufd_veventq_end(struct iommufd_veventq *veventq, struct iommufd_viommu *viommu)
+static void iommufd_veventq_end(struct iommufd_veventq *veventq,
+				[[maybe_unused]] struct iommufd_viommu *viommu)
 	__must_hold(viommu->veventqs_rwsem)
 {
 	struct iommufd_vevent *cur, *next;

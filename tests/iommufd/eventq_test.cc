@@ -56,7 +56,8 @@ class EventqTest : public ::testing::Test {
     (void)m_.sys().take_log();
   }
   ~EventqTest() override {
-    if (fault_.fd >= 0) EXPECT_EQ(m_.sys().close(fault_.fd), 0);
+    if (fault_.fd < 0) return;
+    EXPECT_EQ(m_.sys().close(fault_.fd), 0);
   }
 
   // Up to `most` records of the fault queue.
@@ -66,7 +67,8 @@ class EventqTest : public ::testing::Test {
     EXPECT_GE(n, 0);
     EXPECT_EQ(n % sizeof(Fault), 0u);
     faults.resize(static_cast<size_t>(n) / sizeof(Fault));
-    if (n != 0) EXPECT_EQ(m_.sys().load(buf_, faults.data(), n), 0);
+    EXPECT_EQ(m_.sys().load(buf_, faults.data(), faults.size() * sizeof(Fault)),
+              0);
     return faults;
   }
   long Answer(uint32_t cookie, uint32_t code = IOMMUFD_PAGE_RESP_SUCCESS) {
@@ -337,7 +339,8 @@ class VeventqTest : public EventqTest {
     EXPECT_EQ(m_.Replace(dev_.stdev, nested_), 0);
   }
   ~VeventqTest() override {
-    if (queue_.fd >= 0) EXPECT_EQ(m_.sys().close(queue_.fd), 0);
+    if (queue_.fd < 0) return;
+    EXPECT_EQ(m_.sys().close(queue_.fd), 0);
   }
   int ReportEvent(const std::string& data) {
     TaskScope task(m_);
