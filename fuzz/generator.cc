@@ -465,10 +465,18 @@ class Writer {
     } else if (dice < 86) {
       if (OneIn(r_, 2)) {
         AccessRecipe();
-      } else if (OneIn(r_, 2)) {
-        VfioRecipe();
       } else {
-        PasidRecipe();
+        switch (Below(r_, 3)) {
+          case 0:
+            VfioRecipe();
+            break;
+          case 1:
+            PasidRecipe();
+            break;
+          default:
+            EventRecipe();
+            break;
+        }
       }
     } else if (dice < 88) {
       Mmap();
@@ -686,6 +694,77 @@ class Writer {
     }
   }
 
+  // A device whose page faults or whose guest's events go to a queue that is
+  // read; where it moves on, or goes, in between.
+  void EventRecipe() {
+    fd_ = Iommufd();
+    const bool faults = OneIn(r_, 2);
+    std::string pt = Find(desc_object::IOAS, false);
+    if (pt.empty()) pt = Need(desc_object::IOAS, 0);
+    if (pt.empty()) return;
+    const std::string ioas = pt;
+    const std::string dev =
+        Made("MOCK_DOMAIN", "dev", {{"id", NameValue(ioas)}});
+    const Value idev = NameValue(dev + ".idev");
+    if (!faults || OneIn(r_, 2)) {
+      pt = Made("HWPT_ALLOC", "hwpt",
+                {{"dev_id", idev},
+                 {"pt_id", NameValue(ioas)},
+                 {"flags", Word("NEST_PARENT")}});
+    }
+    std::string viommu;
+    if (!faults || (pt != ioas && OneIn(r_, 2))) {
+      viommu = Made("VIOMMU_ALLOC", "viommu",
+                    {{"dev_id", idev},
+                     {"hwpt_id", NameValue(pt)},
+                     {"type", Word("SELFTEST")}});
+      Made("VDEVICE_ALLOC", "vdev",
+           {{"viommu_id", NameValue(viommu)},
+            {"dev_id", idev},
+            {"virt_id", Num(OneIn(r_, 8) ? 0 : 0x99)}});
+    }
+    std::string queue;
+    Args hwpt = {{"dev_id", idev},
+                 {"pt_id", NameValue(viommu.empty() ? pt : viommu)}};
+    if (faults) {
+      queue = Made("FAULT_QUEUE_ALLOC", "fault", {});
+      hwpt.push_back({"flags", Word("FAULT_ID_VALID")});
+      hwpt.push_back({"fault_id", NameValue(queue + ".fault")});
+    } else {
+      queue = Made("VEVENTQ_ALLOC", "veventq",
+                   {{"viommu_id", NameValue(viommu)},
+                    {"type", Word("SELFTEST")},
+                    {"veventq_depth", Num(1 + Below(r_, 3))}});
+    }
+    if (pt != ioas) {
+      Value data;
+      data.kind = Value::Kind::kStruct;
+      Field iotlb;
+      iotlb.name = "iotlb";
+      iotlb.value = Num(1);
+      data.fields.push_back(std::move(iotlb));
+      hwpt.push_back({"data_type", Word("SELFTEST")});
+      hwpt.push_back({"data", std::move(data)});
+    }
+    const std::string table = Made("HWPT_ALLOC", "hwpt", std::move(hwpt));
+    MoveTo(dev, table);
+    for (uint64_t n = 2 + Below(r_, 6); n > 0; n--) {
+      if (OneIn(r_, 8)) {
+        MoveTo(dev, OneIn(r_, 2) ? ioas : table);
+      } else if (OneIn(r_, 16)) {
+        Destroy();
+      } else if (OneIn(r_, 3)) {
+        FileIo(queue + ".fd");
+      } else if (faults) {
+        Do("TRIGGER_IOPF", {{"dev_id", idev},
+                            {"pasid", Num(OneIn(r_, 4) ? 1 + Below(r_, 3) : 0)},
+                            {"grpid", Num(Below(r_, 3))}});
+      } else {
+        Do("TRIGGER_VEVENT", {{"dev_id", idev}});
+      }
+    }
+  }
+
   void Ioctl(const desc_ioctl* d) {
     if (fd_.empty() || OneIn(r_, 12)) fd_ = Iommufd();
     if (out_->size() > options_.max_calls + 12) return;
@@ -732,6 +811,30 @@ class Writer {
     f.name = std::move(name);
     f.value = std::move(v);
     call->args.push_back(std::move(f));
+  }
+
+  using Args = std::vector<std::pair<std::string, Value>>;
+
+  // A call on the iommufd in hand, with just these arguments; and the same with
+  // a name for what it makes.
+  void Do(std::string_view name, Args args, std::string result = "") {
+    Call call;
+    call.name = name;
+    call.result = std::move(result);
+    Arg(&call, "", NameValue(fd_));
+    for (auto& [field, value] : args) Arg(&call, field, std::move(value));
+    Emit(std::move(call));
+  }
+
+  std::string Made(std::string_view name, std::string_view stem, Args args) {
+    std::string result = scope_.Fresh(stem);
+    Do(name, std::move(args), result);
+    return result;
+  }
+
+  void MoveTo(const std::string& dev, const std::string& pt) {
+    Do("MOCK_DOMAIN_REPLACE",
+       {{"id", NameValue(dev + ".stdev")}, {"pt_id", NameValue(pt)}});
   }
 
   const desc_ioctl* RandomIoctl() {
@@ -1355,32 +1458,47 @@ class Writer {
   }
 
   void FileIo() {
+    std::vector<std::string> queues;
     std::vector<std::string> files;
     for (const Resource& x : scope_.resources) {
-      if (x.is_fd) files.push_back(x.name);
+      if (!x.is_fd) continue;
+      const bool queue =
+          x.object == desc_object::FAULT || x.object == desc_object::VEVENTQ;
+      (queue ? queues : files).push_back(x.name);
     }
-    if (files.empty()) {
-      if (OneIn(r_, 2)) {
-        Ioctl(iommufd_desc_find("FAULT_QUEUE_ALLOC"));
-      } else {
-        Ioctl(iommufd_desc_find("VEVENTQ_ALLOC"));
-      }
-      return;
+    if (queues.empty() && (files.empty() || !OneIn(r_, 4))) {
+      return EventRecipe();
     }
+    // Only event queues have anything to say.
+    const bool queue = files.empty() || (!queues.empty() && !OneIn(r_, 8));
+    FileIo(Pick(r_, queue ? queues : files));
+  }
+
+  void FileIo(const std::string& file) {
     Call call;
     static const char* const kCalls[] = {"read", "read", "write", "poll"};
     call.name = Pick(r_, kCalls);
-    Arg(&call, "", NameValue(Pick(r_, files)));
+    Arg(&call, "", NameValue(file));
     if (call.name == std::string_view("read")) {
-      static const uint64_t kReads[] = {8, 12, 40, 48, 80, 0, 1, 7, 4096};
+      static const uint64_t kReads[] = {8,  12, 24, 32, 40,  41,
+                                        48, 80, 0,  7,  120, 4096};
       Arg(&call, "", OneIn(r_, 12) ? Address() : Out(Pick(r_, kReads)));
       if (call.args.back().value.kind != Value::Kind::kOut) {
         Arg(&call, "", Num(Pick(r_, kReads)));
       }
     } else if (call.name == std::string_view("write")) {
-      std::string response(OneIn(r_, 4) ? Below(r_, 24) : 8, '\0');
-      if (!response.empty()) response[0] = static_cast<char>(Below(r_, 4));
+      // Cookies are small numbers; one answer, or two.
+      std::string response(
+          OneIn(r_, 6) ? Below(r_, 24) : 8 * (1 + Below(r_, 2)), '\0');
+      for (size_t i = 0; i < response.size(); i += 8) {
+        response[i] = static_cast<char>(Below(r_, 4));
+        if (i + 4 < response.size()) {
+          response[i + 4] = static_cast<char>(OneIn(r_, 8) ? 2 : Below(r_, 2));
+        }
+      }
       Arg(&call, "", Value::String(response));
+    } else {
+      Arg(&call, "events", Or({Word("IN"), Word("OUT")}));
     }
     Emit(std::move(call));
   }
@@ -1708,6 +1826,7 @@ Program Generate(Random& random, const GeneratorOptions& options) {
   writer.Open();
   if (OneIn(random, 3)) writer.QueueRecipe();
   if (OneIn(random, 6)) writer.AccessRecipe();
+  if (OneIn(random, 6)) writer.EventRecipe();
   if (OneIn(random, 8)) writer.PasidRecipe();
   const size_t calls = 2 + Below(random, options.max_calls);
   while (p.lines.size() < calls) writer.Something();

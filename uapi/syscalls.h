@@ -50,7 +50,10 @@ public:
 	virtual int munmap(uint64_t addr, size_t length) = 0;
 	virtual long read(int fd, uint64_t buf, size_t count) = 0;
 	virtual long write(int fd, uint64_t buf, size_t count) = 0;
-	/* One descriptor: returns revents (>= 0) or -errno. timeout_ms 0 never blocks. */
+	/*
+	 * One descriptor: returns revents (>= 0) or -errno. timeout_ms 0 never blocks, a negative
+	 * one waits until there is something. -EINTR: a signal.
+	 */
 	virtual int poll(int fd, short events, int timeout_ms) = 0;
 
 	/*

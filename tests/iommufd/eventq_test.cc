@@ -56,7 +56,8 @@ class EventqTest : public ::testing::Test {
     (void)m_.sys().take_log();
   }
   ~EventqTest() override {
-    if (fault_.fd >= 0) EXPECT_EQ(m_.sys().close(fault_.fd), 0);
+    if (fault_.fd < 0) return;
+    EXPECT_EQ(m_.sys().close(fault_.fd), 0);
   }
 
   // Up to `most` records of the fault queue.
@@ -66,7 +67,8 @@ class EventqTest : public ::testing::Test {
     EXPECT_GE(n, 0);
     EXPECT_EQ(n % sizeof(Fault), 0u);
     faults.resize(static_cast<size_t>(n) / sizeof(Fault));
-    if (n != 0) EXPECT_EQ(m_.sys().load(buf_, faults.data(), n), 0);
+    EXPECT_EQ(m_.sys().load(buf_, faults.data(), faults.size() * sizeof(Fault)),
+              0);
     return faults;
   }
   long Answer(uint32_t cookie, uint32_t code = IOMMUFD_PAGE_RESP_SUCCESS) {
@@ -337,7 +339,8 @@ class VeventqTest : public EventqTest {
     EXPECT_EQ(m_.Replace(dev_.stdev, nested_), 0);
   }
   ~VeventqTest() override {
-    if (queue_.fd >= 0) EXPECT_EQ(m_.sys().close(queue_.fd), 0);
+    if (queue_.fd < 0) return;
+    EXPECT_EQ(m_.sys().close(queue_.fd), 0);
   }
   int ReportEvent(const std::string& data) {
     TaskScope task(m_);
@@ -468,6 +471,28 @@ TEST_F(VeventqTest, APollThatWaitsKeepsTheFile) {
   waits.join();
   EXPECT_EQ(revents, POLLIN);
   EXPECT_EQ(m_.Destroy(queue_.id), 0);
+}
+
+// Each of those who wait, for as long as it takes.
+TEST_F(EventqTest, AFaultWakesAll) {
+  ASSERT_EQ(m_.Replace(dev_.stdev, hwpt_), 0);
+  const int fd = fault_.fd;
+  std::atomic<int> woken{0};
+  auto wait = [&] {
+    EXPECT_EQ(m_.sys().poll(fd, POLLIN, -1), POLLIN);
+    woken++;
+  };
+  std::thread a(wait), b(wait);
+  {
+    TaskScope task(m_);
+    auto fault = Get<iommufd_fault>(fault_.id);
+    while (fault->wait_queue.waiters != 2) std::this_thread::yield();
+  }
+  EXPECT_EQ(woken, 0);
+  EXPECT_EQ(m_.TriggerIopf(dev_.idev, 1), 0);
+  a.join();
+  b.join();
+  EXPECT_EQ(woken, 2);
 }
 
 // ---- threads ----
