@@ -13,6 +13,7 @@
 
 #include <cstddef>
 
+#include "core/iommu/iova_bitmap.h"
 #include "core/linux/device.h"
 #include "core/linux/err.h"
 #include "core/linux/list.h"
@@ -31,10 +32,13 @@
 #define IOMMU_MMIO   (1 << 4) /* the target is a device, an MSI doorbell say */
 #define IOMMU_PRIV   (1 << 5)
 
+/* read_and_clear_dirty(): the bits stay as they are. IOMMU_HWPT_GET_DIRTY_BITMAP_NO_CLEAR's value.
+ */
+#define IOMMU_DIRTY_NO_CLEAR (1 << 0)
+
 struct dev_iommu;
 struct iommu_attach_handle;
 struct iommu_device;
-struct iommu_dirty_bitmap;
 struct iommu_dirty_ops;
 struct iommu_domain;
 struct iommu_domain_ops;
@@ -126,6 +130,20 @@ struct iommu_iotlb_gather {
 	bool queued;
 };
 
+/* Where read_and_clear_dirty() tells what it found. Either may be NULL: nobody asks. */
+struct iommu_dirty_bitmap {
+	struct iova_bitmap *bitmap;
+	struct iommu_iotlb_gather *gather; /* what must be flushed for the bits to be set again */
+};
+
+/*
+ * Of a domain whose hardware notes in the page table which pages were written.
+ *
+ * @set_dirty_tracking: enabled twice is fine. Any thread, with the IOAS's iova_rwsem for reading.
+ * @read_and_clear_dirty: iommu_dirty_bitmap_record() for each dirty page in [iova, iova + size),
+ * which becomes clean unless flags has IOMMU_DIRTY_NO_CLEAR. Pages that reach out of the range are
+ * clean as a whole then. What is not mapped is skipped. Other calls may run at the same time.
+ */
 struct iommu_dirty_ops {
 	int (*set_dirty_tracking)(struct iommu_domain *domain, bool enabled) = nullptr;
 	int (*read_and_clear_dirty)(struct iommu_domain *domain, unsigned long iova, size_t size,
@@ -401,6 +419,24 @@ static inline void iommu_iotlb_sync(struct iommu_domain *domain, struct iommu_io
 	if (domain->ops->iotlb_sync && gather->start < gather->end)
 		domain->ops->iotlb_sync(domain, gather);
 	iommu_iotlb_gather_init(gather);
+}
+
+static inline void iommu_dirty_bitmap_init(struct iommu_dirty_bitmap *dirty,
+					   struct iova_bitmap *bitmap,
+					   struct iommu_iotlb_gather *gather)
+{
+	if (gather)
+		iommu_iotlb_gather_init(gather);
+	*dirty = {.bitmap = bitmap, .gather = gather};
+}
+
+static inline void iommu_dirty_bitmap_record(struct iommu_dirty_bitmap *dirty, unsigned long iova,
+					     unsigned long length)
+{
+	if (dirty->bitmap)
+		iova_bitmap_set(dirty->bitmap, iova, length);
+	if (dirty->gather)
+		iommu_iotlb_gather_add_range(dirty->gather, iova, length);
 }
 
 /* Reserved regions of a device; the list is the caller's, given back with iommu_put_resv_regions().

@@ -4,7 +4,7 @@
  * and their invalidation.
  *
  * Mirrors drivers/iommu/iommufd/hw_pagetable.c of Linux 7.2. It differs in this: no fault queues
- * yet, so that a fault_id is never found; dirty tracking as a flag of HWPT_ALLOC only.
+ * yet, so that a fault_id is never found.
  */
 #include "core/iommufd/iommufd_private.h"
 
@@ -333,6 +333,38 @@ int iommufd_hwpt_alloc(struct iommufd_ucmd *ucmd)
 	default:
 		return -EINVAL;
 	}
+}
+
+int iommufd_hwpt_set_dirty_tracking(struct iommufd_ucmd *ucmd)
+{
+	auto *cmd = static_cast<struct iommu_hwpt_set_dirty_tracking *>(ucmd->cmd);
+
+	/* __reserved is not looked at: the kernel never has, and users may have grown used to it */
+	if (cmd->flags & ~IOMMU_HWPT_DIRTY_TRACKING_ENABLE)
+		return -EOPNOTSUPP;
+
+	auto hwpt_paging = iommufd_get_hwpt_paging(ucmd, cmd->hwpt_id);
+
+	if (!hwpt_paging)
+		return hwpt_paging.error();
+	return iopt_set_dirty_tracking(&(*hwpt_paging)->ioas->iopt, (*hwpt_paging)->domain,
+				       cmd->flags & IOMMU_HWPT_DIRTY_TRACKING_ENABLE);
+}
+
+int iommufd_hwpt_get_dirty_bitmap(struct iommufd_ucmd *ucmd)
+{
+	auto *cmd = static_cast<struct iommu_hwpt_get_dirty_bitmap *>(ucmd->cmd);
+
+	static_assert(IOMMU_HWPT_GET_DIRTY_BITMAP_NO_CLEAR == IOMMU_DIRTY_NO_CLEAR);
+	if (cmd->flags & ~IOMMU_HWPT_GET_DIRTY_BITMAP_NO_CLEAR || cmd->__reserved)
+		return -EOPNOTSUPP;
+
+	auto hwpt_paging = iommufd_get_hwpt_paging(ucmd, cmd->hwpt_id);
+
+	if (!hwpt_paging)
+		return hwpt_paging.error();
+	return iopt_read_and_clear_dirty_data(&(*hwpt_paging)->ioas->iopt, (*hwpt_paging)->domain,
+					      cmd->flags, cmd);
 }
 
 /* Far above any real batch: one call must not keep a CPU for long. */

@@ -3,10 +3,9 @@
  * Mirrors drivers/iommu/iommufd/io_pagetable.c as of Linux v7.2, with iopt_pin_pages() and
  * iopt_unpin_pages() of the vCMDQ series' v2 at the end.
  *
- * Differs: no dma-buf and no reading of dirty bitmaps; where dirty bits are only cleared the driver
- * gets a NULL bitmap, and one flush of everything follows. An unmap counts its tries to get rid of
- * the accesses anew for each area, so that a long row of adjacent, pinned areas does not look like
- * a driver that hangs on.
+ * Differs: no dma-buf. An unmap counts its tries to get rid of the accesses anew for each area, so
+ * that a long row of adjacent, pinned areas does not look like a driver that hangs on. The range of
+ * a dirty bitmap is checked with iova_rwsem held.
  *
  * This half decides where things are mapped: areas, allowed and reserved IOVA, the set of domains.
  * What is mapped there, and the pins, is pages.cc.
@@ -455,27 +454,121 @@ int iopt_map_file_pages(struct iommufd_ctx *ictx, struct io_pagetable *iopt, uns
 	return iopt_map_common(ictx, iopt, *pages, iova, length, start_byte, iommu_prot, flags);
 }
 
+/* For one reading of dirty bits: what its iova_bitmap_fn_t needs. */
+struct iova_bitmap_fn_arg {
+	unsigned long flags;
+	struct io_pagetable *iopt;
+	struct iommu_domain *domain;
+	struct iommu_dirty_bitmap *dirty;
+};
+
+/* Reads up to the first gap; -EINVAL when there is one. */
+static int __iommu_read_and_clear_dirty(struct iova_bitmap *, unsigned long iova, size_t length,
+					void *opaque)
+{
+	const auto *arg = static_cast<struct iova_bitmap_fn_arg *>(opaque);
+	const unsigned long last_iova = iova + (length - 1);
+	struct iopt_area_contig_iter iter;
+	struct iopt_area *area;
+
+	lockdep_assert_held_read(&arg->iopt->iova_rwsem);
+
+	iopt_for_each_contig_area (&iter, area, arg->iopt, iova, last_iova) {
+		unsigned long last = min(last_iova, iopt_area_last_iova(area));
+
+		if (int rc = arg->domain->dirty_ops->read_and_clear_dirty(
+			    arg->domain, iter.cur_iova, last - iter.cur_iova + 1, arg->flags,
+			    arg->dirty))
+			return rc;
+	}
+	return iopt_area_contig_done(&iter) ? 0 : -EINVAL;
+}
+
+/* -EOPNOTSUPP: the domain does not track; -ENOMEM. As in the kernel a range that is not mapped to
+ * its end, and a bitmap that is not there, are no errors: the bits are missing. */
+static int iommu_read_and_clear_dirty(struct iommu_domain *domain, struct io_pagetable *iopt,
+				      unsigned long flags,
+				      struct iommu_hwpt_get_dirty_bitmap *bitmap)
+	__must_hold_shared(iopt->iova_rwsem)
+{
+	const struct iommu_dirty_ops *ops = domain->dirty_ops;
+	struct iommu_iotlb_gather gather;
+	struct iommu_dirty_bitmap dirty;
+	struct iova_bitmap_fn_arg arg = {
+		.flags = flags,
+		.iopt = iopt,
+		.domain = domain,
+		.dirty = &dirty,
+	};
+
+	if (!ops || !ops->read_and_clear_dirty)
+		return -EOPNOTSUPP;
+
+	auto iter = iova_bitmap_alloc(bitmap->iova, bitmap->length, bitmap->page_size,
+				      user_inout<void>(bitmap->data));
+
+	if (!iter)
+		return iter.error();
+	iommu_dirty_bitmap_init(&dirty, *iter, &gather);
+	(void)iova_bitmap_for_each(*iter, &arg, __iommu_read_and_clear_dirty);
+	if (!(flags & IOMMU_DIRTY_NO_CLEAR))
+		iommu_iotlb_sync(domain, &gather);
+	iova_bitmap_free(*iter);
+	return 0;
+}
+
+/* The one length of 0 that passes is that of the whole space. */
+int iommufd_check_iova_range(struct io_pagetable *iopt, struct iommu_hwpt_get_dirty_bitmap *bitmap)
+{
+	const unsigned long iommu_pgsize = iopt->iova_alignment;
+	u64 last_iova;
+
+	if (check_add_overflow(bitmap->iova, bitmap->length - 1, &last_iova))
+		return -EOVERFLOW;
+
+	/* where the range begins and where the next one would */
+	const u64 edges = bitmap->iova | (last_iova + 1);
+
+	if (edges & (iommu_pgsize - 1))
+		return -EINVAL;
+	/* that page_size is a power of two is not asked for, nor that it is one of the domain's */
+	if (!bitmap->page_size || edges & (bitmap->page_size - 1))
+		return -EINVAL;
+	return 0;
+}
+
+int iopt_read_and_clear_dirty_data(struct io_pagetable *iopt, struct iommu_domain *domain,
+				   unsigned long flags, struct iommu_hwpt_get_dirty_bitmap *bitmap)
+{
+	rwsem_read_guard guard(&iopt->iova_rwsem);
+
+	if (int rc = iommufd_check_iova_range(iopt, bitmap))
+		return rc;
+	return iommu_read_and_clear_dirty(domain, iopt, flags, bitmap);
+}
+
 static int iopt_clear_dirty_data(struct io_pagetable *iopt, struct iommu_domain *domain)
 	__must_hold_shared(iopt->iova_rwsem)
 {
 	const struct iommu_dirty_ops *ops = domain->dirty_ops;
-	int ret = 0;
+	struct iommu_iotlb_gather gather;
+	struct iommu_dirty_bitmap dirty;
+	int rc = 0;
 
 	lockdep_assert_held_read(&iopt->iova_rwsem);
 
+	/* No bitmap: the bits are dropped */
+	iommu_dirty_bitmap_init(&dirty, nullptr, &gather);
 	for (struct iopt_area *area : itree_walk<struct iopt_area>(&iopt->area_itree)) {
-		/* No bitmap: the bits are dropped */
 		if (area->pages)
-			ret = ops->read_and_clear_dirty(domain, iopt_area_iova(area),
-							iopt_area_length(area), 0, nullptr);
-		if (ret)
+			rc = ops->read_and_clear_dirty(domain, iopt_area_iova(area),
+						       iopt_area_length(area), 0, &dirty);
+		if (rc)
 			break;
 	}
-
 	/* A cached translation would not set the bit again */
-	if (domain->ops->flush_iotlb_all)
-		domain->ops->flush_iotlb_all(domain);
-	return ret;
+	iommu_iotlb_sync(domain, &gather);
+	return rc;
 }
 
 int iopt_set_dirty_tracking(struct io_pagetable *iopt, struct iommu_domain *domain, bool enable)

@@ -3,8 +3,7 @@
  * Mirrors drivers/iommu/iommufd/io_pagetable.h and the io_pagetable part of iommufd_private.h, as
  * of Linux v7.2, with iopt_pin_pages() and iopt_unpin_pages() of the vCMDQ series' v2.
  *
- * Differs: no dma-buf; a user address is a number here and gets its direction where it is copied;
- * there is no iopt_read_and_clear_dirty_data() because there is no iova_bitmap.
+ * Differs: no dma-buf; a user address is a number here and gets its direction where it is copied.
  *
  * In these files 'last' is inclusive ([0,0] is one thing) and 'end' is exclusive ([0,0) is none).
  * An IOVA may be as high as ULONG_MAX, so a last IOVA + 1 may wrap. A page index never comes near
@@ -30,6 +29,7 @@
 struct device;
 struct file;
 struct iommu_domain;
+struct iommu_hwpt_get_dirty_bitmap;
 struct iommufd_access;
 struct iommufd_ctx;
 struct iopt_area;
@@ -138,7 +138,26 @@ enum {
 [[nodiscard]] int iopt_unmap_all(struct io_pagetable *iopt, unsigned long *unmapped);
 
 /*
- * Switches dirty tracking of @domain; the dirty bits of all areas are cleared before it goes on.
+ * Is the range of @bitmap one that the table could have mapped? 0; -EOVERFLOW: wraps (length 0 too,
+ * unless iova is 0: that is the whole space); -EINVAL: not aligned to iova_alignment, page_size 0,
+ * not aligned to page_size, in this order. Compare iommufd_check_iova_range().
+ */
+[[nodiscard]] int iommufd_check_iova_range(struct io_pagetable *iopt,
+					   struct iommu_hwpt_get_dirty_bitmap *bitmap)
+	__must_hold_shared(iopt->iova_rwsem);
+/*
+ * Sets the bits of the pages that were written through @domain since they were last cleared, in the
+ * user's bitmap, and leaves its others alone; the pages become clean unless @flags has
+ * IOMMU_DIRTY_NO_CLEAR. Reads up to the first IOVA that is not mapped. 0, the errors of
+ * iommufd_check_iova_range(), -EOPNOTSUPP (the domain cannot), -ENOMEM. Compare
+ * iopt_read_and_clear_dirty_data().
+ */
+[[nodiscard]] int iopt_read_and_clear_dirty_data(struct io_pagetable *iopt,
+						 struct iommu_domain *domain, unsigned long flags,
+						 struct iommu_hwpt_get_dirty_bitmap *bitmap);
+/*
+ * Switches dirty tracking of @domain; the dirty bits of all areas are cleared before it goes on,
+ * also when it was on already. Off, the bits stay as they are.
  * Returns 0, -EOPNOTSUPP (the domain cannot) or the driver's error. Compare
  * iopt_set_dirty_tracking().
  */

@@ -90,18 +90,21 @@ iommufd_ioctl_table_of(u8 revision, const struct iommufd_ioctl_op (&rows)[N],
 		.ioctl_num = _ioctl, .execute = _fn,                              \
 	}
 
-/* In both forms, and with a row in neither table: fault queues, events, dirty bitmaps, VFIO. */
-#define IOMMUFD_ABSENT                                                                        \
-	IOMMU_FAULT_QUEUE_ALLOC, IOMMU_HWPT_GET_DIRTY_BITMAP, IOMMU_HWPT_SET_DIRTY_TRACKING, \
-		IOMMU_IOAS_CHANGE_PROCESS, IOMMU_VEVENTQ_ALLOC, IOMMU_VFIO_IOAS
+/* In both forms, and with a row in neither table: fault queues, events, VFIO. */
+#define IOMMUFD_ABSENT \
+	IOMMU_FAULT_QUEUE_ALLOC, IOMMU_IOAS_CHANGE_PROCESS, IOMMU_VEVENTQ_ALLOC, IOMMU_VFIO_IOAS
 
 /* In every form the same. */
 #define IOMMUFD_COMMON_OPS										\
 	IOCTL_OP(IOMMU_DESTROY, iommufd_destroy, struct iommu_destroy, id),				\
 	IOCTL_OP(IOMMU_GET_HW_INFO, iommufd_get_hw_info, struct iommu_hw_info, __reserved),		\
 	IOCTL_OP(IOMMU_HWPT_ALLOC, iommufd_hwpt_alloc, struct iommu_hwpt_alloc, __reserved),		\
+	IOCTL_OP(IOMMU_HWPT_GET_DIRTY_BITMAP, iommufd_hwpt_get_dirty_bitmap,				\
+		 struct iommu_hwpt_get_dirty_bitmap, data),						\
 	IOCTL_OP(IOMMU_HWPT_INVALIDATE, iommufd_hwpt_invalidate,					\
 		 struct iommu_hwpt_invalidate, __reserved),						\
+	IOCTL_OP(IOMMU_HWPT_SET_DIRTY_TRACKING, iommufd_hwpt_set_dirty_tracking,			\
+		 struct iommu_hwpt_set_dirty_tracking, __reserved),					\
 	IOCTL_OP(IOMMU_IOAS_ALLOC, iommufd_ioas_alloc_ioctl, struct iommu_ioas_alloc, out_ioas_id),	\
 	IOCTL_OP(IOMMU_IOAS_ALLOW_IOVAS, iommufd_ioas_allow_iovas,					\
 		 struct iommu_ioas_allow_iovas, allowed_iovas),						\

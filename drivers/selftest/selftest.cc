@@ -58,9 +58,15 @@ enum {
  * about the entry. Both ends of a map_pages() call carry the edge bit, so that an unmap that does
  * not begin and end where maps did is seen.
  */
-#define MOCK_PFN_MASK  GENMASK(57, 0)
-#define MOCK_PFN_EDGE  BIT(58)
+#define MOCK_PFN_MASK GENMASK(57, 0)
+#define MOCK_PFN_EDGE BIT(58)
+/* Of the first entry of a page: its hardware has one bit for all of it */
 #define MOCK_PFN_DIRTY BIT(59)
+/* The entry belongs to a page of MOCK_HUGE_ENTRIES */
+#define MOCK_PFN_HUGE BIT(60)
+
+/* MOCK_HUGE_PAGE_SIZE, where the io_page_size is the kernel's */
+#define MOCK_HUGE_ENTRIES (MOCK_HUGE_PAGE_SIZE / MOCK_PAGE_SIZE)
 
 struct mock_group {
 	struct iommu_group *group = nullptr;
@@ -340,11 +346,6 @@ static int mock_domain_set_dirty_tracking(struct iommu_domain *domain, bool enab
 	return 0;
 }
 
-static const struct iommu_dirty_ops mock_dirty_ops = {
-	.set_dirty_tracking = mock_domain_set_dirty_tracking,
-	.read_and_clear_dirty = nullptr,
-};
-
 static result<struct mock_iommu_domain_nested *>
 __mock_domain_alloc_nested(struct mock_driver *driver, const struct iommu_user_data *user_data)
 {
@@ -403,8 +404,11 @@ static int mock_domain_map_pages(struct iommu_domain *domain, unsigned long iova
 		return -ENOENT;
 
 	WARN_ON(iova % io_page || pgsize % io_page || paddr % io_page);
+	const unsigned long huge =
+		mock->huge && pgsize == MOCK_HUGE_ENTRIES * io_page ? MOCK_PFN_HUGE : 0;
+
 	for (done = 0; done != size; done += io_page) {
-		unsigned long entry = (paddr + done) / io_page;
+		unsigned long entry = (paddr + done) / io_page | huge;
 		void *old;
 
 		if (!done || done + io_page == size)
@@ -459,28 +463,88 @@ static phys_addr_t mock_domain_iova_to_phys(struct iommu_domain *domain, dma_add
 	       iova % mock->io_page_size;
 }
 
-/* False when nothing is mapped there. */
-static bool mock_domain_set_dirty(struct mock_iommu_domain *mock, unsigned long iova)
+/* The index of the first entry of the page that entry, which is at index, belongs to, and how many
+ * it has. */
+static unsigned long mock_page_head(const struct mock_iommu_domain *mock, unsigned long index,
+				    const void *entry, unsigned long *nr_entries)
 {
-	const unsigned long index = iova / mock->io_page_size;
+	*nr_entries = xa_to_value(entry) & MOCK_PFN_HUGE
+			      ? (unsigned long)MOCK_HUGE_ENTRIES
+			      : (1UL << __ffs(mock->pgsize_bitmap)) / mock->io_page_size;
+	return ALIGN_DOWN(index, *nr_entries);
+}
+
+/* Sets or clears the dirty bit of the page that begins with index. False when it is so already, or
+ * nothing is mapped there (any more). */
+static bool mock_domain_change_dirty(struct mock_iommu_domain *mock, unsigned long index,
+				     bool dirty)
+{
 	void *entry = xa_load(&mock->pfns, index);
 
-	while (entry) {
-		void *old;
+	while (entry && dirty != !!(xa_to_value(entry) & MOCK_PFN_DIRTY)) {
+		void *old = xa_cmpxchg(&mock->pfns, index, entry,
+				       xa_mk_value(xa_to_value(entry) ^ MOCK_PFN_DIRTY),
+				       GFP_KERNEL);
 
-		if (xa_to_value(entry) & MOCK_PFN_DIRTY)
-			return true;
-		old = xa_cmpxchg(&mock->pfns, index, entry,
-				 xa_mk_value(xa_to_value(entry) | MOCK_PFN_DIRTY), GFP_KERNEL);
 		if (old == entry)
 			return true;
 		if (xa_is_err(old))
-			break;
+			return false;
 		/* It went or changed under us */
 		entry = old;
 	}
 	return false;
 }
+
+/* Stands for the hardware when a device writes to iova. */
+static void mock_domain_set_dirty(struct mock_iommu_domain *mock, unsigned long iova)
+{
+	const unsigned long index = iova / mock->io_page_size;
+	void *entry = xa_load(&mock->pfns, index);
+	unsigned long nr_entries;
+
+	if (entry)
+		mock_domain_change_dirty(mock, mock_page_head(mock, index, entry, &nr_entries),
+					 true);
+}
+
+/* That tracking is on is not asked for, as in v7.2: the bits outlast it. */
+static int mock_domain_read_and_clear_dirty(struct iommu_domain *domain, unsigned long iova,
+					    size_t size, unsigned long flags,
+					    struct iommu_dirty_bitmap *dirty)
+{
+	struct mock_iommu_domain *mock = to_mock_domain(domain);
+	const unsigned long io_page = mock->io_page_size;
+	const unsigned long last = iova + (size - 1);
+	unsigned long nr_entries;
+	unsigned long index;
+	void *entry;
+
+	xa_for_each_range (&mock->pfns, index, entry, iova / io_page, last / io_page) {
+		const unsigned long head = mock_page_head(mock, index, entry, &nr_entries);
+		const unsigned long head_last = head + (nr_entries - 1);
+		bool was_dirty;
+
+		if (!(flags & IOMMU_DIRTY_NO_CLEAR))
+			was_dirty = mock_domain_change_dirty(mock, head, false);
+		else
+			was_dirty = xa_to_value(xa_load(&mock->pfns, head)) & MOCK_PFN_DIRTY;
+
+		if (was_dirty) {
+			unsigned long first = max(iova, head * io_page);
+			unsigned long end = min(last, head_last * io_page + (io_page - 1));
+
+			iommu_dirty_bitmap_record(dirty, first, end - first + 1);
+		}
+		index = head_last;
+	}
+	return 0;
+}
+
+static const struct iommu_dirty_ops mock_dirty_ops = {
+	.set_dirty_tracking = mock_domain_set_dirty_tracking,
+	.read_and_clear_dirty = mock_domain_read_and_clear_dirty,
+};
 
 static result<struct mock_iommu_domain *> mock_domain_alloc_pgtable(struct mock_dev *mdev,
 								    u32 pagetable_type, u32 flags)
@@ -505,14 +569,14 @@ static result<struct mock_iommu_domain *> mock_domain_alloc_pgtable(struct mock_
 		/* PAGE_SIZE is there because iommufd wants it; a user of this type maps huge pages
 		 * only */
 		mock->huge = true;
-		mock->pgsize_bitmap = 512 * io_page | max(io_page, PAGE_SIZE);
+		mock->pgsize_bitmap = MOCK_HUGE_ENTRIES * io_page | max(io_page, PAGE_SIZE);
 		mock->geometry.aperture_start = 0;
 		mock->geometry.aperture_end = GENMASK(55, 0);
 	} else {
 		mock->pgsize_bitmap = io_page;
 		if (mdev->flags & MOCK_FLAGS_DEVICE_HUGE_IOVA) {
 			mock->huge = true;
-			mock->pgsize_bitmap |= 512 * io_page;
+			mock->pgsize_bitmap |= MOCK_HUGE_ENTRIES * io_page;
 		}
 		mock->geometry.aperture_start = MOCK_APERTURE_START;
 		mock->geometry.aperture_end = MOCK_APERTURE_LAST;
