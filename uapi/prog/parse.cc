@@ -451,7 +451,16 @@ class LineParser {
     if (Peek() == '@') {
       at_++;
       call->thread_pos = Here();
-      if (!ParseWord(&call->thread, "a thread's name")) return false;
+      if (!ParseWord(&call->thread, "a thread's or a process's name")) {
+        return false;
+      }
+      if (Consume('.')) {
+        std::string thread;
+        if (!ParseWord(&thread, "the name of a thread of the process")) {
+          return false;
+        }
+        call->thread += '.' + thread;
+      }
       if (call->thread.find('-') != std::string::npos) {
         return FailAt(call->thread_pos, "a name cannot hold a dash", "");
       }
