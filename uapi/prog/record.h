@@ -109,6 +109,13 @@ class RecordSource {
   virtual RecordFile FileOf(RecordProcess process, int fd) = 0;
   // False: it is no shared memory.
   virtual bool FindObject(RecordFile object, RecordObject* out) = 0;
+  // As Read(), of shared memory. Without it what devices and accesses read of a
+  // memory file is recorded only where a process has it mapped.
+  virtual size_t ReadObject(RecordFile object, uint64_t offset, void* dst,
+                            size_t n) {
+    (void)object, (void)offset, (void)dst, (void)n;
+    return 0;
+  }
 };
 
 struct RecordOptions {
@@ -118,6 +125,11 @@ struct RecordOptions {
   std::vector<std::pair<std::string, std::string>> machine;
   // Of descriptors: open(uapi=REVISION). Must be a known one.
   std::string revision = "vcmdq-v2";
+  // Where the program puts memory: an address of the recorded process below
+  // 2^47 becomes place + address % 2^38. So what is neighbouring stays so, and
+  // addresses keep the alignment that the kernel's choice of iovas follows.
+  // The default is the upper half of sim_syscalls' user addresses.
+  uint64_t place = 0x14000000000;
   // A comment at the head, without '#'; may have several lines.
   std::string head;
 };
