@@ -6,6 +6,7 @@
 #pragma once
 
 #include <atomic>
+#include <memory>
 
 #include <poll.h>
 
@@ -96,6 +97,9 @@ void fd_install(unsigned int fd, struct file *file);
 [[nodiscard]] int close_fd(unsigned int fd);
 // Closes everything in @files: the exit of a process. Runs the releases.
 void close_all_files(struct files_struct *files);
+// A table of its own with what @oldf has; each file gets a reference more. What is only reserved is
+// not copied. NULL without memory. Compare dup_fd().
+[[nodiscard]] std::unique_ptr<struct files_struct> dup_fd(struct files_struct *oldf);
 
 // A file with one reference, not in any table. -ENOMEM, -ENFILE. Compare anon_inode_getfile().
 [[nodiscard]] result<struct file *> anon_inode_getfile(const char *name,
