@@ -569,6 +569,95 @@ TEST_F(EventqThreadsTest, FaultsAgainstAnswersAndMoves) {
   }
 }
 
+// Two devices of one group fault, with a PASID and without, while both kinds of
+// attachment change: none of it is answered twice or lost.
+TEST(EventqGroupThreadsTest, FaultsOfAGroupAgainstMoves) {
+  MockMachine::Options options;
+  options.revision = kHwQueue;
+  options.interleave = true;
+  options.mock.group_size = 2;
+  MockMachine m(options);
+  uint32_t ioas = 0;
+  uint32_t plain = 0;
+  uint32_t hwpt = 0;
+  MockMachine::Device devs[2];
+  MockMachine::EventQueue queue;
+  ASSERT_EQ(m.IoasAlloc(&ioas), 0);
+  for (auto& dev : devs) {
+    ASSERT_EQ(m.MockDomainFlags(ioas, MOCK_FLAGS_DEVICE_PASID, &dev), 0);
+  }
+  ASSERT_EQ(m.FaultQueueAlloc(&queue), 0);
+  ASSERT_EQ(m.HwptAlloc(devs[0].idev, ioas, IOMMU_HWPT_ALLOC_PASID, &plain), 0);
+  ASSERT_EQ(m.HwptAllocFault(devs[0].idev, ioas, queue.id, &hwpt,
+                             IOMMU_HWPT_ALLOC_PASID),
+            0);
+  ASSERT_EQ(m.Replace(devs[0].stdev, plain), 0);
+  std::atomic<int> reporters{2};
+  auto faults = [&](int which) {
+    MockMachine view(&m);
+    for (uint32_t i = 0; i < 150; ++i) {
+      EXPECT_EQ(view.TriggerIopf(devs[which].idev, i, 0, i % 2 ? 7 : 0), 0);
+    }
+    reporters--;
+  };
+  auto moves = [&] {
+    MockMachine view(&m);
+    while (reporters != 0) {
+      EXPECT_EQ(view.Replace(devs[0].stdev, hwpt), 0);
+      EXPECT_EQ(view.Replace(devs[1].stdev, plain), 0);
+    }
+  };
+  auto attaches = [&] {
+    MockMachine view(&m);
+    while (reporters != 0) {
+      for (const auto& dev : devs) {
+        iommu_test_cmd cmd = {};
+        cmd.op = IOMMU_TEST_OP_PASID_ATTACH;
+        cmd.id = dev.stdev;
+        cmd.pasid_attach.pasid = 7;
+        cmd.pasid_attach.pt_id = hwpt;
+        EXPECT_EQ(view.Test(&cmd), 0);
+      }
+      for (const auto& dev : devs) {
+        iommu_test_cmd cmd = {};
+        cmd.op = IOMMU_TEST_OP_PASID_DETACH;
+        cmd.id = dev.stdev;
+        cmd.pasid_detach.pasid = 7;
+        EXPECT_EQ(view.Test(&cmd), 0);
+      }
+    }
+  };
+  auto reads = [&] {
+    MockMachine view(&m);
+    const uint64_t at = view.Anon(kPage);
+    while (reporters != 0) {
+      const long n = view.sys().read(queue.fd, at, 8 * sizeof(Fault));
+      ASSERT_GE(n, 0);
+      for (long i = 0; i < n; i += sizeof(Fault)) {
+        const auto fault = view.Load<Fault>(at + static_cast<uint64_t>(i));
+        EXPECT_TRUE(fault.dev_id == devs[0].idev ||
+                    fault.dev_id == devs[1].idev);
+        EXPECT_EQ(fault.pasid, fault.grpid % 2 ? 7u : 0u);
+      }
+      std::this_thread::yield();
+    }
+  };
+  std::vector<std::thread> threads;
+  threads.emplace_back(faults, 0);
+  threads.emplace_back(faults, 1);
+  threads.emplace_back(moves);
+  threads.emplace_back(attaches);
+  threads.emplace_back(reads);
+  for (std::thread& t : threads) t.join();
+  EXPECT_EQ(m.Replace(devs[0].stdev, plain), 0);
+  const Look look(m);
+  for (const auto& q : look->eventqs) {
+    EXPECT_EQ(q.queued, 0u);
+    EXPECT_EQ(q.unanswered, 0u);
+  }
+  EXPECT_EQ(m.sys().close(queue.fd), 0);
+}
+
 // The same with queues, tables and devices that come and go.
 TEST_F(EventqThreadsTest, FaultQueuesComeAndGo) {
   auto work = [&](MockMachine& m) {
