@@ -15,8 +15,10 @@
  * The dma-buf ops are as of v7.2 in every form; a descriptor that cannot be had gives the buffer
  * up.
  *
- * No caller's input reaches a WARN_ON. A queue's index is kept, and one mutex covers allocation and
- * destruction of queues, in both forms.
+ * No caller's input reaches a WARN_ON: a device that goes detaches its PASIDs first, and PASID 1024
+ * never refuses the domain that it had before. What reads an attachment's handle holds the group's
+ * lock, since groups may have several devices. A queue's index is kept, and one mutex covers
+ * allocation and destruction of queues, in both forms.
  *
  * Page faults of the devices of one group keep the attachments of all of them still. A domain that
  * a device cannot take leaves the vIOMMU that its events go to. An answer to a fault is a line of
