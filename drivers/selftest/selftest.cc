@@ -15,8 +15,10 @@
  * The dma-buf ops are as of v7.2 in every form; a descriptor that cannot be had gives the buffer
  * up.
  *
- * No caller's input reaches a WARN_ON. A queue's index is kept, and one mutex covers allocation and
- * destruction of queues, in both forms.
+ * No caller's input reaches a WARN_ON: a device that goes detaches its PASIDs first, and PASID 1024
+ * never refuses the domain that it had before. What reads an attachment's handle holds the group's
+ * lock, since groups may have several devices. A queue's index is kept, and one mutex covers
+ * allocation and destruction of queues, in both forms.
  *
  * Page faults of the devices of one group keep the attachments of all of them still. A domain that
  * a device cannot take leaves the vIOMMU that its events go to. An answer to a fault is a line of
@@ -248,6 +250,8 @@ struct mock_dev {
 	 * attached to */
 	unsigned int iopf_refcount = 0;
 	struct iommu_domain *domain = nullptr;
+	/* PASID -> iommu_domain: those of the attachments with page faults that are a PASID's */
+	struct xarray iopf_pasids{LOCK_CLASS(mock_dev, iopf_pasids)};
 
 	/* Stands for a cache in the device, say an ATC */
 	std::atomic<u32> cache[MOCK_DEV_CACHE_NUM];
@@ -405,7 +409,8 @@ static bool mock_pasid_has(struct device *dev, ioasid_t pasid, const struct iomm
  * second one is, until it is blocked. Never one that it had before, which the core must be able to
  * rely on: the kernel's mock refuses that too, in a group of two.
  */
-static bool mock_pasid_refuses(struct device *dev, ioasid_t pasid, const struct iommu_domain *domain)
+static bool mock_pasid_refuses(struct device *dev, ioasid_t pasid,
+			       const struct iommu_domain *domain)
 {
 	struct mock_dev *mdev = to_mock_dev(dev);
 
@@ -421,17 +426,35 @@ static bool mock_pasid_refuses(struct device *dev, ioasid_t pasid, const struct 
 	return refuse;
 }
 
+/*
+ * What the device had is noted here: the kernel's mock takes the core's word for it, which does not
+ * hold of a device that could not go back, or that came later than the others of its group.
+ */
 static int mock_domain_set_dev_pasid_nop(struct iommu_domain *domain, struct device *dev,
-					 ioasid_t pasid, struct iommu_domain *old)
+					 ioasid_t pasid, struct iommu_domain *)
 {
+	struct mock_dev *mdev = to_mock_dev(dev);
+
 	iommu_group_mutex_assert(dev);
-	if (mock_domain_wants_more(domain, to_mock_dev(dev)))
+	if (mock_domain_wants_more(domain, mdev))
 		return -EINVAL;
 	if (mock_pasid_refuses(dev, pasid, domain))
 		return -ENOMEM;
-	if (int rc = mock_dev_enable_iopf(dev, domain))
-		return rc;
-	mock_dev_disable_iopf(dev, old);
+
+	auto *had = static_cast<struct iommu_domain *>(xa_load(&mdev->iopf_pasids, pasid));
+
+	if (domain->iopf_handler) {
+		if (int rc = xa_err(xa_store(&mdev->iopf_pasids, pasid, domain, GFP_KERNEL)))
+			return rc;
+		if (int rc = mock_dev_enable_iopf(dev, domain)) {
+			/* the first one that has faults */
+			xa_erase(&mdev->iopf_pasids, pasid);
+			return rc;
+		}
+	} else {
+		xa_erase(&mdev->iopf_pasids, pasid);
+	}
+	mock_dev_disable_iopf(dev, had);
 	return 0;
 }
 
@@ -796,6 +819,7 @@ static void mock_release_device(struct device *dev)
 		iopf_queue_remove_device(mdev->st->iopf_queue, dev);
 	mdev->iopf_refcount = 0;
 	mdev->domain = nullptr;
+	xa_destroy(&mdev->iopf_pasids);
 }
 
 /* What the device of that number shares with its neighbours, with a share of it; NULL where groups
