@@ -49,6 +49,8 @@ constexpr uint64_t kPage = 4096;
 constexpr uint64_t kAperture = 1
                                << 24;  // where the mock's address space starts
 
+constexpr uint64_t kIoPage = 2048;  // of the mock's tables
+
 constexpr uint64_t kSizes[] = {
     1,         2048,      kPage,      kPage,   2 * kPage, 2 * kPage,
     3 * kPage, 8 * kPage, 16 * kPage, 1 << 20, 2 << 20,   4 << 20,
@@ -684,6 +686,82 @@ class Writer {
       Ioctl(iommufd_desc_find(OneIn(r_, 3) ? "VFIO_IOMMU_GET_INFO"
                                            : "VFIO_IOMMU_UNMAP_DMA"));
     }
+  }
+
+  // A table whose pages a device writes to, and the bits of that.
+  void DirtyRecipe() {
+    fd_ = Iommufd();
+    MapAtKnownPlace();
+    std::string device = Find(desc_object::DEVICE, false);
+    if (device.empty()) device = Need(desc_object::DEVICE, 0);
+    if (scope_.mappings.empty() || device.empty()) return;
+    const Mapping mapping = scope_.mappings.back();
+    Call alloc;
+    alloc.name = "HWPT_ALLOC";
+    alloc.result = scope_.Fresh("t");
+    const std::string table = alloc.result;
+    Arg(&alloc, "", NameValue(fd_));
+    Arg(&alloc, "flags", Word("DIRTY_TRACKING"));
+    Arg(&alloc, "dev_id", NameValue(device));
+    Arg(&alloc, "pt_id", NameValue(mapping.ioas));
+    if (OneIn(r_, 4)) {
+      Value data;
+      data.kind = Value::Kind::kStruct;
+      Field type;
+      type.name = "pagetable_type";
+      type.value = Word("HUGE");
+      data.fields.push_back(std::move(type));
+      Arg(&alloc, "data_type", Word("SELFTEST"));
+      Arg(&alloc, "data", std::move(data));
+    }
+    Emit(std::move(alloc));
+    const uint64_t rounds = 1 + Below(r_, 4);
+    for (uint64_t n = 0; n < rounds; n++) {
+      if (n == 0 || OneIn(r_, 4)) {
+        Call track;
+        track.name = "HWPT_SET_DIRTY_TRACKING";
+        Arg(&track, "", NameValue(fd_));
+        Arg(&track, "hwpt_id", NameValue(table));
+        if (!OneIn(r_, 6)) Arg(&track, "flags", Word("ENABLE"));
+        Emit(std::move(track));
+      }
+      Call write;
+      write.name = "DIRTY";
+      Arg(&write, "", NameValue(fd_));
+      Arg(&write, "id", NameValue(table));
+      DirtyRange(&write, mapping, kIoPage);
+      std::string bits(32, '\0');
+      for (char& c : bits)
+        c = static_cast<char>(OneIn(r_, 3) ? 255 : Below(r_, 256));
+      Arg(&write, "uptr", Value::String(bits));
+      Emit(std::move(write));
+      if (OneIn(r_, 6)) MapAtKnownPlace();
+      Call read;
+      read.name = "HWPT_GET_DIRTY_BITMAP";
+      Arg(&read, "", NameValue(fd_));
+      Arg(&read, "hwpt_id", NameValue(table));
+      if (OneIn(r_, 3)) Arg(&read, "flags", Word("NO_CLEAR"));
+      static const uint64_t kPageSizes[] = {
+          kIoPage, kIoPage, kPage, 1, 64, 1 << 20,
+      };
+      DirtyRange(&read, mapping, Pick(r_, kPageSizes));
+      Arg(&read, "data",
+          Sum(Address(), OneIn(r_, 3) ? Below(r_, 2 * kPage) : 0));
+      Emit(std::move(read));
+    }
+  }
+
+  // Mostly inside of the mapping, mostly aligned.
+  void DirtyRange(Call* call, const Mapping& mapping, uint64_t page_size) {
+    const uint64_t unit = std::max(page_size, kIoPage);
+    const uint64_t units = std::max<uint64_t>(mapping.length / unit, 1);
+    const uint64_t first = OneIn(r_, 2) ? 0 : Below(r_, units);
+    uint64_t length = (1 + Below(r_, units - first)) * unit;
+    if (OneIn(r_, 8)) length = Length();
+    Arg(call, "iova",
+        Num(OneIn(r_, 12) ? Iova() : mapping.iova + first * unit));
+    Arg(call, "length", Num(length));
+    Arg(call, "page_size", Num(page_size));
   }
 
   void Ioctl(const desc_ioctl* d) {
@@ -1709,6 +1787,7 @@ Program Generate(Random& random, const GeneratorOptions& options) {
   if (OneIn(random, 3)) writer.QueueRecipe();
   if (OneIn(random, 6)) writer.AccessRecipe();
   if (OneIn(random, 8)) writer.PasidRecipe();
+  if (OneIn(random, 8)) writer.DirtyRecipe();
   const size_t calls = 2 + Below(random, options.max_calls);
   while (p.lines.size() < calls) writer.Something();
   Repair(&p);

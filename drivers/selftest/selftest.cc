@@ -34,6 +34,7 @@
 #include "core/iommu/iommufd.h"
 #include "core/iommufd/io_pagetable.h"
 #include "core/iommufd/iommufd_private.h"
+#include "core/linux/bitmap.h"
 #include "core/linux/bug.h"
 #include "core/linux/device.h"
 #include "core/linux/dma-buf.h"
@@ -2128,42 +2129,40 @@ static int iommufd_test_dirty(struct iommufd_ucmd *ucmd, unsigned int mockpt_id,
 {
 	struct iommu_test_cmd *cmd = static_cast<struct iommu_test_cmd *>(ucmd->cmd);
 	struct mock_iommu_domain *mock;
-	unsigned long i, max;
 	u64 count = 0;
-	u8 *tmp;
-	int rc;
+	unsigned long i;
 
 	if (!page_size || !length || iova % page_size || length % page_size || !uptr)
 		return -EINVAL;
-	max = length / page_size;
+
+	const unsigned long max = length / page_size;
+
 	if (max > 16 * SZ_1M * BITS_PER_BYTE)
 		return -EOVERFLOW;
 
 	auto hwpt = get_md_pagetable(ucmd, mockpt_id, &mock);
+
 	if (!hwpt)
 		return hwpt.error();
-
 	if (!(mock->mock_flags & MOCK_DIRTY_TRACK))
 		return -EINVAL;
 
-	tmp = kvcalloc_array<u8>(DIV_ROUND_UP(max, BITS_PER_BYTE), GFP_KERNEL_ACCOUNT);
+	auto *tmp = kvcalloc_array<unsigned long>(BITS_TO_LONGS(max), GFP_KERNEL_ACCOUNT);
+
 	if (!tmp)
 		return -ENOMEM;
 
-	rc = uptr.copy_from_user(tmp, DIV_ROUND_UP(max, BITS_PER_BYTE));
-	if (rc)
-		goto out_free;
+	int rc = uptr.copy_from_user(tmp, DIV_ROUND_UP(max, BITS_PER_BYTE));
 
-	for (i = 0; i != max; i++) {
-		if (!(tmp[i / BITS_PER_BYTE] & (1u << (i % BITS_PER_BYTE))))
-			continue;
-		mock_domain_set_dirty(mock, iova + i * page_size);
-		count++;
+	if (!rc) {
+		for_each_set_bit(i, tmp, max)
+		{
+			mock_domain_set_dirty(mock, iova + i * page_size);
+			count++;
+		}
+		cmd->dirty.out_nr_dirty = count;
+		rc = iommufd_ucmd_respond(ucmd, sizeof(*cmd));
 	}
-
-	cmd->dirty.out_nr_dirty = count;
-	rc = iommufd_ucmd_respond(ucmd, sizeof(*cmd));
-out_free:
 	kvfree_array(tmp);
 	return rc;
 }
