@@ -87,6 +87,9 @@ class DirtyThreadsTest : public ::testing::TestWithParam<std::string> {
     for (std::thread& t : threads) t.join();
   }
 
+  // What goes on for ever ends at the first failure of any thread.
+  bool GoesOn(bool on) { return on && !HasFailure(); }
+
   MockMachine m_;
   MockMachine::Device dev_;
   uint64_t buf_ = 0;
@@ -107,15 +110,15 @@ TEST_P(DirtyThreadsTest, EachWriteIsReadOnce) {
   std::atomic<int> seen[kPages] = {};
   std::atomic<int> writers{2};
   const auto write = [&](MockMachine& m, uint64_t data, uint64_t page) {
-    for (int i = 1; i <= kRounds; ++i) {
+    for (int i = 1; GoesOn(i <= kRounds); ++i) {
       EXPECT_EQ(Write(m, hwpt_, kIova, kLength, data, 1ull << page), 0);
-      while (seen[page] < i) std::this_thread::yield();
+      while (GoesOn(seen[page] < i)) std::this_thread::yield();
       EXPECT_EQ(seen[page], i);
     }
     --writers;
   };
   const auto read = [&](MockMachine& m, uint64_t data) {
-    while (writers) {
+    while (GoesOn(writers)) {
       uint64_t bits = 0;
       EXPECT_EQ(GetBitmap(m, hwpt_, kIova, kLength, data, &bits), 0);
       EXPECT_EQ(bits & ~(1ull << 3 | 1ull << 12), 0u);
@@ -150,12 +153,12 @@ TEST_P(DirtyThreadsTest, ReadWhileOthersMap) {
       {[&](MockMachine& m, uint64_t) { map(m, kMore); },
        [&](MockMachine& m, uint64_t) { map(m, kMore + kLength); },
        [&](MockMachine& m, uint64_t data) {
-         while (mappers) {
+         while (GoesOn(mappers)) {
            EXPECT_EQ(Write(m, hwpt_, kIova, 3 * kLength, data, ~0ull), 0);
          }
        },
        [&](MockMachine& m, uint64_t data) {
-         for (int i = 0; mappers; ++i) {
+         for (int i = 0; GoesOn(mappers); ++i) {
            uint64_t bits = 0;
            EXPECT_EQ(
                GetBitmap(m, hwpt_, kIova, 3 * kLength, data, &bits,
@@ -164,7 +167,7 @@ TEST_P(DirtyThreadsTest, ReadWhileOthersMap) {
          }
        },
        [&](MockMachine& m, uint64_t data) {
-         while (mappers) {
+         while (GoesOn(mappers)) {
            uint32_t hwpt = 0;
            uint64_t bits = 0;
            EXPECT_EQ(m.HwptAlloc(dev_.idev, ioas_,
@@ -177,7 +180,7 @@ TEST_P(DirtyThreadsTest, ReadWhileOthersMap) {
          }
        },
        [&](MockMachine& m, uint64_t data) {
-         while (mappers) {
+         while (GoesOn(mappers)) {
            uint64_t bits = 0;
            EXPECT_EQ(SetTracking(m, hwpt_, true), 0);
            EXPECT_EQ(GetBitmap(m, hwpt_, kMore, 2 * kLength, data, &bits), 0);
@@ -197,7 +200,7 @@ TEST_P(DirtyThreadsTest, TheBitmapGoes) {
   std::atomic<int> reads{0};
   std::atomic<bool> done{false};
   OnThreads({[&](MockMachine& m, uint64_t data) {
-               while (!done) {
+               while (GoesOn(!done)) {
                  EXPECT_EQ(Write(m, hwpt_, kIova, kLength, data, 0xffff), 0);
                }
              },
@@ -209,7 +212,7 @@ TEST_P(DirtyThreadsTest, TheBitmapGoes) {
                cmd.length = kLength;
                cmd.page_size = MOCK_PAGE_SIZE;
                cmd.data = kBitmap;
-               for (; !done; ++reads) {
+               for (; GoesOn(!done); ++reads) {
                  EXPECT_EQ(m.Ioctl(IOMMU_HWPT_GET_DIRTY_BITMAP, &cmd), 0);
                }
              },
@@ -217,7 +220,7 @@ TEST_P(DirtyThreadsTest, TheBitmapGoes) {
                memory_options opts;
                opts.size = kPage;
                opts.addr = kBitmap;
-               for (int i = 0; i < kRounds || reads < kRounds; ++i) {
+               for (int i = 0; GoesOn(i < kRounds || reads < kRounds); ++i) {
                  EXPECT_EQ(m.sys().anon(opts), kBitmap);
                  std::this_thread::yield();
                  EXPECT_EQ(m.sys().munmap(kBitmap, kPage), 0);
