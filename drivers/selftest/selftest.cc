@@ -8,7 +8,9 @@
  * The machine has a shape (mock_options.h): tables of ops are copied and lose what it leaves out.
  *
  * A page table is one xarray entry for each IO page, as in v6.15. What user space can see of it is
- * the same as with the radix table of v7.2: page sizes, iova_to_phys() and dirty bits.
+ * the same as with the radix table of v7.2: page sizes, iova_to_phys() and dirty bits. But the
+ * default table keeps to small pages where v7.2's takes the largest that fit, and of a page that is
+ * read in part the part is reported dirty, neither one unit less nor what is behind it.
  *
  * The dma-buf ops are as of v7.2 in every form; a descriptor that cannot be had gives the buffer
  * up.
