@@ -125,16 +125,6 @@ void ExpectOutput(Call* call, std::string_view path, Value value) {
   call->expect.present = true;
 }
 
-// The shortest string that fills `bytes` when it is repeated.
-std::string_view PeriodOf(std::string_view bytes) {
-  for (size_t p = 1; p <= 16 && p * 2 <= bytes.size(); p++) {
-    if (bytes.substr(p) == bytes.substr(0, bytes.size() - p)) {
-      return bytes.substr(0, p);
-    }
-  }
-  return bytes;
-}
-
 const char* PrefixOf(desc_object object) {
   switch (object) {
     case desc_object::DEVICE:
@@ -245,6 +235,7 @@ struct Recorder::PendingCall {
     uint64_t addr = 0;
     std::string before;
     bool literal = false;  // the line has it, else memory of the process
+    bool reads = false;    // the kernel reads it as well
     bool trusted = true;   // the program will have what the kernel writes there
   };
   std::vector<Buffer> buffers;
@@ -709,6 +700,21 @@ class Recorder::Impl {
     }
   }
 
+  // All of [addr, addr + n) can be read, or written too.
+  bool Accessible(RecordProcess p, uint64_t addr, uint64_t n, bool write) {
+    if (addr >= kAddressEnd || n > kAddressEnd - addr) return false;
+    const uint64_t end = addr + n;
+    for (uint64_t at = addr; at < end;) {
+      RecordRegion r;
+      if (!source_->FindRegion(p, at, &r) || r.start > at || r.none ||
+          r.poisoned || (write && r.readonly)) {
+        return false;
+      }
+      at = r.start + r.length;
+    }
+    return true;
+  }
+
   void Refresh(RecordProcess p) {
     const std::map<uint64_t, Range> mapped = Process(p)->mapped;
     for (const auto& [start, range] : mapped) {
@@ -745,11 +751,13 @@ class Recorder::Impl {
     return &it->second;
   }
 
-  // Makes the program's memory at `where` what `actual` is. `page` is what it
-  // has there, from `offset` on.
+  // Makes the program's memory at name+where what `actual` is. `page` is what
+  // it has there, from `offset` on.
   void StoreDifference(RecordProcess p, std::string* page, size_t offset,
-                       std::string_view actual, const Value& where) {
+                       std::string_view actual, const std::string& name,
+                       uint64_t where) {
     if (page->empty()) page->assign(kPage, '\0');
+    // Bytes that are right already, between two that are not, are stored too.
     constexpr size_t kJoin = 16;
     for (size_t i = 0; i < actual.size();) {
       if ((*page)[offset + i] == actual[i]) {
@@ -760,32 +768,52 @@ class Recorder::Impl {
       for (size_t k = end; k < actual.size() && k < end + kJoin; k++) {
         if ((*page)[offset + k] != actual[k]) end = k + 1;
       }
-      PrintStore(p, Plus(where, i), actual.substr(i, end - i));
+      PrintStores(p, name, where + i, actual.substr(i, end - i));
       i = end;
     }
     memcpy(page->data() + offset, actual.data(), actual.size());
   }
 
-  void PrintStore(RecordProcess p, Value where, std::string_view bytes) {
-    const std::string_view period = PeriodOf(bytes);
-    const bool repeated = period.size() < bytes.size();
-    for (size_t i = 0; i < bytes.size();) {
-      const size_t n =
-          repeated ? bytes.size() : std::min(kMaxStringBytes, bytes.size() - i);
-      Call call = NewCall("store", p);
-      Value at = where;
-      if (i != 0) {
-        Value sum;
-        sum.kind = Value::Kind::kSum;
-        sum.items = {at, Number(i)};
-        at = std::move(sum);
+  void PrintStore(RecordProcess p, const std::string& name, uint64_t where,
+                  std::string_view bytes, size_t n) {
+    Call call = NewCall("store", p);
+    AddArg(&call, "", Plus(Value::Name(name), where));
+    AddArg(&call, "", Value::String(bytes));
+    if (n != bytes.size()) AddArg(&call, "n", Number(n));
+    Print(call);
+  }
+
+  // What repeats itself for long is stored as that.
+  void PrintStores(RecordProcess p, const std::string& name, uint64_t where,
+                   std::string_view bytes) {
+    constexpr size_t kLong = 32;
+    size_t plain = 0;  // from here to i nothing is stored yet
+    const auto flush = [&](size_t to) {
+      for (; plain < to; plain += std::min(kMaxStringBytes, to - plain)) {
+        const size_t n = std::min(kMaxStringBytes, to - plain);
+        PrintStore(p, name, where + plain, bytes.substr(plain, n), n);
       }
-      AddArg(&call, "", std::move(at));
-      AddArg(&call, "", Value::String(repeated ? period : bytes.substr(i, n)));
-      if (repeated) AddArg(&call, "n", Number(n));
-      Print(call);
+    };
+    for (size_t i = 0; i < bytes.size();) {
+      size_t n = 0;
+      size_t period = 1;
+      for (; period <= 8; period *= 2) {
+        n = period;
+        while (i + n < bytes.size() && bytes[i + n] == bytes[i + n - period]) {
+          n++;
+        }
+        if (n >= kLong) break;
+      }
+      if (n < kLong) {
+        i++;
+        continue;
+      }
+      flush(i);
+      PrintStore(p, name, where + i, bytes.substr(i, period), n);
       i += n;
+      plain = i;
     }
+    flush(bytes.size());
   }
 
   // The mirror of a page, to be compared and written.
@@ -815,9 +843,8 @@ class Recorder::Impl {
         std::string* page = PageOf(p, *r, start, addr + i);
         const std::string_view bytes = std::string_view(actual).substr(i, part);
         if (store) {
-          StoreDifference(
-              p, page, in_page, bytes,
-              Plus(Value::Name(r->name), r->offset + (addr + i - start)));
+          StoreDifference(p, page, in_page, bytes, r->name,
+                          r->offset + (addr + i - start));
         } else {
           if (page->empty()) page->assign(kPage, '\0');
           memcpy(page->data() + in_page, bytes.data(), part);
@@ -852,8 +879,7 @@ class Recorder::Impl {
       std::string* page = &object->pages[PageDown(offset + i)];
       const std::string_view bytes = std::string_view(actual).substr(i, part);
       if (store) {
-        StoreDifference(p, page, in_page, bytes,
-                        Plus(Value::Name(*view), offset + i));
+        StoreDifference(p, page, in_page, bytes, *view, offset + i);
       } else {
         if (page->empty()) page->assign(kPage, '\0');
         memcpy(page->data() + in_page, bytes.data(), part);
@@ -1019,30 +1045,32 @@ class Recorder::Impl {
       if (d.kind == desc_kind::SIZE) size_field = &d;
     }
     uint64_t size = s.size;
+    const bool vfio = std::string_view(c->desc->name).starts_with("VFIO_IOMMU");
     if (size_field == nullptr) {
       // The argument is the value itself.
       if (s.fields.size() != 1) return false;
       image.assign(reinterpret_cast<const char*>(&c->arg), sizeof(c->arg));
       c->readable = false;
     } else {
-      if (image.size() < 8) {
+      if (image.size() < sizeof(uint32_t)) {
         // Nothing of it can be read, so nothing else matters.
         if (!image.empty() || c->desc->op != 0) return false;
         AddArg(&c->call, "arg", Address(p, c->arg));
         c->readable = false;
         return true;
       }
+      // VFIO's read what they need whatever argsz says, and nothing behind it.
+      image.resize(std::max<size_t>(image.size(), size_field->width));
       size = desc_load(*size_field, image.data());
-      if (image.size() < std::min<uint64_t>(size, s.size)) return false;
-      RecordRegion region;
-      if (source_->FindRegion(p, c->arg, &region) && region.start <= c->arg &&
-          region.readonly) {
-        // The kernel cannot write its answer there.
+      const uint64_t looked_at =
+          vfio ? std::max<uint64_t>(c->desc->min_size, size) : size;
+      if (looked_at <= kMaxBufferBytes &&
+          !Accessible(p, c->arg, looked_at, true)) {
         return false;
       }
     }
     const std::string tail =
-        size > s.size && image.size() > s.size
+        !vfio && size > s.size && image.size() > s.size
             ? image.substr(s.size,
                            std::min<uint64_t>(size, image.size()) - s.size)
             : "";
@@ -1218,11 +1246,8 @@ class Recorder::Impl {
     buffer.before = bytes;
     buffer.trusted = trusted;
     std::optional<Value> literal;
-    RecordRegion region;
-    const bool whole = bytes.size() == n;
-    const bool readonly = writes && source_->FindRegion(p, addr, &region) &&
-                          region.start <= addr && region.readonly;
-    if (whole && !readonly) {
+    buffer.reads = reads;
+    if (bytes.size() == n && Accessible(p, addr, n, writes)) {
       literal = Literal(s, d, pointee, bytes, element, count, reads, writes);
     }
     if (literal) {
@@ -1348,6 +1373,7 @@ class Recorder::Impl {
   // The command as a number and bytes, or an address.
   void Raw(PendingCall* c, unsigned long cmd) {
     const RecordProcess p = c->caller.process;
+    const desc_ioctl* desc = c->desc;
     c->raw = true;
     c->desc = nullptr;
     c->buffers.clear();
@@ -1359,16 +1385,21 @@ class Recorder::Impl {
     const std::string bytes = ReadUser(p, c->arg, kMaxStructBytes);
     uint32_t size = 0;
     if (bytes.size() >= sizeof(size)) memcpy(&size, bytes.data(), sizeof(size));
-    RecordRegion region;
-    const bool readonly = source_->FindRegion(p, c->arg, &region) &&
-                          region.start <= c->arg && region.readonly;
-    if (size >= sizeof(size) && size <= bytes.size() && !readonly) {
+    // A command that has a description is here because of where it lies.
+    if (desc == nullptr && size >= sizeof(size) && size <= bytes.size()) {
       AddArg(&c->call, "", Value::String(bytes.substr(0, size)));
       return;
     }
-    const size_t n = bytes.empty() ? 0 : std::max<size_t>(size, sizeof(size));
-    Reconcile(p, c->arg, std::min(n, kMaxStructBytes));
-    if (n != 0) Sync(p, c->arg, std::min(n, bytes.size()));
+    uint64_t n = std::max<uint64_t>(size, sizeof(size));
+    if (desc != nullptr) n = std::max<uint64_t>(n, desc->arg->size);
+    n = std::min<uint64_t>(n, kMaxStructBytes);
+    if (!bytes.empty()) {
+      Reconcile(p, c->arg, n);
+      if (!Sync(p, c->arg, std::min<size_t>(n, bytes.size())) &&
+          !AllZero(bytes)) {
+        Remark("a command in memory that cannot be written");
+      }
+    }
     AddArg(&c->call, "", Address(p, c->arg));
   }
 
@@ -1503,15 +1534,14 @@ class Recorder::Impl {
     const std::string after =
         ReadUser(c->caller.process, buffer.addr, buffer.before.size());
     if (after.size() != buffer.before.size()) return;
-    const bool reads = d.kind != desc_kind::PTR_OUT;
+    // What is only written is written as a whole.
+    const bool all = success && !buffer.reads;
     const desc_struct* pointee = desc_pointee(s, d, c->image.data());
     // As the runner does it: the answer says what out(n) holds.
     if (pointee == nullptr) pointee = desc_pointee(s, d, after_image.data());
     if (pointee == nullptr) {
       for (size_t i = 0; i < after.size() && i < kMaxExpectedBytes; i++) {
-        if (after[i] == buffer.before[i] && after[i] != 0) continue;
-        if (after[i] == buffer.before[i] && reads) continue;
-        if (!success && after[i] == buffer.before[i]) continue;
+        if (after[i] == buffer.before[i] && !all) continue;
         ExpectOutput(&c->call, name + '[' + std::to_string(i) + ']',
                      Number(static_cast<unsigned char>(after[i])));
       }
@@ -1533,7 +1563,7 @@ class Recorder::Impl {
         const uint64_t n = desc_load(sub, after.data() + i * width);
         const uint64_t before =
             desc_load(sub, buffer.before.data() + i * width);
-        if (n == before && (n != 0 || reads || !success)) continue;
+        if (n == before && !all) continue;
         const std::string index =
             sent == 1 ? "" : '[' + std::to_string(i) + ']';
         ExpectOutput(&c->call, name + index + '.' + sub.name, Number(n));
@@ -1594,7 +1624,8 @@ class Recorder::Impl {
             size_t count, long ret) {
     const RecordProcess p = caller.process;
     constexpr size_t kMost = 64 << 10;
-    const bool literal = ret != -EFAULT && count <= kMost;
+    const bool literal = count <= kMost && (count == 0 || ret == -EBADF ||
+                                            Accessible(p, buf, count, true));
     if (!literal) {
       Reconcile(p, buf, count);
       if (ret > 0) Sync(p, buf, static_cast<size_t>(ret), false);
