@@ -123,6 +123,21 @@ Recorded RunRecorded(const std::string& name, const std::string& source) {
   return out;
 }
 
+// Without the lines that bring memory to what it was: how many it takes depends
+// on what was there before.
+std::string WithoutStores(const std::string& text) {
+  std::string out;
+  for (size_t at = 0; at < text.size();) {
+    const size_t end = text.find('\n', at) + 1;
+    const std::string line = text.substr(at, end - at);
+    if (line.rfind("store(", 0) != 0 && line.rfind("load(", 0) != 0) {
+      out += line;
+    }
+    at = end;
+  }
+  return out;
+}
+
 // Lines for calls that the recorder was told of.
 size_t CountCalls(const std::string& text) {
   prog::Program program;
@@ -158,7 +173,7 @@ TEST_P(RecordProgramTest, ReplaysToTheSameResults) {
   EXPECT_EQ(first.calls, CountCalls(first.text));
   const Recorded second = RunRecorded(GetParam() + " recorded", first.text);
   EXPECT_EQ(second.lines, second.expected) << first.text;
-  EXPECT_EQ(second.text, first.text);
+  EXPECT_EQ(WithoutStores(second.text), WithoutStores(first.text));
   EXPECT_EQ(first.remarks, std::vector<std::string>());
 }
 
@@ -334,16 +349,20 @@ TEST_F(RecordSourceTest, AddressesKeepTheirNeighbours) {
             "buf2 = anon(8k, addr=0x15234564000)\n"
             "IOAS_MAP(f, flags=READABLE, ioas_id=ioas, user_va=buf+12k, "
             "length=12k)  # = 0x1000\n");
-  // And is unmapped in the middle without a call that anybody saw.
+  // And is unmapped in the middle without a call that anybody saw: what is
+  // mapped for I/O is looked at again, and what a call names; all by Refresh().
   source_.memory_[7].clear();
   source_.Map(7, 0x7ffc00000000, 0x21000);
   source_.Map(7, 0x7f1234560000, 0x1000);
   EXPECT_EQ(Mapped(7, 0x7f1234560000, 0x3000, -EFAULT),
+            "munmap(buf+12k, 4k)\n"
+            "munmap(buf2, 8k)\n"
             "munmap(buf+4k, 8k)\n"
             "IOAS_MAP(f, flags=READABLE, ioas_id=ioas, user_va=buf, "
             "length=12k)  # EFAULT\n");
+  source_.memory_[7].erase(0x7f1234560000);
   recorder_->Refresh(7);
-  EXPECT_EQ(source_.Take(), "munmap(buf+12k, 4k)\nmunmap(buf2, 8k)\n");
+  EXPECT_EQ(source_.Take(), "munmap(buf, 4k)\n");
   EXPECT_EQ(Mapped(7, 0x7f1234564000, 0x1000, -EFAULT),
             "IOAS_MAP(f, flags=READABLE, ioas_id=ioas, user_va=buf2, "
             "length=4k)  # EFAULT\n");

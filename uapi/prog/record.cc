@@ -189,6 +189,13 @@ struct ProcessState {
   Pages pages;  // of private memory, where it is not all zero
 };
 
+// What the mirror of memory says about what the program has there.
+enum class Mirror : uint8_t {
+  kRight,    // just this
+  kWritten,  // the kernel has written there what the process has now
+  kUnknown,  // anything
+};
+
 // A piece of an I/O address space.
 struct Area {
   uint64_t length = 0;
@@ -225,6 +232,7 @@ struct Recorder::PendingCall {
   uint64_t arg = 0;
   std::string image;  // the struct as it was sent
   bool readable = true;
+  bool apart = true;  // no buffer of the command covers its struct
   // What descriptors in the struct were when the call began.
   std::map<const desc_field*, RecordFile> fds;
   std::vector<size_t> unknown_fds;  // arguments that are a descriptor of none
@@ -236,6 +244,7 @@ struct Recorder::PendingCall {
     std::string before;
     bool literal = false;  // the line has it, else memory of the process
     bool reads = false;    // the kernel reads it as well
+    bool whole = true;     // all of it is memory
     bool trusted = true;   // the program will have what the kernel writes there
   };
   std::vector<Buffer> buffers;
@@ -756,7 +765,6 @@ class Recorder::Impl {
   void StoreDifference(RecordProcess p, std::string* page, size_t offset,
                        std::string_view actual, const std::string& name,
                        uint64_t where) {
-    if (page->empty()) page->assign(kPage, '\0');
     // Bytes that are right already, between two that are not, are stored too.
     constexpr size_t kJoin = 16;
     for (size_t i = 0; i < actual.size();) {
@@ -771,6 +779,18 @@ class Recorder::Impl {
       PrintStores(p, name, where + i, actual.substr(i, end - i));
       i = end;
     }
+    memcpy(page->data() + offset, actual.data(), actual.size());
+  }
+
+  void Update(RecordProcess p, std::string* page, size_t offset,
+              std::string_view actual, const std::string& name, uint64_t where,
+              Mirror mirror) {
+    if (page->empty()) page->assign(kPage, '\0');
+    if (mirror == Mirror::kRight) {
+      StoreDifference(p, page, offset, actual, name, where);
+      return;
+    }
+    if (mirror == Mirror::kUnknown) PrintStores(p, name, where, actual);
     memcpy(page->data() + offset, actual.data(), actual.size());
   }
 
@@ -826,9 +846,10 @@ class Recorder::Impl {
     return &Process(p)->pages[PageDown(addr)];
   }
 
-  // Stores what [addr, addr + n) holds now into the program's memory. False:
-  // not all of it is there. `store` false: the kernel has written it there.
-  bool Sync(RecordProcess p, uint64_t addr, size_t n, bool store = true) {
+  // The program has in [addr, addr + n) what the process has there now, by
+  // stores where the mirror differs. False: not all of it is there.
+  bool Sync(RecordProcess p, uint64_t addr, size_t n,
+            Mirror mirror = Mirror::kRight) {
     std::string actual(std::min(n, kMaxBufferBytes), '\0');
     const size_t got = source_->Read(p, addr, actual.data(), actual.size());
     bool whole = got == n;
@@ -837,18 +858,14 @@ class Recorder::Impl {
       const Range* r = RangeAt(p, addr + i, &start);
       const size_t in_page = (addr + i) % kPage;
       const size_t part = std::min(got - i, kPage - in_page);
-      if (r == nullptr || r->device || (r->readonly && store)) {
+      if (r == nullptr || r->device ||
+          (r->readonly && mirror != Mirror::kWritten)) {
         whole = false;
       } else {
         std::string* page = PageOf(p, *r, start, addr + i);
         const std::string_view bytes = std::string_view(actual).substr(i, part);
-        if (store) {
-          StoreDifference(p, page, in_page, bytes, r->name,
-                          r->offset + (addr + i - start));
-        } else {
-          if (page->empty()) page->assign(kPage, '\0');
-          memcpy(page->data() + in_page, bytes.data(), part);
-        }
+        Update(p, page, in_page, bytes, r->name, r->offset + (addr + i - start),
+               mirror);
       }
       i += part;
     }
@@ -857,7 +874,7 @@ class Recorder::Impl {
 
   // The same for shared memory, wherever it is mapped.
   bool SyncObject(RecordProcess p, RecordFile file, uint64_t offset, size_t n,
-                  bool store = true) {
+                  Mirror mirror) {
     std::string actual(std::min(n, kMaxBufferBytes), '\0');
     const size_t got =
         source_->ReadObject(file, offset, actual.data(), actual.size());
@@ -865,7 +882,7 @@ class Recorder::Impl {
     if (got != n || !name) return false;
     ObjectState* object = &objects_[file];
     std::string* view = &object->views[p];
-    if (store && view->empty()) {
+    if (mirror != Mirror::kWritten && view->empty()) {
       Call call = NewCall("mmap", p);
       call.result = NewName("view");
       AddArg(&call, "", *name);
@@ -878,12 +895,7 @@ class Recorder::Impl {
       const size_t part = std::min(got - i, kPage - in_page);
       std::string* page = &object->pages[PageDown(offset + i)];
       const std::string_view bytes = std::string_view(actual).substr(i, part);
-      if (store) {
-        StoreDifference(p, page, in_page, bytes, *view, offset + i);
-      } else {
-        if (page->empty()) page->assign(kPage, '\0');
-        memcpy(page->data() + in_page, bytes.data(), part);
-      }
+      Update(p, page, in_page, bytes, *view, offset + i, mirror);
       i += part;
     }
     return true;
@@ -916,9 +928,9 @@ class Recorder::Impl {
   }
 
   // What an access reads at iova is in the program's memory too, or it was
-  // written there (store false). False: that cannot be said of all of it.
+  // written there. False: that cannot be said of all of it.
   bool SyncAccess(RecordProcess p, RecordFile access, uint64_t iova,
-                  uint64_t length, bool store) {
+                  uint64_t length, Mirror mirror) {
     const auto it = files_.find(access);
     if (it == files_.end() || length > kMaxBufferBytes) return false;
     const auto context = files_.find(it->second.context);
@@ -927,13 +939,33 @@ class Recorder::Impl {
                        length, [&](const Area& area, uint64_t at, uint64_t n) {
                          if (area.object != 0) {
                            return SyncObject(p, area.object, area.offset + at,
-                                             n, store);
+                                             n, mirror);
                          }
                          const auto owner = processes_.find(area.process);
                          if (owner == processes_.end() || owner->second.gone)
                            return false;
-                         return Sync(area.process, area.addr + at, n, store);
+                         return Sync(area.process, area.addr + at, n, mirror);
                        });
+  }
+
+  // What is mapped for devices and accesses is looked at again by calls that
+  // name no address: the memory there may be another by now.
+  void ReconcileAreas(const PendingCall& c) {
+    constexpr size_t kMost = 256;
+    const auto f = files_.find(c.file);
+    if (f == files_.end()) return;
+    size_t n = 0;
+    for (const auto& [id, areas] : f->second.ioas) {
+      for (const auto& [iova, area] : areas) {
+        const auto owner = processes_.find(area.process);
+        if (area.object != 0 || owner == processes_.end() ||
+            owner->second.gone) {
+          continue;
+        }
+        if (n++ == kMost) return;
+        Reconcile(area.process, area.addr, area.length);
+      }
+    }
   }
 
   static void EraseAreas(std::map<uint64_t, Area>* areas, uint64_t iova,
@@ -1027,6 +1059,7 @@ class Recorder::Impl {
     uint32_t op = 0;
     if (image.size() >= 8) memcpy(&op, image.data() + 4, sizeof(op));
     c->desc = iommufd_desc_find_cmd(static_cast<uint32_t>(cmd), op, revision);
+    ReconcileAreas(*c);
     // Numbers have 32 bits.
     if (cmd >> 32 != 0) c->desc = nullptr;
     if (c->desc == nullptr || !Describe(c, std::move(image))) {
@@ -1233,8 +1266,8 @@ class Recorder::Impl {
       reads = (FieldOf(*c, c->image, "flags") & 1) != 0;  // WRITE
       writes = !reads;
       if (writes) {
-        trusted =
-            SyncAccess(p, FileIn(*c), FieldOf(*c, c->image, "iova"), n, true);
+        trusted = SyncAccess(p, FileIn(*c), FieldOf(*c, c->image, "iova"), n,
+                             Mirror::kRight);
       }
     }
     const desc_struct* pointee = desc_pointee(s, d, c->image.data());
@@ -1244,10 +1277,15 @@ class Recorder::Impl {
     buffer.field = &d;
     buffer.addr = addr;
     buffer.before = bytes;
-    buffer.trusted = trusted;
-    std::optional<Value> literal;
     buffer.reads = reads;
-    if (bytes.size() == n && Accessible(p, addr, n, writes)) {
+    buffer.whole = bytes.size() == n;
+    // The program has its structs elsewhere: where one lies in its own buffer,
+    // which takes a length that nobody means, they cannot be told apart.
+    const uint64_t distance = c->arg > addr ? c->arg - addr : addr - c->arg;
+    if (writes && distance < (c->arg > addr ? n : s.size)) c->apart = false;
+    buffer.trusted = trusted && buffer.whole && c->apart;
+    std::optional<Value> literal;
+    if (buffer.whole && Accessible(p, addr, n, writes)) {
       literal = Literal(s, d, pointee, bytes, element, count, reads, writes);
     }
     if (literal) {
@@ -1266,7 +1304,9 @@ class Recorder::Impl {
     } else {
       Reconcile(p, addr, std::min<uint64_t>(n, kMaxBufferBytes));
       // A buffer that is only written is compared as a whole afterwards.
-      Sync(p, addr, std::min<uint64_t>(n, kMaxBufferBytes));
+      if (reads || buffer.trusted) {
+        Sync(p, addr, std::min<uint64_t>(n, kMaxBufferBytes));
+      }
       AddArg(&c->call, name, Address(p, addr));
     }
     if (writes) c->buffers.push_back(std::move(buffer));
@@ -1425,7 +1465,7 @@ class Recorder::Impl {
       // What the kernel did not look at it did not write either.
     }
     if (success) NameResults(c, after, ret, files);
-    ExpectFields(c, after, success);
+    if (c->apart) ExpectFields(c, after, success);
     if (success && ReturnsNumber(*c->desc)) {
       ExpectOutput(&c->call, "", Number(ret));
     }
@@ -1437,10 +1477,10 @@ class Recorder::Impl {
     if (success && std::string_view(c->desc->name) == "ACCESS_RW" &&
         c->buffers.empty()) {
       SyncAccess(p, FileIn(*c), FieldOf(*c, c->image, "iova"),
-                 FieldOf(*c, c->image, "length"), false);
+                 FieldOf(*c, c->image, "length"), Mirror::kWritten);
     }
     for (const PendingCall::Buffer& buffer : c->buffers) {
-      if (!buffer.literal) CompareBuffer(*c, buffer);
+      if (!buffer.literal) CompareBuffer(*c, buffer, success);
     }
   }
 
@@ -1571,11 +1611,13 @@ class Recorder::Impl {
     }
   }
 
-  // The same for data in memory of the process: a line that loads it.
-  void CompareBuffer(const PendingCall& c, const PendingCall::Buffer& buffer) {
+  // The same for data in memory of the process: a line that loads it; or, where
+  // the program may have got something else, lines that store it.
+  void CompareBuffer(const PendingCall& c, const PendingCall::Buffer& buffer,
+                     bool success) {
     const RecordProcess p = c.caller.process;
     const std::string after = ReadUser(p, buffer.addr, buffer.before.size());
-    if (after.empty()) return;
+    if (after.empty() || after.size() != buffer.before.size()) return;
     uint64_t start;
     if (RangeAt(p, buffer.addr, &start) == nullptr) return;
     if (buffer.trusted) {
@@ -1584,8 +1626,18 @@ class Recorder::Impl {
       AddArg(&call, "", Number(after.size()));
       ExpectBytes(&call, after);
       Print(call);
+      Sync(p, buffer.addr, after.size(), Mirror::kWritten);
+      return;
     }
-    Sync(p, buffer.addr, after.size(), false);
+    const bool all = success && !buffer.reads && buffer.whole;
+    for (size_t i = 0; i < after.size();) {
+      const size_t end =
+          std::min<size_t>(after.size(), i + kPage - (buffer.addr + i) % kPage);
+      if (all || after.compare(i, end - i, buffer.before, i, end - i) != 0) {
+        Sync(p, buffer.addr + i, end - i, Mirror::kUnknown);
+      }
+      i = end;
+    }
   }
 
   static void ExpectBytes(Call* call, const std::string& bytes) {
@@ -1628,7 +1680,7 @@ class Recorder::Impl {
                                             Accessible(p, buf, count, true));
     if (!literal) {
       Reconcile(p, buf, count);
-      if (ret > 0) Sync(p, buf, static_cast<size_t>(ret), false);
+      if (ret > 0) Sync(p, buf, static_cast<size_t>(ret), Mirror::kWritten);
     }
     Call call = NewCall("read", p);
     AddArg(&call, "", Value());
@@ -1742,6 +1794,7 @@ class Recorder::Impl {
       Unmap(p, addr, addr + PageUp(length));
       return;
     }
+    Reconcile(p, addr, length);
     Call call = NewCall("munmap", p);
     AddArg(&call, "", Address(p, addr));
     AddArg(&call, "", Number(length));
