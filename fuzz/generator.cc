@@ -877,11 +877,39 @@ class Writer {
         OneIn(r_, 3)) {
       call.thread = OneIn(r_, 2) ? "t1" : "t2";
     }
+    if (options_.processes && call.name != "machine") Process(&call);
     Note(&scope_, call);
+    Put(std::move(call));
+  }
+
+  void Put(Call call) {
     Line line;
     line.has_call = true;
     line.call = std::move(call);
     out_->push_back(std::move(line));
+  }
+
+  // A child may be made or end before the call, and make it.
+  void Process(Call* call) {
+    if (children_.size() < 3 && OneIn(r_, 12)) {
+      Call fork;
+      fork.name = "fork";
+      fork.result = scope_.Fresh("p");
+      if (!children_.empty() && OneIn(r_, 3)) fork.thread = Pick(r_, children_);
+      children_.push_back(fork.result);
+      Put(std::move(fork));
+    }
+    if (!children_.empty() && OneIn(r_, 25)) {
+      const size_t i = Below(r_, children_.size());
+      Call exit;
+      exit.name = "exit";
+      Arg(&exit, "", NameValue(children_[i]));
+      children_.erase(children_.begin() + static_cast<std::ptrdiff_t>(i));
+      Put(std::move(exit));
+    }
+    if (children_.empty() || !OneIn(r_, 3)) return;
+    const std::string& child = Pick(r_, children_);
+    call->thread = call->thread.empty() ? child : child + '.' + call->thread;
   }
 
   static void Arg(Call* call, std::string name, Value v) {
@@ -1639,6 +1667,7 @@ class Writer {
   Random& r_;
   const GeneratorOptions& options_;
   Scope scope_;
+  std::vector<std::string> children_;  // processes that live
   std::vector<Line>* out_;
   std::string fd_;
   int depth_limit_ = 4;

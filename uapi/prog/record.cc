@@ -125,16 +125,6 @@ void ExpectOutput(Call* call, std::string_view path, Value value) {
   call->expect.present = true;
 }
 
-// The shortest string that fills `bytes` when it is repeated.
-std::string_view PeriodOf(std::string_view bytes) {
-  for (size_t p = 1; p <= 16 && p * 2 <= bytes.size(); p++) {
-    if (bytes.substr(p) == bytes.substr(0, bytes.size() - p)) {
-      return bytes.substr(0, p);
-    }
-  }
-  return bytes;
-}
-
 const char* PrefixOf(desc_object object) {
   switch (object) {
     case desc_object::DEVICE:
@@ -199,6 +189,13 @@ struct ProcessState {
   Pages pages;  // of private memory, where it is not all zero
 };
 
+// What the mirror of memory says about what the program has there.
+enum class Mirror : uint8_t {
+  kRight,    // just this
+  kWritten,  // the kernel has written there what the process has now
+  kUnknown,  // anything
+};
+
 // A piece of an I/O address space.
 struct Area {
   uint64_t length = 0;
@@ -235,6 +232,7 @@ struct Recorder::PendingCall {
   uint64_t arg = 0;
   std::string image;  // the struct as it was sent
   bool readable = true;
+  bool apart = true;  // no buffer of the command covers its struct
   // What descriptors in the struct were when the call began.
   std::map<const desc_field*, RecordFile> fds;
   std::vector<size_t> unknown_fds;  // arguments that are a descriptor of none
@@ -245,6 +243,8 @@ struct Recorder::PendingCall {
     uint64_t addr = 0;
     std::string before;
     bool literal = false;  // the line has it, else memory of the process
+    bool reads = false;    // the kernel reads it as well
+    bool whole = true;     // all of it is memory
     bool trusted = true;   // the program will have what the kernel writes there
   };
   std::vector<Buffer> buffers;
@@ -709,6 +709,21 @@ class Recorder::Impl {
     }
   }
 
+  // All of [addr, addr + n) can be read, or written too.
+  bool Accessible(RecordProcess p, uint64_t addr, uint64_t n, bool write) {
+    if (addr >= kAddressEnd || n > kAddressEnd - addr) return false;
+    const uint64_t end = addr + n;
+    for (uint64_t at = addr; at < end;) {
+      RecordRegion r;
+      if (!source_->FindRegion(p, at, &r) || r.start > at || r.none ||
+          r.poisoned || (write && r.readonly)) {
+        return false;
+      }
+      at = r.start + r.length;
+    }
+    return true;
+  }
+
   void Refresh(RecordProcess p) {
     const std::map<uint64_t, Range> mapped = Process(p)->mapped;
     for (const auto& [start, range] : mapped) {
@@ -745,11 +760,12 @@ class Recorder::Impl {
     return &it->second;
   }
 
-  // Makes the program's memory at `where` what `actual` is. `page` is what it
-  // has there, from `offset` on.
+  // Makes the program's memory at name+where what `actual` is. `page` is what
+  // it has there, from `offset` on.
   void StoreDifference(RecordProcess p, std::string* page, size_t offset,
-                       std::string_view actual, const Value& where) {
-    if (page->empty()) page->assign(kPage, '\0');
+                       std::string_view actual, const std::string& name,
+                       uint64_t where) {
+    // Bytes that are right already, between two that are not, are stored too.
     constexpr size_t kJoin = 16;
     for (size_t i = 0; i < actual.size();) {
       if ((*page)[offset + i] == actual[i]) {
@@ -760,32 +776,64 @@ class Recorder::Impl {
       for (size_t k = end; k < actual.size() && k < end + kJoin; k++) {
         if ((*page)[offset + k] != actual[k]) end = k + 1;
       }
-      PrintStore(p, Plus(where, i), actual.substr(i, end - i));
+      PrintStores(p, name, where + i, actual.substr(i, end - i));
       i = end;
     }
     memcpy(page->data() + offset, actual.data(), actual.size());
   }
 
-  void PrintStore(RecordProcess p, Value where, std::string_view bytes) {
-    const std::string_view period = PeriodOf(bytes);
-    const bool repeated = period.size() < bytes.size();
-    for (size_t i = 0; i < bytes.size();) {
-      const size_t n =
-          repeated ? bytes.size() : std::min(kMaxStringBytes, bytes.size() - i);
-      Call call = NewCall("store", p);
-      Value at = where;
-      if (i != 0) {
-        Value sum;
-        sum.kind = Value::Kind::kSum;
-        sum.items = {at, Number(i)};
-        at = std::move(sum);
-      }
-      AddArg(&call, "", std::move(at));
-      AddArg(&call, "", Value::String(repeated ? period : bytes.substr(i, n)));
-      if (repeated) AddArg(&call, "n", Number(n));
-      Print(call);
-      i += n;
+  void Update(RecordProcess p, std::string* page, size_t offset,
+              std::string_view actual, const std::string& name, uint64_t where,
+              Mirror mirror) {
+    if (page->empty()) page->assign(kPage, '\0');
+    if (mirror == Mirror::kRight) {
+      StoreDifference(p, page, offset, actual, name, where);
+      return;
     }
+    if (mirror == Mirror::kUnknown) PrintStores(p, name, where, actual);
+    memcpy(page->data() + offset, actual.data(), actual.size());
+  }
+
+  void PrintStore(RecordProcess p, const std::string& name, uint64_t where,
+                  std::string_view bytes, size_t n) {
+    Call call = NewCall("store", p);
+    AddArg(&call, "", Plus(Value::Name(name), where));
+    AddArg(&call, "", Value::String(bytes));
+    if (n != bytes.size()) AddArg(&call, "n", Number(n));
+    Print(call);
+  }
+
+  // What repeats itself for long is stored as that.
+  void PrintStores(RecordProcess p, const std::string& name, uint64_t where,
+                   std::string_view bytes) {
+    constexpr size_t kLong = 32;
+    size_t plain = 0;  // from here to i nothing is stored yet
+    const auto flush = [&](size_t to) {
+      for (; plain < to; plain += std::min(kMaxStringBytes, to - plain)) {
+        const size_t n = std::min(kMaxStringBytes, to - plain);
+        PrintStore(p, name, where + plain, bytes.substr(plain, n), n);
+      }
+    };
+    for (size_t i = 0; i < bytes.size();) {
+      size_t n = 0;
+      size_t period = 1;
+      for (; period <= 8; period *= 2) {
+        n = period;
+        while (i + n < bytes.size() && bytes[i + n] == bytes[i + n - period]) {
+          n++;
+        }
+        if (n >= kLong) break;
+      }
+      if (n < kLong) {
+        i++;
+        continue;
+      }
+      flush(i);
+      PrintStore(p, name, where + i, bytes.substr(i, period), n);
+      i += n;
+      plain = i;
+    }
+    flush(bytes.size());
   }
 
   // The mirror of a page, to be compared and written.
@@ -798,9 +846,10 @@ class Recorder::Impl {
     return &Process(p)->pages[PageDown(addr)];
   }
 
-  // Stores what [addr, addr + n) holds now into the program's memory. False:
-  // not all of it is there. `store` false: the kernel has written it there.
-  bool Sync(RecordProcess p, uint64_t addr, size_t n, bool store = true) {
+  // The program has in [addr, addr + n) what the process has there now, by
+  // stores where the mirror differs. False: not all of it is there.
+  bool Sync(RecordProcess p, uint64_t addr, size_t n,
+            Mirror mirror = Mirror::kRight) {
     std::string actual(std::min(n, kMaxBufferBytes), '\0');
     const size_t got = source_->Read(p, addr, actual.data(), actual.size());
     bool whole = got == n;
@@ -809,19 +858,14 @@ class Recorder::Impl {
       const Range* r = RangeAt(p, addr + i, &start);
       const size_t in_page = (addr + i) % kPage;
       const size_t part = std::min(got - i, kPage - in_page);
-      if (r == nullptr || r->device || (r->readonly && store)) {
+      if (r == nullptr || r->device ||
+          (r->readonly && mirror != Mirror::kWritten)) {
         whole = false;
       } else {
         std::string* page = PageOf(p, *r, start, addr + i);
         const std::string_view bytes = std::string_view(actual).substr(i, part);
-        if (store) {
-          StoreDifference(
-              p, page, in_page, bytes,
-              Plus(Value::Name(r->name), r->offset + (addr + i - start)));
-        } else {
-          if (page->empty()) page->assign(kPage, '\0');
-          memcpy(page->data() + in_page, bytes.data(), part);
-        }
+        Update(p, page, in_page, bytes, r->name, r->offset + (addr + i - start),
+               mirror);
       }
       i += part;
     }
@@ -830,7 +874,7 @@ class Recorder::Impl {
 
   // The same for shared memory, wherever it is mapped.
   bool SyncObject(RecordProcess p, RecordFile file, uint64_t offset, size_t n,
-                  bool store = true) {
+                  Mirror mirror) {
     std::string actual(std::min(n, kMaxBufferBytes), '\0');
     const size_t got =
         source_->ReadObject(file, offset, actual.data(), actual.size());
@@ -838,7 +882,7 @@ class Recorder::Impl {
     if (got != n || !name) return false;
     ObjectState* object = &objects_[file];
     std::string* view = &object->views[p];
-    if (store && view->empty()) {
+    if (mirror != Mirror::kWritten && view->empty()) {
       Call call = NewCall("mmap", p);
       call.result = NewName("view");
       AddArg(&call, "", *name);
@@ -851,13 +895,7 @@ class Recorder::Impl {
       const size_t part = std::min(got - i, kPage - in_page);
       std::string* page = &object->pages[PageDown(offset + i)];
       const std::string_view bytes = std::string_view(actual).substr(i, part);
-      if (store) {
-        StoreDifference(p, page, in_page, bytes,
-                        Plus(Value::Name(*view), offset + i));
-      } else {
-        if (page->empty()) page->assign(kPage, '\0');
-        memcpy(page->data() + in_page, bytes.data(), part);
-      }
+      Update(p, page, in_page, bytes, *view, offset + i, mirror);
       i += part;
     }
     return true;
@@ -890,9 +928,9 @@ class Recorder::Impl {
   }
 
   // What an access reads at iova is in the program's memory too, or it was
-  // written there (store false). False: that cannot be said of all of it.
+  // written there. False: that cannot be said of all of it.
   bool SyncAccess(RecordProcess p, RecordFile access, uint64_t iova,
-                  uint64_t length, bool store) {
+                  uint64_t length, Mirror mirror) {
     const auto it = files_.find(access);
     if (it == files_.end() || length > kMaxBufferBytes) return false;
     const auto context = files_.find(it->second.context);
@@ -901,13 +939,33 @@ class Recorder::Impl {
                        length, [&](const Area& area, uint64_t at, uint64_t n) {
                          if (area.object != 0) {
                            return SyncObject(p, area.object, area.offset + at,
-                                             n, store);
+                                             n, mirror);
                          }
                          const auto owner = processes_.find(area.process);
                          if (owner == processes_.end() || owner->second.gone)
                            return false;
-                         return Sync(area.process, area.addr + at, n, store);
+                         return Sync(area.process, area.addr + at, n, mirror);
                        });
+  }
+
+  // What is mapped for devices and accesses is looked at again by calls that
+  // name no address: the memory there may be another by now.
+  void ReconcileAreas(const PendingCall& c) {
+    constexpr size_t kMost = 256;
+    const auto f = files_.find(c.file);
+    if (f == files_.end()) return;
+    size_t n = 0;
+    for (const auto& [id, areas] : f->second.ioas) {
+      for (const auto& [iova, area] : areas) {
+        const auto owner = processes_.find(area.process);
+        if (area.object != 0 || owner == processes_.end() ||
+            owner->second.gone) {
+          continue;
+        }
+        if (n++ == kMost) return;
+        Reconcile(area.process, area.addr, area.length);
+      }
+    }
   }
 
   static void EraseAreas(std::map<uint64_t, Area>* areas, uint64_t iova,
@@ -1001,6 +1059,7 @@ class Recorder::Impl {
     uint32_t op = 0;
     if (image.size() >= 8) memcpy(&op, image.data() + 4, sizeof(op));
     c->desc = iommufd_desc_find_cmd(static_cast<uint32_t>(cmd), op, revision);
+    ReconcileAreas(*c);
     // Numbers have 32 bits.
     if (cmd >> 32 != 0) c->desc = nullptr;
     if (c->desc == nullptr || !Describe(c, std::move(image))) {
@@ -1019,30 +1078,32 @@ class Recorder::Impl {
       if (d.kind == desc_kind::SIZE) size_field = &d;
     }
     uint64_t size = s.size;
+    const bool vfio = std::string_view(c->desc->name).starts_with("VFIO_IOMMU");
     if (size_field == nullptr) {
       // The argument is the value itself.
       if (s.fields.size() != 1) return false;
       image.assign(reinterpret_cast<const char*>(&c->arg), sizeof(c->arg));
       c->readable = false;
     } else {
-      if (image.size() < 8) {
+      if (image.size() < sizeof(uint32_t)) {
         // Nothing of it can be read, so nothing else matters.
         if (!image.empty() || c->desc->op != 0) return false;
         AddArg(&c->call, "arg", Address(p, c->arg));
         c->readable = false;
         return true;
       }
+      // VFIO's read what they need whatever argsz says, and nothing behind it.
+      image.resize(std::max<size_t>(image.size(), size_field->width));
       size = desc_load(*size_field, image.data());
-      if (image.size() < std::min<uint64_t>(size, s.size)) return false;
-      RecordRegion region;
-      if (source_->FindRegion(p, c->arg, &region) && region.start <= c->arg &&
-          region.readonly) {
-        // The kernel cannot write its answer there.
+      const uint64_t looked_at =
+          vfio ? std::max<uint64_t>(c->desc->min_size, size) : size;
+      if (looked_at <= kMaxBufferBytes &&
+          !Accessible(p, c->arg, looked_at, true)) {
         return false;
       }
     }
     const std::string tail =
-        size > s.size && image.size() > s.size
+        !vfio && size > s.size && image.size() > s.size
             ? image.substr(s.size,
                            std::min<uint64_t>(size, image.size()) - s.size)
             : "";
@@ -1205,8 +1266,8 @@ class Recorder::Impl {
       reads = (FieldOf(*c, c->image, "flags") & 1) != 0;  // WRITE
       writes = !reads;
       if (writes) {
-        trusted =
-            SyncAccess(p, FileIn(*c), FieldOf(*c, c->image, "iova"), n, true);
+        trusted = SyncAccess(p, FileIn(*c), FieldOf(*c, c->image, "iova"), n,
+                             Mirror::kRight);
       }
     }
     const desc_struct* pointee = desc_pointee(s, d, c->image.data());
@@ -1216,13 +1277,15 @@ class Recorder::Impl {
     buffer.field = &d;
     buffer.addr = addr;
     buffer.before = bytes;
-    buffer.trusted = trusted;
+    buffer.reads = reads;
+    buffer.whole = bytes.size() == n;
+    // The program has its structs elsewhere: where one lies in its own buffer,
+    // which takes a length that nobody means, they cannot be told apart.
+    const uint64_t distance = c->arg > addr ? c->arg - addr : addr - c->arg;
+    if (writes && distance < (c->arg > addr ? n : s.size)) c->apart = false;
+    buffer.trusted = trusted && buffer.whole && c->apart;
     std::optional<Value> literal;
-    RecordRegion region;
-    const bool whole = bytes.size() == n;
-    const bool readonly = writes && source_->FindRegion(p, addr, &region) &&
-                          region.start <= addr && region.readonly;
-    if (whole && !readonly) {
+    if (buffer.whole && Accessible(p, addr, n, writes)) {
       literal = Literal(s, d, pointee, bytes, element, count, reads, writes);
     }
     if (literal) {
@@ -1241,7 +1304,9 @@ class Recorder::Impl {
     } else {
       Reconcile(p, addr, std::min<uint64_t>(n, kMaxBufferBytes));
       // A buffer that is only written is compared as a whole afterwards.
-      Sync(p, addr, std::min<uint64_t>(n, kMaxBufferBytes));
+      if (reads || buffer.trusted) {
+        Sync(p, addr, std::min<uint64_t>(n, kMaxBufferBytes));
+      }
       AddArg(&c->call, name, Address(p, addr));
     }
     if (writes) c->buffers.push_back(std::move(buffer));
@@ -1348,6 +1413,7 @@ class Recorder::Impl {
   // The command as a number and bytes, or an address.
   void Raw(PendingCall* c, unsigned long cmd) {
     const RecordProcess p = c->caller.process;
+    const desc_ioctl* desc = c->desc;
     c->raw = true;
     c->desc = nullptr;
     c->buffers.clear();
@@ -1359,16 +1425,21 @@ class Recorder::Impl {
     const std::string bytes = ReadUser(p, c->arg, kMaxStructBytes);
     uint32_t size = 0;
     if (bytes.size() >= sizeof(size)) memcpy(&size, bytes.data(), sizeof(size));
-    RecordRegion region;
-    const bool readonly = source_->FindRegion(p, c->arg, &region) &&
-                          region.start <= c->arg && region.readonly;
-    if (size >= sizeof(size) && size <= bytes.size() && !readonly) {
+    // A command that has a description is here because of where it lies.
+    if (desc == nullptr && size >= sizeof(size) && size <= bytes.size()) {
       AddArg(&c->call, "", Value::String(bytes.substr(0, size)));
       return;
     }
-    const size_t n = bytes.empty() ? 0 : std::max<size_t>(size, sizeof(size));
-    Reconcile(p, c->arg, std::min(n, kMaxStructBytes));
-    if (n != 0) Sync(p, c->arg, std::min(n, bytes.size()));
+    uint64_t n = std::max<uint64_t>(size, sizeof(size));
+    if (desc != nullptr) n = std::max<uint64_t>(n, desc->arg->size);
+    n = std::min<uint64_t>(n, kMaxStructBytes);
+    if (!bytes.empty()) {
+      Reconcile(p, c->arg, n);
+      if (!Sync(p, c->arg, std::min<size_t>(n, bytes.size())) &&
+          !AllZero(bytes)) {
+        Remark("a command in memory that cannot be written");
+      }
+    }
     AddArg(&c->call, "", Address(p, c->arg));
   }
 
@@ -1394,7 +1465,7 @@ class Recorder::Impl {
       // What the kernel did not look at it did not write either.
     }
     if (success) NameResults(c, after, ret, files);
-    ExpectFields(c, after, success);
+    if (c->apart) ExpectFields(c, after, success);
     if (success && ReturnsNumber(*c->desc)) {
       ExpectOutput(&c->call, "", Number(ret));
     }
@@ -1406,10 +1477,10 @@ class Recorder::Impl {
     if (success && std::string_view(c->desc->name) == "ACCESS_RW" &&
         c->buffers.empty()) {
       SyncAccess(p, FileIn(*c), FieldOf(*c, c->image, "iova"),
-                 FieldOf(*c, c->image, "length"), false);
+                 FieldOf(*c, c->image, "length"), Mirror::kWritten);
     }
     for (const PendingCall::Buffer& buffer : c->buffers) {
-      if (!buffer.literal) CompareBuffer(*c, buffer);
+      if (!buffer.literal) CompareBuffer(*c, buffer, success);
     }
   }
 
@@ -1503,15 +1574,14 @@ class Recorder::Impl {
     const std::string after =
         ReadUser(c->caller.process, buffer.addr, buffer.before.size());
     if (after.size() != buffer.before.size()) return;
-    const bool reads = d.kind != desc_kind::PTR_OUT;
+    // What is only written is written as a whole.
+    const bool all = success && !buffer.reads;
     const desc_struct* pointee = desc_pointee(s, d, c->image.data());
     // As the runner does it: the answer says what out(n) holds.
     if (pointee == nullptr) pointee = desc_pointee(s, d, after_image.data());
     if (pointee == nullptr) {
       for (size_t i = 0; i < after.size() && i < kMaxExpectedBytes; i++) {
-        if (after[i] == buffer.before[i] && after[i] != 0) continue;
-        if (after[i] == buffer.before[i] && reads) continue;
-        if (!success && after[i] == buffer.before[i]) continue;
+        if (after[i] == buffer.before[i] && !all) continue;
         ExpectOutput(&c->call, name + '[' + std::to_string(i) + ']',
                      Number(static_cast<unsigned char>(after[i])));
       }
@@ -1533,7 +1603,7 @@ class Recorder::Impl {
         const uint64_t n = desc_load(sub, after.data() + i * width);
         const uint64_t before =
             desc_load(sub, buffer.before.data() + i * width);
-        if (n == before && (n != 0 || reads || !success)) continue;
+        if (n == before && !all) continue;
         const std::string index =
             sent == 1 ? "" : '[' + std::to_string(i) + ']';
         ExpectOutput(&c->call, name + index + '.' + sub.name, Number(n));
@@ -1541,11 +1611,13 @@ class Recorder::Impl {
     }
   }
 
-  // The same for data in memory of the process: a line that loads it.
-  void CompareBuffer(const PendingCall& c, const PendingCall::Buffer& buffer) {
+  // The same for data in memory of the process: a line that loads it; or, where
+  // the program may have got something else, lines that store it.
+  void CompareBuffer(const PendingCall& c, const PendingCall::Buffer& buffer,
+                     bool success) {
     const RecordProcess p = c.caller.process;
     const std::string after = ReadUser(p, buffer.addr, buffer.before.size());
-    if (after.empty()) return;
+    if (after.empty() || after.size() != buffer.before.size()) return;
     uint64_t start;
     if (RangeAt(p, buffer.addr, &start) == nullptr) return;
     if (buffer.trusted) {
@@ -1554,8 +1626,18 @@ class Recorder::Impl {
       AddArg(&call, "", Number(after.size()));
       ExpectBytes(&call, after);
       Print(call);
+      Sync(p, buffer.addr, after.size(), Mirror::kWritten);
+      return;
     }
-    Sync(p, buffer.addr, after.size(), false);
+    const bool all = success && !buffer.reads && buffer.whole;
+    for (size_t i = 0; i < after.size();) {
+      const size_t end =
+          std::min<size_t>(after.size(), i + kPage - (buffer.addr + i) % kPage);
+      if (all || after.compare(i, end - i, buffer.before, i, end - i) != 0) {
+        Sync(p, buffer.addr + i, end - i, Mirror::kUnknown);
+      }
+      i = end;
+    }
   }
 
   static void ExpectBytes(Call* call, const std::string& bytes) {
@@ -1594,10 +1676,11 @@ class Recorder::Impl {
             size_t count, long ret) {
     const RecordProcess p = caller.process;
     constexpr size_t kMost = 64 << 10;
-    const bool literal = ret != -EFAULT && count <= kMost;
+    const bool literal = count <= kMost && (count == 0 || ret == -EBADF ||
+                                            Accessible(p, buf, count, true));
     if (!literal) {
       Reconcile(p, buf, count);
-      if (ret > 0) Sync(p, buf, static_cast<size_t>(ret), false);
+      if (ret > 0) Sync(p, buf, static_cast<size_t>(ret), Mirror::kWritten);
     }
     Call call = NewCall("read", p);
     AddArg(&call, "", Value());
@@ -1711,6 +1794,7 @@ class Recorder::Impl {
       Unmap(p, addr, addr + PageUp(length));
       return;
     }
+    Reconcile(p, addr, length);
     Call call = NewCall("munmap", p);
     AddArg(&call, "", Address(p, addr));
     AddArg(&call, "", Number(length));
