@@ -132,6 +132,12 @@ int main(int argc, char **argv)
 	struct iommu_viommu_selftest data = {.in_data = 0xbeef};
 	struct iommu_viommu_alloc viommu = {.size = sizeof(viommu)};
 	struct iommu_vdevice_alloc vdevice = {.size = sizeof(vdevice)};
+	struct iommu_hwpt_selftest guest = {.iotlb = IOMMU_TEST_IOTLB_DEFAULT};
+	struct iommu_hwpt_alloc nested = {.size = sizeof(nested)};
+	struct iommu_test_cmd replace = {
+		.size = sizeof(replace),
+		.op = IOMMU_TEST_OP_MOCK_DOMAIN_REPLACE,
+	};
 	struct iommu_ioas_map map = {.size = sizeof(map)};
 	struct iommu_ioas_unmap unmap = {.size = sizeof(unmap)};
 	volatile uint32_t *page;
@@ -162,6 +168,18 @@ int main(int argc, char **argv)
 	vdevice.virt_id = GUEST_ID;
 	MUST(!ioctl(fd, IOMMU_VDEVICE_ALLOC, &vdevice));
 	printf("vDEVICE %u\n", vdevice.out_vdevice_id);
+
+	/* The guest's page table, in which the device then is. */
+	nested.dev_id = domain.mock_domain.out_idev_id;
+	nested.pt_id = viommu.out_viommu_id;
+	nested.data_type = IOMMU_HWPT_DATA_SELFTEST;
+	nested.data_uptr = (uintptr_t)&guest;
+	nested.data_len = sizeof(guest);
+	MUST(!ioctl(fd, IOMMU_HWPT_ALLOC, &nested));
+	replace.id = domain.mock_domain.out_stdev_id;
+	replace.mock_domain_replace.pt_id = nested.out_hwpt_id;
+	MUST(!ioctl(fd, IOMMU_TEST_CMD, &replace));
+	printf("nested HWPT %u\n", nested.out_hwpt_id);
 
 	events = walk_events(fd, viommu.out_viommu_id, domain.mock_domain.out_idev_id);
 
@@ -199,6 +217,9 @@ int main(int argc, char **argv)
 	MUST(!ioctl(fd, IOMMU_IOAS_UNMAP, &unmap));
 	if (events)
 		MUST(!destroy(fd, events));
+	replace.mock_domain_replace.pt_id = ioas.out_ioas_id;
+	MUST(!ioctl(fd, IOMMU_TEST_CMD, &replace));
+	MUST(!destroy(fd, nested.out_hwpt_id));
 	MUST(!destroy(fd, vdevice.out_vdevice_id));
 	MUST(!destroy(fd, viommu.out_viommu_id));
 	MUST(!destroy(fd, parent.out_hwpt_id));

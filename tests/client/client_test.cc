@@ -136,8 +136,15 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values("calls", "dup", "fork", "exec", "pass", "kill9", "pins",
                     "pins_of_the_dead", "fail_nth", "vmpin", "huge",
                     "bad_messages", "close_all", "files", "debugfs", "signals",
-                    "mappings", "limits"),
+                    "mappings"),
     [](const auto& info) { return std::string(info.param); });
+
+TEST(ClientTest, LimitsAndCapabilitiesAreThePrograms) {
+  const auto [status, output] =
+      RunClient({"--machine", "privileged=0", "--", kProgram, "limits"});
+  EXPECT_EQ("", output);
+  EXPECT_EQ(0, status);
+}
 
 TEST(ClientTest, TwoProgramsWithSixteenThreadsEach) {
   const auto [status, output] = RunClient({"--", kProgram, "hammer", "3"});
@@ -156,6 +163,7 @@ TEST(ClientTest, Walk) {
     const auto [status, output] =
         RunClient({"--uapi=" + uapi, "--", "tests/client/walk", uapi});
     EXPECT_EQ(0, status) << output;
+    EXPECT_NE(std::string::npos, output.find("vevents: read")) << output;
     EXPECT_NE(std::string::npos, output.find("mmap: 0xbeef\ndone\n"))
         << output;
   }

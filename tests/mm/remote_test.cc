@@ -367,6 +367,22 @@ TEST_F(RemoteTest, EachAllocationFails) {
   fail_nth_write(task_.get(), 0);
 }
 
+TEST_F(RemoteTest, HugePagesStayAligned) {
+  constexpr u64 kHuge = 2ul << 20;
+  const u64 addr = ALIGN(kBase, kHuge) + 3 * kPage;
+  MapPrivate(addr, 1, 'a');
+  ASSERT_EQ(1, pin_user_pages_fast(addr, 1, 0, pages_));
+  ASSERT_EQ(0, remote_mm_preserve(mm_, addr, kPage));
+  // The address has another number, as far into 2M; so has a file's start.
+  ASSERT_EQ(1, pin_user_pages_fast(addr, 1, 0, pages_ + 1));
+  EXPECT_NE(page_to_pfn(pages_[0]), page_to_pfn(pages_[1]));
+  EXPECT_EQ(3 * kPage, page_to_phys(pages_[1]) % kHuge);
+  MapFile(kBase + kHuge * 4, 1);
+  ASSERT_EQ(1, pin_user_pages_fast(kBase + kHuge * 4, 1, 0, pages_ + 2));
+  EXPECT_EQ(0u, page_to_phys(pages_[2]) % kHuge);
+  unpin_user_pages(pages_, 3);
+}
+
 TEST_F(RemoteTest, NumbersOfAddressSpacesAreUsedAgain) {
   for (int i = 0; i != 5000; i++) {
     mm_struct* mm =

@@ -42,7 +42,9 @@ left behind at the end.
 
   --uapi=NAME     the form of the surface (vcmdq-v2, hw-queue)
   --machine=...   options of the mock machine, as of machine(...) in programs;
-                  may be there several times
+                  may be there several times. privileged=0: the program has
+                  just the capabilities that it has here; else it also has
+                  those that the client itself is without
   --help          this text
 
 See docs/client.md for what cannot be seen from outside of a program.

@@ -2,6 +2,7 @@
 #include "tools/client/server.h"
 
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -256,8 +257,12 @@ constexpr machine_ops kMockMachine = {
 
 bool ParseMachine(
     const std::vector<std::pair<std::string, std::string>>& options,
-    mock_machine_options* mock, std::string* error) {
+    mock_machine_options* mock, bool* privileged, std::string* error) {
   for (const auto& [key, value] : options) {
+    if (key == "privileged" && (value == "0" || value == "1")) {
+      *privileged = value == "1";
+      continue;
+    }
     if (mock_options_parse(key.c_str(), value.c_str(), mock) == 0) continue;
     *error = "'" + key + "=" + value + "' is no option of the machine";
     for (const auto* h = mock_option_list; h->key != nullptr; h++) {
@@ -269,6 +274,15 @@ bool ParseMachine(
     return false;
   }
   return true;
+}
+
+// What this process may, and so what a program may at most.
+uint64_t OwnCapabilities() {
+  __user_cap_header_struct head = {_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct data[2] = {};
+
+  syscall(SYS_capget, &head, data);
+  return data[0].effective | static_cast<uint64_t>(data[1].effective) << 32;
 }
 
 // ---- what stands for /sys/kernel/debug ----
@@ -389,6 +403,7 @@ class Server::Impl {
   std::unique_ptr<MemoryFiles> memory_files_;
   std::atomic<uint64_t> epoch_{1};  // see ProgramMemory
   const iommufd_revision* revision_ = nullptr;
+  uint64_t granted_caps_ = 0;
   std::string path_;
   UniqueFd listener_;
   UniqueFd wake_;
@@ -429,7 +444,9 @@ bool Server::Impl::Create(const ServerOptions& options, std::string* error) {
     }
     return false;
   }
-  if (!ParseMachine(options.machine, &mock, error)) return false;
+  bool privileged = true;
+  if (!ParseMachine(options.machine, &mock, &privileged, error)) return false;
+  if (privileged) granted_caps_ = ~OwnCapabilities();
   sim.revision = options.revision;
   sim.kernel.panic_on_warn = false;
   sim.mm.shared_ram = true;
@@ -910,7 +927,7 @@ bool Server::Impl::SetCredentials(Thread* thread, const lab_request& request) {
 
   thread->program->leader->rlimit_memlock.store(request.memlock,
                                                 std::memory_order_relaxed);
-  cred->caps = request.caps;
+  cred->caps = request.caps | granted_caps_;
   if (cred->user == nullptr || cred->uid != request.euid) {
     cred->user = alloc_uid(kernel(), request.euid);
     cred->uid = request.euid;

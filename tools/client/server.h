@@ -23,7 +23,9 @@ namespace client {
 
 struct ServerOptions {
   std::string revision;  // empty: the default
-  // key=value, of the mock machine.
+  // key=value, of the mock machine; and privileged=0: a program has just the
+  // capabilities that it has here. 1, the default: it also has those that
+  // nobody here has, as root has them on a machine of its own.
   std::vector<std::pair<std::string, std::string>> machine;
   // A folder for the socket and what stands for /sys/kernel/debug. Exists.
   std::string folder;
