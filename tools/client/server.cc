@@ -15,6 +15,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -364,8 +365,9 @@ class Server::Impl {
   void Reap();
   void ReapFile(uint64_t number);
   void ReapProgram(uint64_t number);
-  void Retire(Program* program, task_struct* as);
+  void Retire(Program* program);
   void DropRetired();
+  void EndCall(Program* program);
   bool Watch(int fd, uint32_t events, uint64_t number, Watched what);
 
   int64_t HelloProcess(pid_t pid, const lab_request& request,
@@ -418,6 +420,7 @@ class Server::Impl {
 
   // A leaf: nothing of the kernel is called with it.
   std::mutex mu_;
+  std::condition_variable calls_end_;  // the last of a program that is dead
   uint64_t next_number_ = 1;
   std::unordered_map<uint64_t, std::shared_ptr<OpenFile>> files_;
   std::unordered_map<uint64_t, std::shared_ptr<OpenFile>> files_by_ino_;
@@ -615,42 +618,30 @@ int64_t Server::Impl::HelloProcess(pid_t pid, const lab_request& request,
   program->leader = std::make_unique<task_struct>(kernel(), "program");
   program->lifeline = std::move(*lifeline);
 
-  std::shared_ptr<Program> parent;
-  std::vector<std::shared_ptr<Program>> before;
-  {
-    const std::lock_guard<std::mutex> lock(mu_);
-    program->number = next_number_++;
-    for (const auto& [number, p] : programs_) {
-      if (p->dead) continue;
-      if (p->pid == pid) before.push_back(p);
-      if (request.arg[1] != 0 && p->nonce == request.arg[1]) parent = p;
-    }
-    if (parent != nullptr) parent->calls++;
-  }
   {
     const std::lock_guard<std::mutex> lock(reap_mu_);
+    std::shared_ptr<Program> parent;
+    std::vector<std::shared_ptr<Program>> before;
+    {
+      const std::lock_guard<std::mutex> leaf(mu_);
+      program->number = next_number_++;
+      for (const auto& [number, p] : programs_) {
+        if (p->pid == pid) before.push_back(p);
+        if (request.arg[1] != 0 && p->nonce == request.arg[1]) parent = p;
+      }
+    }
     // An exec whose lifeline is somehow still there.
-    for (const auto& p : before) Retire(p.get(), reaper_.get());
+    for (const auto& p : before) Retire(p.get());
     program->mm = remote_mm_alloc(kernel(), program->memory);
     if (program->mm != nullptr) {
       task_scope ts(reaper_.get());
 
       program->leader->mm = program->mm;
       // What it inherited has one owner more.
-      if (parent != nullptr && remote_mm_dup(program->mm, parent->mm) != 0) {
+      if (parent != nullptr && !parent->dead &&
+          remote_mm_dup(program->mm, parent->mm) != 0) {
         mmput(program->mm);
         program->mm = nullptr;
-      }
-    }
-    if (parent != nullptr) {
-      bool last;
-      {
-        const std::lock_guard<std::mutex> leaf(mu_);
-        last = --parent->calls == 0 && parent->dead;
-      }
-      if (last) {
-        task_scope ts(reaper_.get());
-        mmput(parent->mm);
       }
     }
   }
@@ -719,32 +710,33 @@ void Server::Impl::ThreadEnds(const std::shared_ptr<Thread>& thread) {
   }
 }
 
-// The image is no more: its memory goes, as soon as none of its calls is in
-// the kernel. reap_mu_ is held.
-void Server::Impl::Retire(Program* program, task_struct* as) {
+// The image is no more, and its memory goes. As the end of a process is not
+// seen before its threads have left the kernel, this waits for its calls.
+// reap_mu_ is held.
+void Server::Impl::Retire(Program* program) {
   std::map<pid_t, std::shared_ptr<Thread>> threads;
-  bool now;
   {
-    const std::lock_guard<std::mutex> lock(mu_);
+    std::unique_lock<std::mutex> lock(mu_);
     if (program->dead) return;
     program->dead = true;
-    now = program->calls == 0;
     threads.swap(program->threads);
     const auto it = programs_.find(program->number);
     if (it != programs_.end()) {
       retired_.push_back(std::move(it->second));
       programs_.erase(it);
     }
+    for (const auto& [tid, thread] : threads) {
+      thread->task.interrupted.store(true);
+    }
+    program->memory->Retire();
+    calls_end_.wait(lock, [program] { return program->calls == 0; });
   }
-  program->memory->Retire();
   epoll_ctl(reap_epoll_.get(), EPOLL_CTL_DEL, program->lifeline.get(), nullptr);
   epoll_ctl(reap_epoll_.get(), EPOLL_CTL_DEL, program->memory->pidfd(),
             nullptr);
   program->lifeline.Reset();
-  if (now) {
-    task_scope ts(as);
-    mmput(program->mm);
-  }
+  task_scope ts(reaper_.get());
+  mmput(program->mm);
 }
 
 // Those whose leaders nobody looks at any more.
@@ -812,7 +804,7 @@ void Server::Impl::ReapProgram(uint64_t number) {
     if (it == programs_.end()) return;
     program = it->second;
   }
-  Retire(program.get(), reaper_.get());
+  Retire(program.get());
 }
 
 // The last descriptor of it is closed.
@@ -935,6 +927,12 @@ bool Server::Impl::SetCredentials(Thread* thread, const lab_request& request) {
   return cred->user != nullptr;
 }
 
+void Server::Impl::EndCall(Program* program) {
+  const std::lock_guard<std::mutex> lock(mu_);
+
+  if (--program->calls == 0 && program->dead) calls_end_.notify_all();
+}
+
 void Server::Impl::Handle(Thread* thread, const lab_request& request,
                           UniqueFd with, lab_reply* reply, UniqueFd* out) {
   Program* program = thread->program.get();
@@ -970,16 +968,8 @@ void Server::Impl::Handle(Thread* thread, const lab_request& request,
         SettleReading(open.get(), reply);
       }
     }
-    bool last;
-    {
-      const std::lock_guard<std::mutex> lock(mu_);
-      last = --program->calls == 0 && program->dead;
-    }
-    if (last) {
-      task_scope ts(&thread->helper);
-      mmput(program->mm);
-    }
   }
+  EndCall(program);
   if (request.op == LAB_REGISTER) memory_files_->CollectGarbage();
 }
 
@@ -1116,13 +1106,8 @@ int64_t Server::Impl::OpenStatus(Thread* thread, const lab_request& request,
     }();
     mmap_read_unlock(mm);
     pinned = static_cast<unsigned long>(mm->pinned_vm.load());
-    bool last;
-    {
-      const std::lock_guard<std::mutex> lock(mu_);
-      last = --program->calls == 0 && program->dead;
-    }
-    if (last) mmput(program->mm);
   }
+  EndCall(program.get());
   snprintf(path, sizeof(path), "/proc/%d/task/%d/status", pid,
            static_cast<pid_t>(request.arg[2]));
   const UniqueFd real(open(path, O_RDONLY | O_CLOEXEC));
@@ -1339,7 +1324,7 @@ std::string Server::Impl::Finish() {
         if (programs_.empty()) break;
         program = programs_.begin()->second;
       }
-      Retire(program.get(), reaper_.get());
+      Retire(program.get());
     }
     for (;;) {
       uint64_t number;
