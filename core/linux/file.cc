@@ -101,7 +101,12 @@ static std::atomic<struct file *> *fd_slot(struct files_struct *files, unsigned 
 
 struct file *fget(unsigned int fd)
 {
-	std::atomic<struct file *> *slot = fd_slot(current->files, fd);
+	std::atomic<struct file *> *slot;
+
+	for (const struct lent_fd *lent = current->files->lent; unlikely(lent); lent = lent->next)
+		if (lent->fd == fd)
+			return get_file(lent->file);
+	slot = fd_slot(current->files, fd);
 
 	while (slot) {
 		struct file *file = slot->load(std::memory_order_acquire);

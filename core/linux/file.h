@@ -44,6 +44,13 @@ struct file {
 	struct file *next_free = nullptr;
 };
 
+// A descriptor of any number that stands for @file, which stays its owner's: see files_struct::lent.
+struct lent_fd {
+	unsigned int fd;
+	struct file *file;
+	struct lent_fd *next;
+};
+
 // A descriptor table. One per process; the tasks of a process share it.
 struct files_struct {
 	static constexpr int FIRST_FD = 3;
@@ -60,6 +67,9 @@ struct files_struct {
 	raw_mutex lock;
 	u64 used[NR_CHUNKS] __guarded_by(lock) = {}; // reserved or installed
 	std::atomic<std::atomic<struct file *> *> chunks[NR_CHUNKS] = {};
+	// Found before what is in the table. For who makes calls in the name of another process,
+	// whose numbers are not ours: set between the calls of the one task that uses the table.
+	const struct lent_fd *lent = nullptr;
 };
 
 // The file of @fd in current->files with a reference, or NULL.

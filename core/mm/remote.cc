@@ -19,6 +19,10 @@
 #include "core/mm/internal.h"
 #include "core/mm/memfd.h"
 
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22
+#endif
+
 // Numbers of the pages of other processes: above those of this process's own. An address space has
 // a window for all its addresses, the rest is handed out upwards.
 #define WINDOW_PAGES	(1UL << (47 - PAGE_SHIFT))
@@ -158,6 +162,27 @@ static bool object_has(const struct remote_object *object, u64 index)
 	       index < DIV_ROUND_UP((u64)st.st_size, PAGE_SIZE);
 }
 
+// The page is there, or is now. -EFAULT beyond the end, -ENOMEM.
+static int object_populate(const struct remote_object *object, u64 index)
+{
+	const off_t pos = (off_t)(index << PAGE_SHIFT);
+
+	if (index < object->max_pages && ::lseek(object->fd, pos, SEEK_DATA) == pos)
+		return 0;
+	if (!object_has(object, index))
+		return -EFAULT;
+	if (should_fail(FAULT_PAGE_ALLOC))
+		return -ENOMEM;
+	/* A read through a mapping makes the page and, unlike a write, cannot undo one that the
+	 * process makes now. */
+	void *at = ::mmap(nullptr, PAGE_SIZE, PROT_READ, MAP_SHARED, object->fd, pos);
+	if (at == MAP_FAILED)
+		return 0;
+	::madvise(at, PAGE_SIZE, MADV_POPULATE_READ);
+	::munmap(at, PAGE_SIZE);
+	return 0;
+}
+
 // Between @buf and the page, inside it. Behind the end of the file its last page has zeroes.
 static int object_copy(const struct remote_object *object, u64 index, size_t offset, u8 *buf,
 		       size_t n, bool write)
@@ -209,6 +234,8 @@ static result<struct page *> private_page(struct mm_context *ctx, u64 addr, int 
 	struct page *page;
 	u8 byte;
 
+	if (!remote->process->present(addr) && should_fail(FAULT_PAGE_ALLOC))
+		return -ENOMEM;
 	raw_guard g(&remote->lock);
 	/* Brings it in, and says whether there is one: behind the end of a file there is none. */
 	if (remote->process->copy(&byte, addr, 1, false))
@@ -228,8 +255,6 @@ static result<struct page *> private_page(struct mm_context *ctx, u64 addr, int 
 result<struct page *> remote_get_page(struct mm_context *ctx, u64 addr, bool write, int ref,
 				      struct remote_vma *vma)
 {
-	if (should_fail(FAULT_PAGE_ALLOC))
-		return -ENOMEM;
 	if (addr < vma->start || addr >= vma->end) {
 		*vma = {};
 		if (!ctx->remote->process->lookup(addr, vma)) {
@@ -248,8 +273,8 @@ result<struct page *> remote_get_page(struct mm_context *ctx, u64 addr, bool wri
 result<struct page *> remote_object_get_page(const std::shared_ptr<struct remote_object> &object,
 					     u64 index, int ref)
 {
-	if (!object_has(object.get(), index))
-		return -EFAULT;
+	if (int rc = object_populate(object.get(), index))
+		return rc;
 	return host_page_get(object->state, object->pfn_base + index, ref,
 			     [&](struct host_page *host) {
 				     host->object = object;
