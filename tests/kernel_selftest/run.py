@@ -41,7 +41,8 @@ SELFTESTS = "tools/testing/selftests"
 PROGRAMS = ("iommufd", "iommufd_fail_nth")
 # Of the kernel's tree; the last ones only matter with --source.
 NEEDED = (SELFTESTS + "/iommu", SELFTESTS + "/kselftest.h", SELFTESTS + "/kselftest_harness.h",
-          "drivers/iommu/iommufd/iommufd_test.h", "include/uapi/linux/iommufd.h", "include/uapi/linux/vfio.h")
+          "drivers/iommu/iommufd/iommufd_test.h", "include/uapi/linux/iommufd.h", "include/uapi/linux/vfio.h",
+          "include/uapi/linux/stddef.h")
 LAST_CALLS = 6
 # The form of the surface that the package's kernel has. Its programs assert a few things that only later kernels have: those
 # tests are judged by the form that has them.
@@ -134,10 +135,12 @@ def build(tree, own_headers, cache):
             shutil.copyfile(path, to)
         include = copy / "include-linux/linux"
         include.mkdir(parents=True)
-        flags = ["-I", str(include.parent)]
+        flags = ["-I", str(include.parent), "-I", str(copy / SELFTESTS)]
         if own_headers:
-            for name in ("iommufd.h", "vfio.h"):
-                shutil.copyfile(tree / "include/uapi/linux" / name, include / name)
+            # As scripts/headers_install.sh has them.
+            for name in ("iommufd.h", "vfio.h", "stddef.h"):
+                text = (tree / "include/uapi/linux" / name).read_text()
+                (include / name).write_text(re.sub(r"#include <linux/compiler\w*\.h>|\b__user\b", "", text))
         else:
             shutil.copyfile(ROOT / "uapi/iommufd.h", include / "iommufd.h")
             # The package's lacks a few names that its programs use.
