@@ -689,12 +689,12 @@ class Recorder::Impl {
   }
 
   // Brings the mirror up to date where [addr, addr + length) is about to be
-  // used, up to the first hole: behind it the kernel does not look.
+  // used. A length that nobody means counts up to the first hole.
   void Reconcile(RecordProcess p, uint64_t addr, uint64_t length) {
+    constexpr uint64_t kMost = uint64_t{1} << 30;
     if (addr >= kAddressEnd) return;
     const uint64_t end = addr + std::min(length, kAddressEnd - addr);
-    uint64_t at = addr;
-    while (at < end) {
+    for (uint64_t at = addr; at < end;) {
       RecordRegion r;
       const bool found = source_->FindRegion(p, at, &r);
       const uint64_t start = found ? std::max(r.start, at) : kAddressEnd;
@@ -702,7 +702,9 @@ class Recorder::Impl {
         uint64_t hole = r.none && start == at ? r.start + r.length : start;
         hole = std::min(hole, PageUp(end));
         Unmap(p, PageDown(at), hole);
-        return;
+        if (length > kMost) return;
+        at = hole;
+        continue;
       }
       Declare(p, r, at, std::min(end, r.start + r.length));
       at = r.start + r.length;
