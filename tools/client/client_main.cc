@@ -33,7 +33,8 @@ constexpr int kNotExecutable = 126;
 constexpr int kNotFound = 127;
 
 constexpr char kHelp[] =
-    R"(client [--uapi=NAME] [--machine=KEY=VALUE,...] -- PROGRAM [ARGUMENTS]
+    R"(client [--uapi=NAME] [--trace=FILE.prog] [--machine=KEY=VALUE,...] --
+       PROGRAM [ARGUMENTS]
 
 Runs PROGRAM, unmodified, with the lab's kernel behind /dev/iommu. The status is
 the program's (128 and the signal's number when one killed it); 3 when the
@@ -45,6 +46,7 @@ left behind at the end.
                   may be there several times. privileged=0: the program has
                   just the capabilities that it has here; else it also has
                   those that the client itself is without
+  --trace=FILE    records what the program did as a program for `./lab run`
   --help          this text
 
 See docs/client.md for what cannot be seen from outside of a program.
@@ -99,6 +101,8 @@ int Parse(int argc, char** argv, Options* options) {
     }
     if (value("--uapi")) {
       options->server.revision = arg;
+    } else if (value("--trace")) {
+      options->server.trace = arg;
     } else if (value("--machine")) {
       if (!AddMachine(arg, &options->server)) {
         return Fail(kUsage, "--machine takes KEY=VALUE,...");
