@@ -116,8 +116,9 @@ int Parse(int argc, char** argv, Options* options) {
     }
   }
   if (i == argc) {
-    return Fail(kUsage, "the program stands behind --: client [options] -- "
-                        "PROGRAM ARGUMENTS");
+    return Fail(kUsage,
+                "the program stands behind --: client [options] -- "
+                "PROGRAM ARGUMENTS");
   }
   for (i++; i < argc; i++) options->program.push_back(argv[i]);
   if (options->program.empty()) return Fail(kUsage, "no program behind --");
@@ -155,9 +156,9 @@ std::string FindProgram(const std::string& name, int* status) {
       return path;
     }
   }
-  *status = Fail(error == ENOENT ? kNotFound : kNotExecutable,
-                 name + ": " +
-                     (error == ENOENT ? "not found" : strerror(error)));
+  *status =
+      Fail(error == ENOENT ? kNotFound : kNotExecutable,
+           name + ": " + (error == ENOENT ? "not found" : strerror(error)));
   return "";
 }
 
@@ -328,7 +329,8 @@ int Run(const Options& options, const std::string& folder) {
   if (server == nullptr) return Fail(kUsage, error);
 
   const char* preload = getenv("LD_PRELOAD");
-  if (preload != nullptr && *preload != '\0') shim += std::string(":") + preload;
+  if (preload != nullptr && *preload != '\0')
+    shim += std::string(":") + preload;
   setenv("LD_PRELOAD", shim.c_str(), 1);
   setenv(LAB_ENV_SOCKET, server->socket_path().c_str(), 1);
   setenv(LAB_ENV_KERNEL, std::to_string(getpid()).c_str(), 1);
@@ -354,9 +356,9 @@ int Run(const Options& options, const std::string& folder) {
   close(failed[1]);
   int exec_error = 0;
   if (read(failed[0], &exec_error, sizeof(exec_error)) > 0) {
-    status = Fail(exec_error == ENOENT ? kNotFound : kNotExecutable,
-                  std::string(options.program[0]) + ": " +
-                      strerror(exec_error));
+    status =
+        Fail(exec_error == ENOENT ? kNotFound : kNotExecutable,
+             std::string(options.program[0]) + ": " + strerror(exec_error));
     waitpid(program, nullptr, 0);
     return status;
   }

@@ -305,9 +305,9 @@ bool ProgramMemory::FindMapping(uint64_t addr, Mapping* mapping) {
     }
     mapped_in_ = epoch;
   }
-  const auto it = std::upper_bound(
-      mapped_.begin(), mapped_.end(), addr,
-      [](uint64_t a, const Mapping& m) { return a < m.end; });
+  const auto it =
+      std::upper_bound(mapped_.begin(), mapped_.end(), addr,
+                       [](uint64_t a, const Mapping& m) { return a < m.end; });
   if (it == mapped_.end()) return false;
   *mapping = *it;
   return true;

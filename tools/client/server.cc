@@ -249,8 +249,8 @@ bool Send(int fd, lab_reply* reply, int with) {
 // ---- machines ----
 
 int InitMock(struct kernel* kernel, const void* options) {
-  return platform_init_mock(
-      kernel, static_cast<const mock_machine_options*>(options));
+  return platform_init_mock(kernel,
+                            static_cast<const mock_machine_options*>(options));
 }
 
 constexpr machine_ops kMockMachine = {
@@ -302,10 +302,13 @@ bool MakeDebugFolder(const std::string& folder) {
     const char* name;
     const char* value;
   };
-  constexpr Knob kCommon[] = {
-      {"probability", "0\n"},      {"interval", "1\n"}, {"times", "1\n"},
-      {"space", "0\n"},            {"verbose", "2\n"},  {"task-filter", "N\n"},
-      {"stacktrace-depth", "32\n"}};
+  constexpr Knob kCommon[] = {{"probability", "0\n"},
+                              {"interval", "1\n"},
+                              {"times", "1\n"},
+                              {"space", "0\n"},
+                              {"verbose", "2\n"},
+                              {"task-filter", "N\n"},
+                              {"stacktrace-depth", "32\n"}};
   constexpr Knob kSlab[] = {{"ignore-gfp-wait", "Y\n"},
                             {"cache-filter", "N\n"}};
   constexpr Knob kPages[] = {{"ignore-gfp-wait", "Y\n"},
@@ -407,7 +410,7 @@ class Server::Impl {
 
   std::shared_ptr<sim_kernel> sim_;
   std::unique_ptr<MemoryFiles> memory_files_;
-  std::unique_ptr<Trace> trace_;  // null: nobody wants one
+  std::unique_ptr<Trace> trace_;    // null: nobody wants one
   std::atomic<uint64_t> epoch_{1};  // see ProgramMemory
   const iommufd_revision* revision_ = nullptr;
   uint64_t granted_caps_ = 0;
@@ -462,8 +465,8 @@ bool Server::Impl::Create(const ServerOptions& options, std::string* error) {
   sim.machine_options = &mock;
   result<std::shared_ptr<sim_kernel>> made = sim_kernel::create(sim);
   if (!made) {
-    *error = std::string("this machine cannot be built: ") +
-             strerror(-made.error());
+    *error =
+        std::string("this machine cannot be built: ") + strerror(-made.error());
     return false;
   }
   sim_ = std::move(*made);
@@ -496,8 +499,8 @@ bool Server::Impl::Create(const ServerOptions& options, std::string* error) {
 
 bool Server::Impl::StartTrace(const ServerOptions& options,
                               std::string* error) {
-  trace_ = Trace::Create(options.trace, revision_->name, options.machine,
-                         error);
+  trace_ =
+      Trace::Create(options.trace, revision_->name, options.machine, error);
   if (trace_ == nullptr) return false;
   trace_->SetFiles([this](uint64_t ino) { return NumberOf(ino); });
   return true;
@@ -1026,8 +1029,8 @@ void Server::Impl::Execute(Thread* thread, const lab_request& request,
       reply->result = Open(thread, request, out);
       break;
     case LAB_IOCTL:
-      reply->result = needs_file(
-          [&] { return Ioctl(thread, request, open, reply, out); });
+      reply->result =
+          needs_file([&] { return Ioctl(thread, request, open, reply, out); });
       break;
     case LAB_READ:
     case LAB_WRITE:
@@ -1053,11 +1056,18 @@ void Server::Impl::Execute(Thread* thread, const lab_request& request,
       break;
     }
     case LAB_REGISTER:
-      if (trace_ != nullptr) trace_->AddMemory(with.get());
+      if (trace_ != nullptr) {
+        trace_->AddMemory(with.get(), request.kind == 1);
+      }
       reply->result =
           memory_files_->Register(std::move(with)) == nullptr ? -EINVAL : 0;
       break;
     case LAB_PRESERVE: {
+      if (trace_ != nullptr) {
+        trace_->recorder()->Unmapped(
+            trace_->Caller(thread->program->number, 0).process, request.arg[0],
+            request.arg[1]);
+      }
       task_scope ts(&thread->helper);
       reply->result = remote_mm_preserve(thread->program->mm, request.arg[0],
                                          request.arg[1]);
@@ -1309,8 +1319,8 @@ int64_t Server::Impl::Ioctl(Thread* thread, const lab_request& request,
   }
   if (trace_ != nullptr) {
     const prog::RecordFile files[] = {number};
-    trace_->recorder()->EndIoctl(
-        &traced, rc, std::span(files).first(number != 0 ? 1 : 0));
+    trace_->recorder()->EndIoctl(&traced, rc,
+                                 std::span(files).first(number != 0 ? 1 : 0));
   }
   return rc;
 }
@@ -1328,14 +1338,14 @@ int64_t Server::Impl::Transfer(Thread* thread, const lab_request& request,
   if (op == nullptr) return -EINVAL;
   if (count > kLimit || buf > kLimit - count) return -EFAULT;
   // fail_nth is in the calls that it is about.
-  prog::Recorder* recorder =
-      trace_ != nullptr && open->target == nullptr ? trace_->recorder()
-                                                   : nullptr;
+  prog::Recorder* recorder = trace_ != nullptr && open->target == nullptr
+                                 ? trace_->recorder()
+                                 : nullptr;
   prog::RecordCaller caller;
   prog::Recorder::Ioctl traced;
   if (recorder != nullptr) {
-    caller = trace_->Caller(thread->program->number,
-                            fail_nth_read(&thread->task));
+    caller =
+        trace_->Caller(thread->program->number, fail_nth_read(&thread->task));
     if (!reads) {
       traced = recorder->BeginWrite(caller, open->number, -1, buf, count);
     }
@@ -1368,17 +1378,16 @@ int64_t Server::Impl::Mmap(Thread* thread, const lab_request& request,
   }
   prog::RecordCaller caller;
   if (trace_ != nullptr) {
-    caller = trace_->Caller(thread->program->number,
-                            fail_nth_read(&thread->task));
+    caller =
+        trace_->Caller(thread->program->number, fail_nth_read(&thread->task));
   }
   task_scope ts(&thread->task);
-  const long at = vm_mmap(open->file, addr, length, request.arg[2], flags,
-                          request.arg[4]);
+  const long at =
+      vm_mmap(open->file, addr, length, request.arg[2], flags, request.arg[4]);
   if (trace_ != nullptr) {
     if (at >= 0) trace_->DeviceMapped(thread->program->number, addr, length);
     trace_->recorder()->Mmap(
-        caller, open->number, -1,
-        request.arg[3] & MAP_FIXED ? addr : 0, length,
+        caller, open->number, -1, request.arg[3] & MAP_FIXED ? addr : 0, length,
         static_cast<int>(request.arg[2]), static_cast<int>(request.arg[3]),
         request.arg[4], static_cast<uint64_t>(at));
   }
@@ -1441,8 +1450,8 @@ std::string Server::Impl::Finish() {
   {
     const std::lock_guard<std::mutex> lock(mu_);
     if (!retired_.empty()) {
-      text += "references to processes: " + std::to_string(retired_.size()) +
-              "\n";
+      text +=
+          "references to processes: " + std::to_string(retired_.size()) + "\n";
     }
   }
   text += sim_->residue(0);

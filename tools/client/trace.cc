@@ -61,8 +61,20 @@ void Trace::SetFiles(std::function<uint64_t(uint64_t ino)> files) {
 }
 
 void Trace::Begins(const TracedProgram& program) {
-  const std::lock_guard<std::mutex> lock(mu_);
-  processes_[program.image].program = program;
+  bool inherits = false;
+  {
+    const std::lock_guard<std::mutex> lock(mu_);
+    Process* p = &processes_[program.image];
+    p->program = program;
+    for (const auto& [image, parent] : processes_) {
+      if (program.parent_nonce != 0 && !parent.gone &&
+          parent.program.nonce == program.parent_nonce) {
+        p->devices = parent.devices;
+        inherits = !p->devices.empty();
+      }
+    }
+  }
+  if (inherits) Caller(program.image, 0);
 }
 
 void Trace::Ends(uint64_t image) {
@@ -88,9 +100,8 @@ prog::RecordCaller Trace::Caller(uint64_t image, unsigned fail_nth) {
     uint64_t nonce = fresh ? p->program.parent_nonce : 0;
     while (nonce != 0 && ancestor == 0) {
       const auto it = std::find_if(
-          processes_.begin(), processes_.end(), [nonce](const auto& q) {
-            return q.second.program.nonce == nonce;
-          });
+          processes_.begin(), processes_.end(),
+          [nonce](const auto& q) { return q.second.program.nonce == nonce; });
       if (it == processes_.end()) break;
       if (it->second.recorded && !it->second.gone) ancestor = it->first;
       nonce = it->second.program.parent_nonce;
@@ -149,7 +160,7 @@ size_t Trace::Read(prog::RecordProcess process, uint64_t addr, void* dst,
   return done;
 }
 
-prog::RecordFile Trace::AddMemory(int fd) {
+prog::RecordFile Trace::AddMemory(int fd, bool huge) {
   char path[64];
   char target[64] = "";
   struct stat st;
@@ -164,6 +175,7 @@ prog::RecordFile Trace::AddMemory(int fd) {
   if (*number == 0) *number = kMemory + numbers_.size();
   Memory* memory = &memory_[*number];
   memory->memfd |= !ours;
+  memory->huge |= huge;
   if (!memory->fd) {
     memory->fd.Reset(open(path, O_RDONLY | O_CLOEXEC));
   }
@@ -196,6 +208,7 @@ bool Trace::FindRegion(prog::RecordProcess process, uint64_t addr,
   const auto file = numbers_.find({m.dev, m.ino});
   if (file == numbers_.end()) return true;
   region->object = file->second;
+  region->huge = memory_[file->second].huge;
   region->offset = m.offset;
   region->copy = !m.shared;
   return true;
@@ -215,7 +228,7 @@ prog::RecordFile Trace::FileOf(prog::RecordProcess process, int fd) {
   if (sscanf(target, "socket:[%lu]", &ino) == 1) return files_(ino);
   if (strncmp(target, "/memfd:", 7) != 0) return 0;
   const UniqueFd copy(open(path, O_RDONLY | O_CLOEXEC));
-  return AddMemory(copy.get());
+  return AddMemory(copy.get(), false);
 }
 
 bool Trace::FindObject(prog::RecordFile object, prog::RecordObject* out) {
@@ -227,6 +240,7 @@ bool Trace::FindObject(prog::RecordFile object, prog::RecordObject* out) {
   if (fstat(it->second.fd.get(), &st) != 0) return false;
   *out = {};
   out->memfd = it->second.memfd;
+  out->huge = it->second.huge;
   out->size = static_cast<uint64_t>(st.st_size);
   return true;
 }

@@ -45,7 +45,8 @@ class Trace final : public prog::RecordSource {
   // How a socket of a program is named as a file of the kernel; 0: it is none.
   void SetFiles(std::function<uint64_t(uint64_t ino)> files);
 
-  // A process image begins. Nothing is recorded before it makes a call.
+  // A process image begins. Nothing is recorded before it makes a call, unless
+  // it has inherited mappings of the kernel's files.
   void Begins(const TracedProgram& program);
   void Ends(uint64_t image);
   // The image's caller, for a call that begins now; makes it known.
@@ -54,7 +55,7 @@ class Trace final : public prog::RecordSource {
   void DeviceMapped(uint64_t image, uint64_t addr, uint64_t length);
   void DeviceUnmapped(uint64_t image, uint64_t addr, uint64_t length);
   // A memory file that a program has, as far as anybody knows by then.
-  prog::RecordFile AddMemory(int fd);
+  prog::RecordFile AddMemory(int fd, bool huge);
   prog::Recorder* recorder() { return recorder_.get(); }
 
   // ---- prog::RecordSource ----
@@ -79,6 +80,7 @@ class Trace final : public prog::RecordSource {
   struct Memory {
     UniqueFd fd;
     bool memfd = false;  // programs have descriptors of it
+    bool huge = false;
   };
 
   Trace() = default;
