@@ -44,7 +44,8 @@ struct file {
 	struct file *next_free = nullptr;
 };
 
-// A descriptor of any number that stands for @file, which stays its owner's: see files_struct::lent.
+// A descriptor of any number that stands for @file, which stays its owner's: see
+// files_struct::lent.
 struct lent_fd {
 	unsigned int fd;
 	struct file *file;

@@ -72,7 +72,8 @@ int remote_mm_preserve(struct mm_struct *mm, u64 start, u64 len);
 int remote_mm_preserve_all(struct mm_struct *mm);
 
 // A memory file of the host, at most @max_pages long however it grows; the descriptor goes to the
-// object, also on failure, and its file position is nobody else's. NULL: out of memory, or of page numbers.
+// object, also on failure, and its file position is nobody else's. NULL: out of memory, or of page
+// numbers.
 std::shared_ptr<struct remote_object> remote_object_create(struct kernel *kernel, int host_fd,
 							   u64 max_pages = 1UL << 28);
 // Pages of it that are referenced.

@@ -37,7 +37,8 @@ constexpr auto kLimit = std::chrono::seconds(100);
 // The client with some arguments, its output in a pipe.
 class ClientRun {
  public:
-  explicit ClientRun(std::vector<std::string> args, std::string binary = kClient) {
+  explicit ClientRun(std::vector<std::string> args,
+                     std::string binary = kClient) {
     int out[2];
     int in[2];
     args.insert(args.begin(), std::move(binary));
@@ -131,13 +132,15 @@ TEST_P(ClientPrograms, Runs) {
   EXPECT_EQ(0, status);
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    All, ClientPrograms,
-    testing::Values("calls", "dup", "fork", "exec", "pass", "kill9", "pins",
-                    "pins_of_the_dead", "fail_nth", "vmpin", "huge",
-                    "bad_messages", "close_all", "files", "debugfs", "signals",
-                    "mappings"),
-    [](const auto& info) { return std::string(info.param); });
+INSTANTIATE_TEST_SUITE_P(All, ClientPrograms,
+                         testing::Values("calls", "dup", "fork", "exec", "pass",
+                                         "kill9", "pins", "pins_of_the_dead",
+                                         "fail_nth", "vmpin", "huge",
+                                         "bad_messages", "close_all", "files",
+                                         "debugfs", "signals", "mappings"),
+                         [](const auto& info) {
+                           return std::string(info.param);
+                         });
 
 TEST(ClientTest, LimitsAndCapabilitiesAreThePrograms) {
   const auto [status, output] =
@@ -164,9 +167,35 @@ TEST(ClientTest, Walk) {
         RunClient({"--uapi=" + uapi, "--", "tests/client/walk", uapi});
     EXPECT_EQ(0, status) << output;
     EXPECT_NE(std::string::npos, output.find("vevents: read")) << output;
-    EXPECT_NE(std::string::npos, output.find("mmap: 0xbeef\ndone\n"))
-        << output;
+    EXPECT_NE(std::string::npos, output.find("mmap: 0xbeef\ndone\n")) << output;
   }
+}
+
+TEST(ClientTest, TraceReplays) {
+  const std::string trace = TempPath("trace.prog");
+  const std::pair<const char*, std::vector<std::string>> runs[] = {
+      {"vcmdq-v2", {"tests/client/walk", "vcmdq-v2"}},
+      {"hw-queue", {"tests/client/walk", "hw-queue"}},
+      {"vcmdq-v2", {kProgram, "dup"}},
+      {"vcmdq-v2", {kProgram, "fork"}},
+      {"vcmdq-v2", {kProgram, "pass"}},
+      {"vcmdq-v2", {kProgram, "pins"}},
+      {"vcmdq-v2", {kProgram, "files"}},
+      {"vcmdq-v2", {kProgram, "fail_nth"}},
+      {"vcmdq-v2", {kProgram, "mappings"}},
+  };
+  for (const auto& [uapi, program] : runs) {
+    std::vector<std::string> args = {std::string("--uapi=") + uapi,
+                                     "--trace=" + trace, "--"};
+    args.insert(args.end(), program.begin(), program.end());
+    const auto [status, output] = RunClient(std::move(args));
+    EXPECT_EQ(0, status) << program[1] << output;
+    ClientRun replay({"run", trace}, "tools/iommulab");
+    EXPECT_EQ(0, replay.Wait()) << program[1] << replay.Read();
+    EXPECT_NE(std::string::npos, replay.Read().find("as expected"));
+  }
+  unlink(trace.c_str());
+  EXPECT_EQ(2, RunClient({"--trace=/no/such/folder", "--", "true"}).first);
 }
 
 TEST(ClientTest, DaemonIsServedAfterItsParent) {
@@ -197,8 +226,7 @@ TEST(ClientTest, StrangerIsRefused) {
     ASSERT_LT(path.size(), sizeof(addr.sun_path));
     strcpy(addr.sun_path, path.c_str());
     const int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-    ASSERT_EQ(0,
-              connect(fd, reinterpret_cast<sockaddr*>(&addr), sizeof(addr)));
+    ASSERT_EQ(0, connect(fd, reinterpret_cast<sockaddr*>(&addr), sizeof(addr)));
     lab_request request = {};
     request.magic = LAB_MAGIC;
     request.op = LAB_HELLO;
@@ -247,14 +275,13 @@ TEST(ClientTest, OtherPreloadsComeAfterOurs) {
       RunClient({"--", "sh", "-c", "echo \"$LD_PRELOAD\""});
   unsetenv("LD_PRELOAD");
   EXPECT_EQ(0, status);
-  EXPECT_NE(std::string::npos,
-            output.find("libiommulab-client.so:libm.so.6\n"))
+  EXPECT_NE(std::string::npos, output.find("libiommulab-client.so:libm.so.6\n"))
       << output;
 }
 
 void Write(const std::string& path, const std::string& text, mode_t mode) {
-  const int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC,
-                      0700);
+  const int fd =
+      open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0700);
   EXPECT_EQ(static_cast<ssize_t>(text.size()),
             write(fd, text.data(), text.size()));
   EXPECT_EQ(0, fchmod(fd, mode));

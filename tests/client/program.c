@@ -49,13 +49,13 @@ static void Stop(int line, const char* what) {
           saved, strerror(saved));
   _exit(1);
 }
-#define MUST(what)                        \
-  do {                                    \
-    if (!(what)) Stop(__LINE__, #what);   \
+#define MUST(what)                      \
+  do {                                  \
+    if (!(what)) Stop(__LINE__, #what); \
   } while (0)
-#define FAILS(with, what)                                             \
-  do {                                                                \
-    errno = 0;                                                        \
+#define FAILS(with, what)                                                  \
+  do {                                                                     \
+    errno = 0;                                                             \
     if ((what) != -1 || errno != (with)) Stop(__LINE__, #with ": " #what); \
   } while (0)
 
@@ -125,8 +125,7 @@ static bool HasPins(int fd, void* at, size_t length, uint32_t pins) {
   struct iommu_test_cmd cmd = {
       .size = sizeof(cmd),
       .op = IOMMU_TEST_OP_MD_CHECK_REFS,
-      .check_refs = {
-          .length = length, .uptr = (uintptr_t)at, .refs = pins}};
+      .check_refs = {.length = length, .uptr = (uintptr_t)at, .refs = pins}};
 
   return ioctl(fd, IOMMU_TEST_CMD, &cmd) == 0;
 }
@@ -143,13 +142,12 @@ static int Access(int fd, uint32_t ioas) {
 
 static int Rw(int fd, int access, uint64_t iova, void* buf, size_t n,
               uint32_t flags) {
-  struct iommu_test_cmd cmd = {.size = sizeof(cmd),
-                               .op = IOMMU_TEST_OP_ACCESS_RW,
-                               .id = (uint32_t)access,
-                               .access_rw = {.iova = iova,
-                                             .length = n,
-                                             .uptr = (uintptr_t)buf,
-                                             .flags = flags}};
+  struct iommu_test_cmd cmd = {
+      .size = sizeof(cmd),
+      .op = IOMMU_TEST_OP_ACCESS_RW,
+      .id = (uint32_t)access,
+      .access_rw = {
+          .iova = iova, .length = n, .uptr = (uintptr_t)buf, .flags = flags}};
 
   return ioctl(fd, IOMMU_TEST_CMD, &cmd);
 }
@@ -262,12 +260,10 @@ static int Calls(void) {
   FAILS(EINVAL, readv(fd, iov, 2));
   FAILS(EINVAL, writev(fd, iov, 2));
   FAILS(EINVAL, readv(fd, iov, -1));
-  FAILS(ENXIO, mmap(NULL, PAGE, PROT_READ, MAP_SHARED, fd, 0) == MAP_FAILED
-                   ? -1
-                   : 0);
-  FAILS(EINVAL, mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE, fd, 0) == MAP_FAILED
-                    ? -1
-                    : 0);
+  FAILS(ENXIO,
+        mmap(NULL, PAGE, PROT_READ, MAP_SHARED, fd, 0) == MAP_FAILED ? -1 : 0);
+  FAILS(EINVAL,
+        mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE, fd, 0) == MAP_FAILED ? -1 : 0);
   FAILS(EINVAL,
         mmap(NULL, 0, PROT_READ, MAP_SHARED, fd, 0) == MAP_FAILED ? -1 : 0);
   other = open("/dev/iommu", O_RDONLY);
@@ -598,8 +594,8 @@ static int Pins(void) {
   strcpy(own + PAGE, "new");
   MUST(mmap(own + 2 * PAGE, PAGE, PROT_READ | PROT_WRITE,
             MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == own + 2 * PAGE);
-  MUST(mremap(own + 3 * PAGE, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED,
-              own) == own);
+  MUST(mremap(own + 3 * PAGE, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, own) ==
+       own);
   MUST(munmap(of_file, 2 * PAGE) == 0);
   MUST(Holds(fd, access, iova[0], "SHARED"));
   MUST(Holds(fd, access, iova[1], "FIRST"));
@@ -956,8 +952,7 @@ static int Files(void) {
   FAILS(EBADFD, Rw(fd, fd, 0, buf, 8, 0));
   /* One file through two processes and two mappings. */
   const uint32_t other = Ioas(fd);
-  char* at =
-      mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+  char* at = mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
   Domain(fd, other);
   const int fresh = memfd_create("fresh", 0);
   MUST(ftruncate(fresh, 4 * PAGE) == 0);
@@ -993,8 +988,7 @@ static int Debugfs(void) {
   MUST(found == 4);
   FAILS(ENOENT, open("/sys/kernel/debug/nothing", O_RDONLY));
   MUST(openat(dirfd(dir), "failslab/ignore-gfp-wait", O_WRONLY) >= 0);
-  MUST(openat(dirfd(dir), "fail_page_alloc/ignore-gfp-highmem", O_WRONLY) >=
-       0);
+  MUST(openat(dirfd(dir), "fail_page_alloc/ignore-gfp-highmem", O_WRONLY) >= 0);
   return 0;
 }
 

@@ -33,7 +33,8 @@ constexpr int kNotExecutable = 126;
 constexpr int kNotFound = 127;
 
 constexpr char kHelp[] =
-    R"(client [--uapi=NAME] [--machine=KEY=VALUE,...] -- PROGRAM [ARGUMENTS]
+    R"(client [--uapi=NAME] [--trace=FILE.prog] [--machine=KEY=VALUE,...] --
+       PROGRAM [ARGUMENTS]
 
 Runs PROGRAM, unmodified, with the lab's kernel behind /dev/iommu. The status is
 the program's (128 and the signal's number when one killed it); 3 when the
@@ -45,6 +46,7 @@ left behind at the end.
                   may be there several times. privileged=0: the program has
                   just the capabilities that it has here; else it also has
                   those that the client itself is without
+  --trace=FILE    records what the program did as a program for `./lab run`
   --help          this text
 
 See docs/client.md for what cannot be seen from outside of a program.
@@ -99,6 +101,8 @@ int Parse(int argc, char** argv, Options* options) {
     }
     if (value("--uapi")) {
       options->server.revision = arg;
+    } else if (value("--trace")) {
+      options->server.trace = arg;
     } else if (value("--machine")) {
       if (!AddMachine(arg, &options->server)) {
         return Fail(kUsage, "--machine takes KEY=VALUE,...");
@@ -112,8 +116,9 @@ int Parse(int argc, char** argv, Options* options) {
     }
   }
   if (i == argc) {
-    return Fail(kUsage, "the program stands behind --: client [options] -- "
-                        "PROGRAM ARGUMENTS");
+    return Fail(kUsage,
+                "the program stands behind --: client [options] -- "
+                "PROGRAM ARGUMENTS");
   }
   for (i++; i < argc; i++) options->program.push_back(argv[i]);
   if (options->program.empty()) return Fail(kUsage, "no program behind --");
@@ -151,9 +156,9 @@ std::string FindProgram(const std::string& name, int* status) {
       return path;
     }
   }
-  *status = Fail(error == ENOENT ? kNotFound : kNotExecutable,
-                 name + ": " +
-                     (error == ENOENT ? "not found" : strerror(error)));
+  *status =
+      Fail(error == ENOENT ? kNotFound : kNotExecutable,
+           name + ": " + (error == ENOENT ? "not found" : strerror(error)));
   return "";
 }
 
@@ -324,7 +329,8 @@ int Run(const Options& options, const std::string& folder) {
   if (server == nullptr) return Fail(kUsage, error);
 
   const char* preload = getenv("LD_PRELOAD");
-  if (preload != nullptr && *preload != '\0') shim += std::string(":") + preload;
+  if (preload != nullptr && *preload != '\0')
+    shim += std::string(":") + preload;
   setenv("LD_PRELOAD", shim.c_str(), 1);
   setenv(LAB_ENV_SOCKET, server->socket_path().c_str(), 1);
   setenv(LAB_ENV_KERNEL, std::to_string(getpid()).c_str(), 1);
@@ -350,9 +356,9 @@ int Run(const Options& options, const std::string& folder) {
   close(failed[1]);
   int exec_error = 0;
   if (read(failed[0], &exec_error, sizeof(exec_error)) > 0) {
-    status = Fail(exec_error == ENOENT ? kNotFound : kNotExecutable,
-                  std::string(options.program[0]) + ": " +
-                      strerror(exec_error));
+    status =
+        Fail(exec_error == ENOENT ? kNotFound : kNotExecutable,
+             std::string(options.program[0]) + ": " + strerror(exec_error));
     waitpid(program, nullptr, 0);
     return status;
   }

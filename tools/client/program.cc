@@ -277,6 +277,19 @@ int ProgramMemory::copy(void* ours, u64 theirs, size_t n, bool write) {
 }
 
 bool ProgramMemory::lookup(u64 addr, remote_vma* vma) {
+  Mapping m;
+
+  if (!FindMapping(addr, &m) || addr < m.start) return false;
+  vma->start = m.start;
+  vma->end = m.end;
+  vma->readable = m.readable;
+  vma->writable = m.writable;
+  vma->object = m.shared ? files_->Find(m.dev, m.ino) : nullptr;
+  vma->index = m.offset >> 12;
+  return true;
+}
+
+bool ProgramMemory::FindMapping(uint64_t addr, Mapping* mapping) {
   const uint64_t epoch = epoch_->load(std::memory_order_acquire);
   const auto add = [this](const Mapping& m) {
     mapped_.push_back(m);
@@ -292,16 +305,11 @@ bool ProgramMemory::lookup(u64 addr, remote_vma* vma) {
     }
     mapped_in_ = epoch;
   }
-  const auto it = std::upper_bound(
-      mapped_.begin(), mapped_.end(), addr,
-      [](uint64_t a, const Mapping& m) { return a < m.end; });
-  if (it == mapped_.end() || addr < it->start) return false;
-  vma->start = it->start;
-  vma->end = it->end;
-  vma->readable = it->readable;
-  vma->writable = it->writable;
-  vma->object = it->shared ? files_->Find(it->dev, it->ino) : nullptr;
-  vma->index = it->offset >> 12;
+  const auto it =
+      std::upper_bound(mapped_.begin(), mapped_.end(), addr,
+                       [](uint64_t a, const Mapping& m) { return a < m.end; });
+  if (it == mapped_.end()) return false;
+  *mapping = *it;
   return true;
 }
 

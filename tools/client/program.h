@@ -103,6 +103,8 @@ class ProgramMemory final : public remote_process {
   int copy(void* ours, u64 theirs, size_t n, bool write) override;
   bool lookup(u64 addr, remote_vma* vma) override;
   bool present(u64 addr) override;
+  // The mapping that holds addr, else the next one above. False: none.
+  bool FindMapping(uint64_t addr, Mapping* mapping);
 
   pid_t pid() const { return pid_; }
   int pidfd() const { return pidfd_.get(); }

@@ -50,7 +50,8 @@ enum lab_op {
    */
   LAB_MMAP,
   LAB_MUNMAP, /* arg: address, bytes: of a mapping made by LAB_MMAP */
-  /* A memory file that the process maps shared: with the descriptor. */
+  /* A memory file that the process maps shared: with the descriptor. kind 1: it
+     stands for huge pages. */
   LAB_REGISTER,
   /* arg: address, bytes: about to be unmapped, replaced, moved or dropped. */
   LAB_PRESERVE,

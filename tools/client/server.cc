@@ -23,6 +23,7 @@
 #include <list>
 #include <map>
 #include <mutex>
+#include <span>
 #include <thread>
 #include <unordered_map>
 
@@ -38,6 +39,7 @@
 #include "drivers/selftest/mock_options.h"
 #include "tools/client/program.h"
 #include "tools/client/protocol.h"
+#include "tools/client/trace.h"
 #include "uapi/iommufd_desc.h"
 #include "uapi/iommufd_test.h"
 
@@ -247,8 +249,8 @@ bool Send(int fd, lab_reply* reply, int with) {
 // ---- machines ----
 
 int InitMock(struct kernel* kernel, const void* options) {
-  return platform_init_mock(
-      kernel, static_cast<const mock_machine_options*>(options));
+  return platform_init_mock(kernel,
+                            static_cast<const mock_machine_options*>(options));
 }
 
 constexpr machine_ops kMockMachine = {
@@ -300,10 +302,13 @@ bool MakeDebugFolder(const std::string& folder) {
     const char* name;
     const char* value;
   };
-  constexpr Knob kCommon[] = {
-      {"probability", "0\n"},      {"interval", "1\n"}, {"times", "1\n"},
-      {"space", "0\n"},            {"verbose", "2\n"},  {"task-filter", "N\n"},
-      {"stacktrace-depth", "32\n"}};
+  constexpr Knob kCommon[] = {{"probability", "0\n"},
+                              {"interval", "1\n"},
+                              {"times", "1\n"},
+                              {"space", "0\n"},
+                              {"verbose", "2\n"},
+                              {"task-filter", "N\n"},
+                              {"stacktrace-depth", "32\n"}};
   constexpr Knob kSlab[] = {{"ignore-gfp-wait", "Y\n"},
                             {"cache-filter", "N\n"}};
   constexpr Knob kPages[] = {{"ignore-gfp-wait", "Y\n"},
@@ -396,13 +401,16 @@ class Server::Impl {
   struct file* FileOf(Thread* thread, int fd);
   // The file's reference goes to the table, also on failure.
   int64_t Publish(struct file* file, int access, std::shared_ptr<Thread> target,
-                  UniqueFd* out);
+                  UniqueFd* out, uint64_t* made = nullptr);
   std::shared_ptr<OpenFile> Find(uint64_t ino);
+  uint64_t NumberOf(uint64_t ino);
+  bool StartTrace(const ServerOptions& options, std::string* error);
   void UpdateReadiness(task_struct* as);
   void SettleReading(OpenFile* open, lab_reply* reply);
 
   std::shared_ptr<sim_kernel> sim_;
   std::unique_ptr<MemoryFiles> memory_files_;
+  std::unique_ptr<Trace> trace_;    // null: nobody wants one
   std::atomic<uint64_t> epoch_{1};  // see ProgramMemory
   const iommufd_revision* revision_ = nullptr;
   uint64_t granted_caps_ = 0;
@@ -457,13 +465,15 @@ bool Server::Impl::Create(const ServerOptions& options, std::string* error) {
   sim.machine_options = &mock;
   result<std::shared_ptr<sim_kernel>> made = sim_kernel::create(sim);
   if (!made) {
-    *error = std::string("this machine cannot be built: ") +
-             strerror(-made.error());
+    *error =
+        std::string("this machine cannot be built: ") + strerror(-made.error());
     return false;
   }
   sim_ = std::move(*made);
   memory_files_ = std::make_unique<MemoryFiles>(kernel());
   reaper_ = std::make_unique<task_struct>(kernel(), "reaper");
+
+  if (!options.trace.empty() && !StartTrace(options, error)) return false;
 
   path_ = options.folder + "/socket";
   sockaddr_un addr = {};
@@ -484,6 +494,15 @@ bool Server::Impl::Create(const ServerOptions& options, std::string* error) {
     *error = options.folder + ": " + strerror(errno);
     return false;
   }
+  return true;
+}
+
+bool Server::Impl::StartTrace(const ServerOptions& options,
+                              std::string* error) {
+  trace_ =
+      Trace::Create(options.trace, revision_->name, options.machine, error);
+  if (trace_ == nullptr) return false;
+  trace_->SetFiles([this](uint64_t ino) { return NumberOf(ino); });
   return true;
 }
 
@@ -652,6 +671,9 @@ int64_t Server::Impl::HelloProcess(pid_t pid, const lab_request& request,
   out->Reset(program->memory->shared_fd() < 0
                  ? -1
                  : fcntl(program->memory->shared_fd(), F_DUPFD_CLOEXEC, 3));
+  if (trace_ != nullptr) {
+    trace_->Begins({number, program->nonce, request.arg[1], program->memory});
+  }
   {
     const std::lock_guard<std::mutex> lock(mu_);
     programs_[number] = std::move(program);
@@ -735,6 +757,7 @@ void Server::Impl::Retire(Program* program) {
   epoll_ctl(reap_epoll_.get(), EPOLL_CTL_DEL, program->memory->pidfd(),
             nullptr);
   program->lifeline.Reset();
+  if (trace_ != nullptr) trace_->Ends(program->number);
   task_scope ts(reaper_.get());
   mmput(program->mm);
 }
@@ -820,6 +843,7 @@ void Server::Impl::ReapFile(uint64_t number) {
   }
   epoll_ctl(reap_epoll_.get(), EPOLL_CTL_DEL, open->end.get(), nullptr);
   if (open->file->f_op->poll != nullptr) event_files_--;
+  if (trace_ != nullptr) trace_->recorder()->Closed(number);
   task_scope ts(reaper_.get());
   fput(open->file);
 }
@@ -834,8 +858,16 @@ std::shared_ptr<OpenFile> Server::Impl::Find(uint64_t ino) {
   return it->second;
 }
 
+// 0: none.
+uint64_t Server::Impl::NumberOf(uint64_t ino) {
+  const std::shared_ptr<OpenFile> open = Find(ino);
+
+  return open != nullptr ? open->number : 0;
+}
+
 int64_t Server::Impl::Publish(struct file* file, int access,
-                              std::shared_ptr<Thread> target, UniqueFd* out) {
+                              std::shared_ptr<Thread> target, UniqueFd* out,
+                              uint64_t* made) {
   auto open = std::make_shared<OpenFile>();
   int ends[2];
   struct stat st;
@@ -865,6 +897,7 @@ int64_t Server::Impl::Publish(struct file* file, int access,
     files_[number] = std::move(open);
   }
   Watch(ends[0], 0, number, kFile);
+  if (made != nullptr) *made = number;
   return 0;
 }
 
@@ -996,8 +1029,8 @@ void Server::Impl::Execute(Thread* thread, const lab_request& request,
       reply->result = Open(thread, request, out);
       break;
     case LAB_IOCTL:
-      reply->result = needs_file(
-          [&] { return Ioctl(thread, request, open, reply, out); });
+      reply->result =
+          needs_file([&] { return Ioctl(thread, request, open, reply, out); });
       break;
     case LAB_READ:
     case LAB_WRITE:
@@ -1009,15 +1042,32 @@ void Server::Impl::Execute(Thread* thread, const lab_request& request,
           needs_file([&] { return Mmap(thread, request, open, reply, out); });
       break;
     case LAB_MUNMAP: {
-      task_scope ts(&thread->task);
-      reply->result = vm_munmap(request.arg[0], request.arg[1]);
+      const uint64_t addr = request.arg[0];
+      const uint64_t length = request.arg[1];
+      {
+        task_scope ts(&thread->task);
+        reply->result = vm_munmap(addr, length);
+      }
+      if (trace_ == nullptr) break;
+      const uint64_t image = thread->program->number;
+      if (reply->result == 0) trace_->DeviceUnmapped(image, addr, length);
+      trace_->recorder()->Munmap(trace_->Caller(image, 0), addr, length,
+                                 static_cast<int>(reply->result));
       break;
     }
     case LAB_REGISTER:
+      if (trace_ != nullptr) {
+        trace_->AddMemory(with.get(), request.kind == 1);
+      }
       reply->result =
           memory_files_->Register(std::move(with)) == nullptr ? -EINVAL : 0;
       break;
     case LAB_PRESERVE: {
+      if (trace_ != nullptr) {
+        trace_->recorder()->Unmapped(
+            trace_->Caller(thread->program->number, 0).process, request.arg[0],
+            request.arg[1]);
+      }
       task_scope ts(&thread->helper);
       reply->result = remote_mm_preserve(thread->program->mm, request.arg[0],
                                          request.arg[1]);
@@ -1044,11 +1094,23 @@ int64_t Server::Impl::Open(Thread* thread, const lab_request& request,
   const int flags = static_cast<int>(request.arg[0]);
   if ((flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL)) return -EEXIST;
   if (flags & O_DIRECTORY) return -ENOTDIR;
-  task_scope ts(&thread->task);
-  result<struct file*> file =
-      iommufd_file_open(revision_, request.kind == LAB_OPEN_VFIO);
-  if (!file) return file.error();
-  return Publish(*file, flags & O_ACCMODE, nullptr, out);
+  const bool vfio = request.kind == LAB_OPEN_VFIO;
+  const unsigned nth = fail_nth_read(&thread->task);
+  uint64_t number = 0;
+  int64_t rc;
+  {
+    task_scope ts(&thread->task);
+    result<struct file*> file = iommufd_file_open(revision_, vfio);
+
+    rc = file ? Publish(*file, flags & O_ACCMODE, nullptr, out, &number)
+              : file.error();
+  }
+  if (trace_ != nullptr) {
+    trace_->recorder()->Open(trace_->Caller(thread->program->number, nth),
+                             vfio ? "/dev/vfio/vfio" : "/dev/iommu", "",
+                             static_cast<int>(rc), number);
+  }
+  return rc;
 }
 
 int64_t Server::Impl::OpenFailNth(Thread* thread, const lab_request& request,
@@ -1205,7 +1267,15 @@ int64_t Server::Impl::Ioctl(Thread* thread, const lab_request& request,
   const DescriptorFields fields = FieldsOf(thread, request);
   lent_fd lent = {};
   struct file* file = open->file;
+  prog::Recorder::Ioctl traced;
+  uint64_t number = 0;
   int64_t rc;
+
+  if (trace_ != nullptr) {
+    traced = trace_->recorder()->BeginIoctl(
+        trace_->Caller(thread->program->number, fail_nth_read(&thread->task)),
+        open->number, -1, cmd, arg);
+  }
 
   if (fields.in_offset >= 0) {
     int fd = -1;
@@ -1239,13 +1309,18 @@ int64_t Server::Impl::Ioctl(Thread* thread, const lab_request& request,
     if (rc < 0 || (fields.out_offset < 0 && !fields.returned)) {
       fput(made);
     } else {
-      const int64_t published = Publish(made, O_RDWR, nullptr, out);
+      const int64_t published = Publish(made, O_RDWR, nullptr, out, &number);
       if (published < 0) {
         rc = published;
       } else if (!fields.returned) {
         reply->store_at = arg + static_cast<uint64_t>(fields.out_offset);
       }
     }
+  }
+  if (trace_ != nullptr) {
+    const prog::RecordFile files[] = {number};
+    trace_->recorder()->EndIoctl(&traced, rc,
+                                 std::span(files).first(number != 0 ? 1 : 0));
   }
   return rc;
 }
@@ -1262,10 +1337,32 @@ int64_t Server::Impl::Transfer(Thread* thread, const lab_request& request,
   if (open->access == (reads ? O_WRONLY : O_RDONLY)) return -EBADF;
   if (op == nullptr) return -EINVAL;
   if (count > kLimit || buf > kLimit - count) return -EFAULT;
-  task_scope ts(&thread->task);
+  // fail_nth is in the calls that it is about.
+  prog::Recorder* recorder = trace_ != nullptr && open->target == nullptr
+                                 ? trace_->recorder()
+                                 : nullptr;
+  prog::RecordCaller caller;
+  prog::Recorder::Ioctl traced;
+  if (recorder != nullptr) {
+    caller =
+        trace_->Caller(thread->program->number, fail_nth_read(&thread->task));
+    if (!reads) {
+      traced = recorder->BeginWrite(caller, open->number, -1, buf, count);
+    }
+  }
   loff_t pos = static_cast<loff_t>(request.arg[2]);
-  return op(file, buf, std::min<size_t>(count, kMaxTransfer),
+  int64_t rc;
+  {
+    task_scope ts(&thread->task);
+    rc = op(file, buf, std::min<size_t>(count, kMaxTransfer),
             request.kind != 0 ? &pos : &file->f_pos);
+  }
+  if (recorder != nullptr && reads) {
+    recorder->Read(caller, open->number, -1, buf, count, rc);
+  } else if (recorder != nullptr) {
+    recorder->EndWrite(&traced, rc);
+  }
+  return rc;
 }
 
 int64_t Server::Impl::Mmap(Thread* thread, const lab_request& request,
@@ -1279,9 +1376,21 @@ int64_t Server::Impl::Mmap(Thread* thread, const lab_request& request,
   if (open->access == O_WRONLY || (open->access == O_RDONLY && writes)) {
     return -EACCES;
   }
+  prog::RecordCaller caller;
+  if (trace_ != nullptr) {
+    caller =
+        trace_->Caller(thread->program->number, fail_nth_read(&thread->task));
+  }
   task_scope ts(&thread->task);
-  const long at = vm_mmap(open->file, addr, length, request.arg[2], flags,
-                          request.arg[4]);
+  const long at =
+      vm_mmap(open->file, addr, length, request.arg[2], flags, request.arg[4]);
+  if (trace_ != nullptr) {
+    if (at >= 0) trace_->DeviceMapped(thread->program->number, addr, length);
+    trace_->recorder()->Mmap(
+        caller, open->number, -1, request.arg[3] & MAP_FIXED ? addr : 0, length,
+        static_cast<int>(request.arg[2]), static_cast<int>(request.arg[3]),
+        request.arg[4], static_cast<uint64_t>(at));
+  }
   if (at < 0) return at;
   unsigned long pfn = 0;
   mmap_read_lock(thread->program->mm);
@@ -1341,13 +1450,14 @@ std::string Server::Impl::Finish() {
   {
     const std::lock_guard<std::mutex> lock(mu_);
     if (!retired_.empty()) {
-      text += "references to processes: " + std::to_string(retired_.size()) +
-              "\n";
+      text +=
+          "references to processes: " + std::to_string(retired_.size()) + "\n";
     }
   }
   text += sim_->residue(0);
   if (kernel_warn_count(kernel()) != 0) text += sim_->take_log();
   retired_.clear();
+  trace_.reset();
   reaper_.reset();
   memory_files_.reset();
   sim_.reset();

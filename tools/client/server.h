@@ -27,6 +27,7 @@ struct ServerOptions {
   // capabilities that it has here. 1, the default: it also has those that
   // nobody here has, as root has them on a machine of its own.
   std::vector<std::pair<std::string, std::string>> machine;
+  std::string trace;  // a file to record into; empty: none
   // A folder for the socket and what stands for /sys/kernel/debug. Exists.
   std::string folder;
 };

@@ -55,15 +55,15 @@
 #define HUGE_SIZE_MASK 63
 
 /* The next definition of a function in the order of the libraries. */
-#define NEXT(name)                                                        \
-  ({                                                                      \
-    static _Atomic(void *) next_;                                         \
-    void *p_ = atomic_load_explicit(&next_, memory_order_relaxed);        \
-    if (p_ == NULL) {                                                     \
-      p_ = dlsym(RTLD_NEXT, #name);                                       \
-      atomic_store_explicit(&next_, p_, memory_order_relaxed);            \
-    }                                                                     \
-    (__typeof__(name) *)p_;                                               \
+#define NEXT(name)                                                 \
+  ({                                                               \
+    static _Atomic(void*) next_;                                   \
+    void* p_ = atomic_load_explicit(&next_, memory_order_relaxed); \
+    if (p_ == NULL) {                                              \
+      p_ = dlsym(RTLD_NEXT, #name);                                \
+      atomic_store_explicit(&next_, p_, memory_order_relaxed);     \
+    }                                                              \
+    (__typeof__(name)*)p_;                                         \
   })
 
 /* A system call: its value or -errno. No cancellation point. Every argument is
@@ -78,9 +78,9 @@ static long sys_call(long nr, long a, long b, long c, long d, long e, long f) {
   }
   return value;
 }
-#define SYS_6(nr, a, b, c, d, e, f, ...)                          \
-  sys_call(SYS_##nr, (long)(a), (long)(b), (long)(c), (long)(d), \
-           (long)(e), (long)(f))
+#define SYS_6(nr, a, b, c, d, e, f, ...)                                    \
+  sys_call(SYS_##nr, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), \
+           (long)(f))
 #define SYS(nr, ...) SYS_6(nr, ##__VA_ARGS__, 0, 0, 0, 0, 0, 0)
 
 /* As system calls are to return: -1 and errno, or the value. */
@@ -94,7 +94,7 @@ static long libc_result(long value) {
 
 /* ---- where we are ---- */
 
-static char socket_path[sizeof(((struct sockaddr_un *)0)->sun_path)];
+static char socket_path[sizeof(((struct sockaddr_un*)0)->sun_path)];
 static char debug_path[sizeof(socket_path) + sizeof(LAB_DEBUG_FOLDER)];
 static pid_t kernel_pid; /* 0: no lab kernel, we do nothing */
 static long page_size = 4096;
@@ -108,7 +108,7 @@ static _Atomic uint64_t process_nonce;
 static uint64_t parent_nonce;
 static atomic_int lifeline = -1;
 static _Atomic uint64_t lifeline_ino;
-static _Atomic(const struct lab_shared *) shared;
+static _Atomic(const struct lab_shared*) shared;
 
 /* Of this thread. */
 static TLS int conn = -1;
@@ -152,7 +152,7 @@ static void close_own(int fd, uint64_t ino) {
 }
 
 /* A signal handler may make calls, too: who holds a lock is not interrupted. */
-static void lock(pthread_mutex_t *mutex, sigset_t *before) {
+static void lock(pthread_mutex_t* mutex, sigset_t* before) {
   sigset_t all;
 
   sigfillset(&all);
@@ -160,7 +160,7 @@ static void lock(pthread_mutex_t *mutex, sigset_t *before) {
   pthread_mutex_lock(mutex);
 }
 
-static void unlock(pthread_mutex_t *mutex, const sigset_t *before) {
+static void unlock(pthread_mutex_t* mutex, const sigset_t* before) {
   pthread_mutex_unlock(mutex);
   pthread_sigmask(SIG_SETMASK, before, NULL);
 }
@@ -179,7 +179,7 @@ static int move_high(int fd) {
   return (int)high;
 }
 
-static void thread_ends(void *unused) {
+static void thread_ends(void* unused) {
   (void)unused;
   close_own(conn, conn_ino);
   conn = -1;
@@ -190,9 +190,9 @@ static void fork_parent(void);
 static void fork_child(void);
 
 static void init(void) {
-  const char *path = getenv(LAB_ENV_SOCKET);
-  const char *pid = getenv(LAB_ENV_KERNEL);
-  char *slash;
+  const char* path = getenv(LAB_ENV_SOCKET);
+  const char* pid = getenv(LAB_ENV_KERNEL);
+  char* slash;
 
   page_size = sysconf(_SC_PAGESIZE);
   if (path == NULL || pid == NULL || strlen(path) >= sizeof(socket_path)) {
@@ -227,15 +227,15 @@ __attribute__((constructor)) static void start(void) {
 
 /* Sends and waits for the reply. -EIO: there is nobody. *got_fd, if wanted: a
    descriptor that came, or -1 (-EMFILE: it had no room). */
-static int exchange(int fd, struct lab_request *req, int send_fd,
-                    struct lab_reply *reply, int *got_fd) {
+static int exchange(int fd, struct lab_request* req, int send_fd,
+                    struct lab_reply* reply, int* got_fd) {
   union {
     struct cmsghdr head;
     char space[CMSG_SPACE(sizeof(int))];
   } control;
   struct iovec iov = {req, sizeof(*req)};
   struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
-  struct cmsghdr *c;
+  struct cmsghdr* c;
   long n;
 
   req->magic = LAB_MAGIC;
@@ -273,7 +273,7 @@ static int exchange(int fd, struct lab_request *req, int send_fd,
   return 0;
 }
 
-static int connect_kernel(uint64_t *ino) {
+static int connect_kernel(uint64_t* ino) {
   struct sockaddr_un addr = {.sun_family = AF_UNIX};
   long fd;
   long rc;
@@ -326,7 +326,7 @@ static int attach_process(void) {
 
     atomic_store(&shared, at < 0 && at > -page_size
                               ? NULL
-                              : (const struct lab_shared *)at);
+                              : (const struct lab_shared*)at);
     SYS(close, page);
   }
   return 0;
@@ -335,7 +335,7 @@ static int attach_process(void) {
 /* The state of a process that we were forked from is not ours. The process
    has one thread. */
 static void forget_process(void) {
-  const struct lab_shared *page = atomic_load(&shared);
+  const struct lab_shared* page = atomic_load(&shared);
 
   for (unsigned int i = 0; i < MAX_OWN_FD / 64; i++) {
     uint64_t bits = atomic_exchange(&own_fds[i], 0);
@@ -381,7 +381,7 @@ static uint64_t process_name(void) {
 }
 
 /* A connection for this thread that has said hello. */
-static int connect_thread(uint64_t nonce, uint64_t *ino) {
+static int connect_thread(uint64_t nonce, uint64_t* ino) {
   struct lab_request req = {.op = LAB_HELLO, .kind = LAB_HELLO_THREAD};
   struct lab_reply reply;
   int none;
@@ -397,7 +397,7 @@ static int connect_thread(uint64_t nonce, uint64_t *ino) {
   return fd;
 }
 
-static void who_am_i(struct lab_request *req) {
+static void who_am_i(struct lab_request* req) {
   struct __user_cap_header_struct head = {_LINUX_CAPABILITY_VERSION_3, 0};
   struct __user_cap_data_struct caps[2] = {{0}};
   struct rlimit lim = {RLIM_INFINITY, RLIM_INFINITY};
@@ -410,8 +410,8 @@ static void who_am_i(struct lab_request *req) {
 }
 
 /* One request. 0, or -EIO when there is no lab kernel (any more). */
-static int call(struct lab_request *req, int send_fd, struct lab_reply *reply,
-                int *got_fd) {
+static int call(struct lab_request* req, int send_fd, struct lab_reply* reply,
+                int* got_fd) {
   const uint64_t nonce = process_name();
   uint64_t ino;
   int none;
@@ -452,7 +452,7 @@ static int call(struct lab_request *req, int send_fd, struct lab_reply *reply,
 }
 
 /* True: @fd is a file of the lab kernel, and which. */
-static bool lab_file(int fd, uint64_t *ino) {
+static bool lab_file(int fd, uint64_t* ino) {
   struct ucred cred;
   socklen_t len = sizeof(cred);
 
@@ -482,7 +482,7 @@ static pthread_mutex_t ranges_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct ranges lab_maps;
 static struct ranges huge_maps;
 
-static bool range_add(struct ranges *r, uintptr_t start, uintptr_t len,
+static bool range_add(struct ranges* r, uintptr_t start, uintptr_t len,
                       uintptr_t unit) {
   sigset_t before;
   bool room;
@@ -495,14 +495,14 @@ static bool range_add(struct ranges *r, uintptr_t start, uintptr_t len,
 }
 
 /* False: [start, end) would cut one inside its unit. */
-static bool range_may_cut(struct ranges *r, uintptr_t start, uintptr_t end) {
+static bool range_may_cut(struct ranges* r, uintptr_t start, uintptr_t end) {
   sigset_t before;
   bool ok = true;
 
   if (atomic_load(&r->n) == 0) return true;
   lock(&ranges_lock, &before);
   for (unsigned int i = 0; i < r->n; i++) {
-    const struct range *a = &r->at[i];
+    const struct range* a = &r->at[i];
 
     if (start > a->start && start < a->end && start % a->unit) ok = false;
     if (end > a->start && end < a->end && end % a->unit) ok = false;
@@ -511,7 +511,7 @@ static bool range_may_cut(struct ranges *r, uintptr_t start, uintptr_t end) {
   return ok;
 }
 
-static bool range_touches(struct ranges *r, uintptr_t start, uintptr_t end) {
+static bool range_touches(struct ranges* r, uintptr_t start, uintptr_t end) {
   sigset_t before;
   bool touches = false;
 
@@ -524,13 +524,13 @@ static bool range_touches(struct ranges *r, uintptr_t start, uintptr_t end) {
   return touches;
 }
 
-static void range_remove(struct ranges *r, uintptr_t start, uintptr_t end) {
+static void range_remove(struct ranges* r, uintptr_t start, uintptr_t end) {
   sigset_t before;
 
   if (atomic_load(&r->n) == 0) return;
   lock(&ranges_lock, &before);
   for (unsigned int i = 0; i < r->n;) {
-    struct range *a = &r->at[i];
+    struct range* a = &r->at[i];
     const struct range old = *a;
 
     if (old.start >= end || start >= old.end) {
@@ -555,7 +555,7 @@ static void range_remove(struct ranges *r, uintptr_t start, uintptr_t end) {
 
 /* What is mapped there is about to go. 0, or the error that forbids it. */
 static int before_unmap(uintptr_t start, size_t len, bool drops_mappings) {
-  const struct lab_shared *page = atomic_load(&shared);
+  const struct lab_shared* page = atomic_load(&shared);
   struct lab_request req = {.op = LAB_MUNMAP, .arg = {start, len}};
   struct lab_reply reply;
   uintptr_t end;
@@ -628,7 +628,7 @@ struct lab_path {
   char debug[PATH_MAX];
 };
 
-static bool eat(const char **p, const char *word) {
+static bool eat(const char** p, const char* word) {
   const size_t n = strlen(word);
 
   if (strncmp(*p, word, n) != 0) return false;
@@ -636,8 +636,8 @@ static bool eat(const char **p, const char *word) {
   return true;
 }
 
-static bool eat_number(const char **p, pid_t *number) {
-  char *end;
+static bool eat_number(const char** p, pid_t* number) {
+  char* end;
   long n;
 
   if (**p < '1' || **p > '9') return false;
@@ -648,7 +648,7 @@ static bool eat_number(const char **p, pid_t *number) {
   return true;
 }
 
-static void proc_path(const char *p, struct lab_path *out) {
+static void proc_path(const char* p, struct lab_path* out) {
   bool is_task = false;
 
   if (eat(&p, "thread-self/")) {
@@ -670,9 +670,9 @@ static void proc_path(const char *p, struct lab_path *out) {
   if (strcmp(p, "status") == 0) out->kind = PATH_STATUS;
 }
 
-static enum path_kind look_at(const char *path, struct lab_path *out) {
+static enum path_kind look_at(const char* path, struct lab_path* out) {
   char flat[PATH_MAX];
-  const char *p = flat;
+  const char* p = flat;
   size_t n = 0;
 
   out->kind = PATH_OTHER;
@@ -724,8 +724,8 @@ static int open_lab(uint32_t kind, int flags, pid_t pid, pid_t tid) {
 }
 
 /* True: it was ours, *fd is the result. *path may become another one. */
-static bool open_ours(const char **path, int flags, struct lab_path *p,
-                      int *fd) {
+static bool open_ours(const char** path, int flags, struct lab_path* p,
+                      int* fd) {
   switch (look_at(*path, p)) {
     case PATH_OTHER:
       return false;
@@ -751,71 +751,71 @@ static bool open_ours(const char **path, int flags, struct lab_path *p,
 
 #define NEEDS_MODE(flags) \
   ((flags) & O_CREAT || ((flags) & O_TMPFILE) == O_TMPFILE)
-#define MODE_OF(flags, last)              \
-  ({                                      \
-    mode_t mode_ = 0;                     \
-    if (NEEDS_MODE(flags)) {              \
-      va_list ap_;                        \
-      va_start(ap_, last);                \
+#define MODE_OF(flags, last)                     \
+  ({                                             \
+    mode_t mode_ = 0;                            \
+    if (NEEDS_MODE(flags)) {                     \
+      va_list ap_;                               \
+      va_start(ap_, last);                       \
       mode_ = (mode_t)va_arg(ap_, unsigned int); \
-      va_end(ap_);                        \
-    }                                     \
-    mode_;                                \
+      va_end(ap_);                               \
+    }                                            \
+    mode_;                                       \
   })
 
-#define DEFINE_OPEN(name)                                            \
-  EXPORT int name(const char *path, int flags, ...) {                \
-    const mode_t mode = MODE_OF(flags, flags);                       \
-    struct lab_path p;                                               \
-    int fd;                                                          \
-                                                                     \
+#define DEFINE_OPEN(name)                                              \
+  EXPORT int name(const char* path, int flags, ...) {                  \
+    const mode_t mode = MODE_OF(flags, flags);                         \
+    struct lab_path p;                                                 \
+    int fd;                                                            \
+                                                                       \
     if (open_ours(&path, flags, &p, &fd)) return (int)libc_result(fd); \
-    return NEXT(name)(path, flags, mode);                            \
+    return NEXT(name)(path, flags, mode);                              \
   }
 DEFINE_OPEN(open)
 DEFINE_OPEN(open64)
 
-#define DEFINE_OPENAT(name)                                          \
-  EXPORT int name(int dir, const char *path, int flags, ...) {       \
-    const mode_t mode = MODE_OF(flags, flags);                       \
-    struct lab_path p;                                               \
-    int fd;                                                          \
-                                                                     \
+#define DEFINE_OPENAT(name)                                            \
+  EXPORT int name(int dir, const char* path, int flags, ...) {         \
+    const mode_t mode = MODE_OF(flags, flags);                         \
+    struct lab_path p;                                                 \
+    int fd;                                                            \
+                                                                       \
     if (open_ours(&path, flags, &p, &fd)) return (int)libc_result(fd); \
-    return NEXT(name)(dir, path, flags, mode);                       \
+    return NEXT(name)(dir, path, flags, mode);                         \
   }
 DEFINE_OPENAT(openat)
 DEFINE_OPENAT(openat64)
 
-int __open_2(const char *path, int flags);
-int __open64_2(const char *path, int flags);
-int __openat_2(int dir, const char *path, int flags);
-int __openat64_2(int dir, const char *path, int flags);
+int __open_2(const char* path, int flags);
+int __open64_2(const char* path, int flags);
+int __openat_2(int dir, const char* path, int flags);
+int __openat64_2(int dir, const char* path, int flags);
 
-#define DEFINE_OPEN_2(name)                                          \
-  EXPORT int name(const char *path, int flags) {                     \
-    struct lab_path p;                                               \
-    int fd;                                                          \
-                                                                     \
+#define DEFINE_OPEN_2(name)                                            \
+  EXPORT int name(const char* path, int flags) {                       \
+    struct lab_path p;                                                 \
+    int fd;                                                            \
+                                                                       \
     if (open_ours(&path, flags, &p, &fd)) return (int)libc_result(fd); \
-    return NEXT(name)(path, flags);                                  \
+    return NEXT(name)(path, flags);                                    \
   }
 DEFINE_OPEN_2(__open_2)
 DEFINE_OPEN_2(__open64_2)
 
-#define DEFINE_OPENAT_2(name)                                        \
-  EXPORT int name(int dir, const char *path, int flags) {            \
-    struct lab_path p;                                               \
-    int fd;                                                          \
-                                                                     \
+#define DEFINE_OPENAT_2(name)                                          \
+  EXPORT int name(int dir, const char* path, int flags) {              \
+    struct lab_path p;                                                 \
+    int fd;                                                            \
+                                                                       \
     if (open_ours(&path, flags, &p, &fd)) return (int)libc_result(fd); \
-    return NEXT(name)(dir, path, flags);                             \
+    return NEXT(name)(dir, path, flags);                               \
   }
 DEFINE_OPENAT_2(__openat_2)
 DEFINE_OPENAT_2(__openat64_2)
 
 #define DEFINE_CREAT(name)                                       \
-  EXPORT int name(const char *path, mode_t mode) {               \
+  EXPORT int name(const char* path, mode_t mode) {               \
     struct lab_path p;                                           \
     int fd;                                                      \
                                                                  \
@@ -826,7 +826,7 @@ DEFINE_OPENAT_2(__openat64_2)
 DEFINE_CREAT(creat)
 DEFINE_CREAT(creat64)
 
-EXPORT DIR *opendir(const char *path) {
+EXPORT DIR* opendir(const char* path) {
   struct lab_path p;
 
   return NEXT(opendir)(look_at(path, &p) == PATH_DEBUG ? p.debug : path);
@@ -862,8 +862,7 @@ static long close_pieces(unsigned int first, unsigned int last, int flags) {
       from = fd + 1;
     }
   }
-  return from > last || from < first ? 0
-                                     : SYS(close_range, from, last, flags);
+  return from > last || from < first ? 0 : SYS(close_range, from, last, flags);
 }
 
 EXPORT int close_range(unsigned int first, unsigned int last, int flags) {
@@ -907,7 +906,7 @@ EXPORT int dup3(int from, int to, int flags) {
 /* A number into the program's memory, which may have gone meanwhile. */
 static bool store_number(uint64_t at, int number) {
   struct iovec ours = {&number, sizeof(number)};
-  struct iovec theirs = {(void *)(uintptr_t)at, sizeof(number)};
+  struct iovec theirs = {(void*)(uintptr_t)at, sizeof(number)};
 
   return SYS(process_vm_writev, getpid(), &ours, 1, &theirs, 1, 0) ==
          (long)sizeof(number);
@@ -917,11 +916,11 @@ EXPORT int ioctl(int fd, unsigned long cmd, ...) {
   struct lab_request req = {.op = LAB_IOCTL};
   struct lab_reply reply;
   va_list ap;
-  void *arg;
+  void* arg;
   int got;
 
   va_start(ap, cmd);
-  arg = va_arg(ap, void *);
+  arg = va_arg(ap, void*);
   va_end(ap);
   if (cmd == FIOCLEX || cmd == FIONCLEX || cmd == FIONBIO || cmd == FIOASYNC ||
       !lab_file(fd, &req.file)) {
@@ -948,13 +947,12 @@ EXPORT int ioctl(int fd, unsigned long cmd, ...) {
 /* ---- read and write ---- */
 
 /* offset: -1 for the file's own. */
-static ssize_t transfer(uint32_t op, int fd, uint64_t ino, const void *buf,
+static ssize_t transfer(uint32_t op, int fd, uint64_t ino, const void* buf,
                         size_t n, off_t offset) {
-  struct lab_request req = {
-      .op = op,
-      .kind = offset >= 0,
-      .file = ino,
-      .arg = {(uintptr_t)buf, n, (uint64_t)offset}};
+  struct lab_request req = {.op = op,
+                            .kind = offset >= 0,
+                            .file = ino,
+                            .arg = {(uintptr_t)buf, n, (uint64_t)offset}};
   struct lab_reply reply;
   char byte;
 
@@ -969,7 +967,7 @@ static ssize_t transfer(uint32_t op, int fd, uint64_t ino, const void *buf,
 }
 
 static ssize_t transfer_vector(uint32_t op, int fd, uint64_t ino,
-                               const struct iovec *iov, int n) {
+                               const struct iovec* iov, int n) {
   ssize_t done = 0;
 
   if (n < 0 || n > IOV_MAX) {
@@ -987,52 +985,52 @@ static ssize_t transfer_vector(uint32_t op, int fd, uint64_t ino,
   return done;
 }
 
-EXPORT ssize_t read(int fd, void *buf, size_t n) {
+EXPORT ssize_t read(int fd, void* buf, size_t n) {
   uint64_t ino;
 
   if (lab_file(fd, &ino)) return transfer(LAB_READ, fd, ino, buf, n, -1);
   return NEXT(read)(fd, buf, n);
 }
 
-EXPORT ssize_t write(int fd, const void *buf, size_t n) {
+EXPORT ssize_t write(int fd, const void* buf, size_t n) {
   uint64_t ino;
 
   if (lab_file(fd, &ino)) return transfer(LAB_WRITE, fd, ino, buf, n, -1);
   return NEXT(write)(fd, buf, n);
 }
 
-#define DEFINE_AT(name, op, pointer)                                     \
-  EXPORT ssize_t name(int fd, pointer buf, size_t n, off_t offset) {     \
-    uint64_t ino;                                                        \
-                                                                         \
-    if (offset >= 0 && lab_file(fd, &ino))                               \
-      return transfer(op, fd, ino, buf, n, offset);                      \
-    return NEXT(name)(fd, buf, n, offset);                               \
+#define DEFINE_AT(name, op, pointer)                                 \
+  EXPORT ssize_t name(int fd, pointer buf, size_t n, off_t offset) { \
+    uint64_t ino;                                                    \
+                                                                     \
+    if (offset >= 0 && lab_file(fd, &ino))                           \
+      return transfer(op, fd, ino, buf, n, offset);                  \
+    return NEXT(name)(fd, buf, n, offset);                           \
   }
-DEFINE_AT(pread, LAB_READ, void *)
-DEFINE_AT(pread64, LAB_READ, void *)
-DEFINE_AT(pwrite, LAB_WRITE, const void *)
-DEFINE_AT(pwrite64, LAB_WRITE, const void *)
+DEFINE_AT(pread, LAB_READ, void*)
+DEFINE_AT(pread64, LAB_READ, void*)
+DEFINE_AT(pwrite, LAB_WRITE, const void*)
+DEFINE_AT(pwrite64, LAB_WRITE, const void*)
 
-EXPORT ssize_t readv(int fd, const struct iovec *iov, int n) {
+EXPORT ssize_t readv(int fd, const struct iovec* iov, int n) {
   uint64_t ino;
 
   if (lab_file(fd, &ino)) return transfer_vector(LAB_READ, fd, ino, iov, n);
   return NEXT(readv)(fd, iov, n);
 }
 
-EXPORT ssize_t writev(int fd, const struct iovec *iov, int n) {
+EXPORT ssize_t writev(int fd, const struct iovec* iov, int n) {
   uint64_t ino;
 
   if (lab_file(fd, &ino)) return transfer_vector(LAB_WRITE, fd, ino, iov, n);
   return NEXT(writev)(fd, iov, n);
 }
 
-ssize_t __read_chk(int fd, void *buf, size_t n, size_t room);
-ssize_t __pread_chk(int fd, void *buf, size_t n, off_t offset, size_t room);
-ssize_t __pread64_chk(int fd, void *buf, size_t n, off_t offset, size_t room);
+ssize_t __read_chk(int fd, void* buf, size_t n, size_t room);
+ssize_t __pread_chk(int fd, void* buf, size_t n, off_t offset, size_t room);
+ssize_t __pread64_chk(int fd, void* buf, size_t n, off_t offset, size_t room);
 
-EXPORT ssize_t __read_chk(int fd, void *buf, size_t n, size_t room) {
+EXPORT ssize_t __read_chk(int fd, void* buf, size_t n, size_t room) {
   uint64_t ino;
 
   if (n <= room && lab_file(fd, &ino)) {
@@ -1041,34 +1039,34 @@ EXPORT ssize_t __read_chk(int fd, void *buf, size_t n, size_t room) {
   return NEXT(__read_chk)(fd, buf, n, room);
 }
 
-#define DEFINE_AT_CHK(name)                                               \
-  EXPORT ssize_t name(int fd, void *buf, size_t n, off_t offset,          \
-                      size_t room) {                                      \
-    uint64_t ino;                                                         \
-                                                                          \
-    if (n <= room && offset >= 0 && lab_file(fd, &ino))                   \
-      return transfer(LAB_READ, fd, ino, buf, n, offset);                 \
-    return NEXT(name)(fd, buf, n, offset, room);                          \
+#define DEFINE_AT_CHK(name)                                      \
+  EXPORT ssize_t name(int fd, void* buf, size_t n, off_t offset, \
+                      size_t room) {                             \
+    uint64_t ino;                                                \
+                                                                 \
+    if (n <= room && offset >= 0 && lab_file(fd, &ino))          \
+      return transfer(LAB_READ, fd, ino, buf, n, offset);        \
+    return NEXT(name)(fd, buf, n, offset, room);                 \
   }
 DEFINE_AT_CHK(__pread_chk)
 DEFINE_AT_CHK(__pread64_chk)
 
 /* ---- streams ---- */
 
-static ssize_t cookie_read(void *cookie, char *buf, size_t n) {
+static ssize_t cookie_read(void* cookie, char* buf, size_t n) {
   return read((int)(intptr_t)cookie, buf, n);
 }
 
-static ssize_t cookie_write(void *cookie, const char *buf, size_t n) {
+static ssize_t cookie_write(void* cookie, const char* buf, size_t n) {
   const ssize_t done = write((int)(intptr_t)cookie, buf, n);
 
   return done < 0 ? 0 : done;
 }
 
-static int cookie_close(void *cookie) { return close((int)(intptr_t)cookie); }
+static int cookie_close(void* cookie) { return close((int)(intptr_t)cookie); }
 
 /* True: the mode of fopen() as open flags. */
-static bool stream_flags(const char *mode, int *flags) {
+static bool stream_flags(const char* mode, int* flags) {
   const bool both = strchr(mode, '+') != NULL;
 
   if (mode[0] != 'r' && mode[0] != 'w' && mode[0] != 'a') return false;
@@ -1079,8 +1077,8 @@ static bool stream_flags(const char *mode, int *flags) {
 
 /* True: *stream is the result. libc's own streams read with calls of its own,
    so a stream on a lab file has ours. */
-static bool fopen_ours(const char **path, const char *mode, struct lab_path *p,
-                       FILE **stream) {
+static bool fopen_ours(const char** path, const char* mode, struct lab_path* p,
+                       FILE** stream) {
   static const cookie_io_functions_t lab_stream = {
       .read = cookie_read, .write = cookie_write, .close = cookie_close};
   int flags;
@@ -1092,7 +1090,7 @@ static bool fopen_ours(const char **path, const char *mode, struct lab_path *p,
   if (libc_result(fd) < 0) return true;
   *stream = p->kind == PATH_STATUS
                 ? fdopen(fd, mode)
-                : fopencookie((void *)(intptr_t)fd, mode, lab_stream);
+                : fopencookie((void*)(intptr_t)fd, mode, lab_stream);
   if (*stream == NULL) {
     SYS(close, fd);
   } else if (p->kind == PATH_FAIL_NTH) {
@@ -1101,13 +1099,13 @@ static bool fopen_ours(const char **path, const char *mode, struct lab_path *p,
   return true;
 }
 
-#define DEFINE_FOPEN(name)                                       \
-  EXPORT FILE *name(const char *path, const char *mode) {        \
-    struct lab_path p;                                           \
-    FILE *stream;                                                \
-                                                                 \
-    if (fopen_ours(&path, mode, &p, &stream)) return stream;     \
-    return NEXT(name)(path, mode);                               \
+#define DEFINE_FOPEN(name)                                   \
+  EXPORT FILE* name(const char* path, const char* mode) {    \
+    struct lab_path p;                                       \
+    FILE* stream;                                            \
+                                                             \
+    if (fopen_ours(&path, mode, &p, &stream)) return stream; \
+    return NEXT(name)(path, mode);                           \
   }
 DEFINE_FOPEN(fopen)
 DEFINE_FOPEN(fopen64)
@@ -1121,25 +1119,23 @@ static long host_mmap(uintptr_t addr, size_t len, int prot, int flags, int fd,
   return SYS(mmap, addr, len, prot, flags, fd, offset);
 }
 
-static void *map_result(long addr) {
+static void* map_result(long addr) {
   if (map_failed(addr)) {
     errno = (int)-addr;
     return MAP_FAILED;
   }
-  return (void *)addr;
+  return (void*)addr;
 }
 
 /* The lab kernel is to know the file as memory. */
-static void register_file(int fd) {
-  struct lab_request req = {.op = LAB_REGISTER};
+static void register_file(int fd, bool huge) {
+  struct lab_request req = {.op = LAB_REGISTER, .kind = huge};
   struct lab_reply reply;
 
   call(&req, fd, &reply, NULL);
 }
 
-static bool is_memory_file(int fd) {
-  return SYS(fcntl, fd, F_GET_SEALS) >= 0;
-}
+static bool is_memory_file(int fd) { return SYS(fcntl, fd, F_GET_SEALS) >= 0; }
 
 /* Where MAP_FIXED does not say it: addresses of @len bytes with nothing
    behind them, aligned. */
@@ -1161,8 +1157,7 @@ static long reserve(uintptr_t addr, size_t len, size_t align) {
 static long map_lab_file(uint64_t ino, uintptr_t addr, size_t len, int prot,
                          int flags, off_t offset) {
   const bool fixed = flags & (MAP_FIXED | MAP_FIXED_NOREPLACE);
-  const size_t whole =
-      (len + (size_t)page_size - 1) & -(size_t)page_size;
+  const size_t whole = (len + (size_t)page_size - 1) & -(size_t)page_size;
   struct lab_request req = {.op = LAB_MMAP, .file = ino};
   struct lab_reply reply;
   long at = (long)addr;
@@ -1176,10 +1171,10 @@ static long map_lab_file(uint64_t ino, uintptr_t addr, size_t len, int prot,
     rc = before_unmap(addr, len, true);
     if (rc) return rc;
   } else if (fixed) {
-    at = host_mmap(addr, len, PROT_NONE,
-                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE |
-                       MAP_FIXED_NOREPLACE,
-                   -1, 0);
+    at = host_mmap(
+        addr, len, PROT_NONE,
+        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1,
+        0);
   } else {
     at = reserve(addr, whole, (size_t)page_size);
   }
@@ -1219,8 +1214,7 @@ static long map_special(uintptr_t addr, size_t len, int prot, int flags) {
       (unsigned int)flags >> MAP_HUGE_SHIFT & HUGE_SIZE_MASK;
   const size_t unit =
       huge ? (size_t)1 << (bits ? bits : 21) : (size_t)page_size;
-  const int keep =
-      flags & ~(MAP_HUGETLB | HUGE_SIZE_MASK << MAP_HUGE_SHIFT);
+  const int keep = flags & ~(MAP_HUGETLB | HUGE_SIZE_MASK << MAP_HUGE_SHIFT);
   long at = (long)addr;
   long fd = -1;
   long rc;
@@ -1243,17 +1237,17 @@ static long map_special(uintptr_t addr, size_t len, int prot, int flags) {
   if (huge && !(flags & (MAP_FIXED | MAP_FIXED_NOREPLACE))) {
     at = reserve(addr, len, unit);
     if (!map_failed(at)) {
-      at = host_mmap((uintptr_t)at, len, prot,
-                     share ? (keep & ~MAP_ANONYMOUS) | MAP_FIXED
-                           : keep | MAP_FIXED,
-                     (int)fd, 0);
+      at = host_mmap(
+          (uintptr_t)at, len, prot,
+          share ? (keep & ~MAP_ANONYMOUS) | MAP_FIXED : keep | MAP_FIXED,
+          (int)fd, 0);
     }
   } else {
     at = host_mmap(addr, len, prot, share ? keep & ~MAP_ANONYMOUS : keep,
                    (int)fd, 0);
   }
   if (!map_failed(at)) {
-    if (share) register_file((int)fd);
+    if (share) register_file((int)fd, huge);
     if (huge) range_add(&huge_maps, (uintptr_t)at, len, unit);
   }
   if (fd >= 0) SYS(close, fd);
@@ -1287,34 +1281,33 @@ static long map(uintptr_t addr, size_t len, int prot, int flags, int fd,
     return at;
   }
   at = host_mmap(addr, len, prot, flags, fd, offset);
-  if (!map_failed(at) && share && is_memory_file(fd)) register_file(fd);
+  if (!map_failed(at) && share && is_memory_file(fd)) register_file(fd, false);
   return at;
 }
 
-EXPORT void *mmap(void *addr, size_t len, int prot, int flags, int fd,
+EXPORT void* mmap(void* addr, size_t len, int prot, int flags, int fd,
                   off_t offset) {
   return map_result(map((uintptr_t)addr, len, prot, flags, fd, offset));
 }
 
-EXPORT void *mmap64(void *addr, size_t len, int prot, int flags, int fd,
+EXPORT void* mmap64(void* addr, size_t len, int prot, int flags, int fd,
                     off64_t offset) {
   return map_result(map((uintptr_t)addr, len, prot, flags, fd, offset));
 }
 
-EXPORT int munmap(void *addr, size_t len) {
-  const int rc =
-      ready() ? before_unmap((uintptr_t)addr, len, true) : 0;
+EXPORT int munmap(void* addr, size_t len) {
+  const int rc = ready() ? before_unmap((uintptr_t)addr, len, true) : 0;
 
   return (int)libc_result(rc ? rc : SYS(munmap, addr, len));
 }
 
-EXPORT void *mremap(void *old, size_t old_len, size_t len, int flags, ...) {
-  void *to = NULL;
+EXPORT void* mremap(void* old, size_t old_len, size_t len, int flags, ...) {
+  void* to = NULL;
   va_list ap;
 
   if (flags & MREMAP_FIXED) {
     va_start(ap, flags);
-    to = va_arg(ap, void *);
+    to = va_arg(ap, void*);
     va_end(ap);
   }
   if (ready()) {
@@ -1325,22 +1318,22 @@ EXPORT void *mremap(void *old, size_t old_len, size_t len, int flags, ...) {
     if (range_touches(&lab_maps, start, start + n)) return map_result(-EFAULT);
     if (range_touches(&huge_maps, start, start + n)) return map_result(-EINVAL);
     rc = before_unmap(start, old_len, false);
-    if (!rc && flags & MREMAP_FIXED) rc = before_unmap((uintptr_t)to, len, true);
+    if (!rc && flags & MREMAP_FIXED)
+      rc = before_unmap((uintptr_t)to, len, true);
     if (rc) return map_result(rc);
   }
   return map_result(SYS(mremap, old, old_len, len, flags, to));
 }
 
-EXPORT int madvise(void *addr, size_t len, int advice) {
-  if (ready() &&
-      (advice == MADV_DONTNEED || advice == MADV_FREE ||
-       advice == 24 /* MADV_DONTNEED_LOCKED */)) {
+EXPORT int madvise(void* addr, size_t len, int advice) {
+  if (ready() && (advice == MADV_DONTNEED || advice == MADV_FREE ||
+                  advice == 24 /* MADV_DONTNEED_LOCKED */)) {
     before_unmap((uintptr_t)addr, len, false);
   }
   return (int)libc_result(SYS(madvise, addr, len, advice));
 }
 
-EXPORT int memfd_create(const char *name, unsigned int flags) {
+EXPORT int memfd_create(const char* name, unsigned int flags) {
   const unsigned int bits = flags >> MAP_HUGE_SHIFT & HUGE_SIZE_MASK;
   const size_t unit = (size_t)1 << (bits ? bits : 21);
   long fd = SYS(memfd_create, name, flags);
@@ -1360,5 +1353,7 @@ EXPORT int memfd_create(const char *name, unsigned int flags) {
     return (int)libc_result(fd);
   }
   flags &= ~(MFD_HUGETLB | (unsigned int)HUGE_SIZE_MASK << MAP_HUGE_SHIFT);
-  return (int)libc_result(SYS(memfd_create, name, flags));
+  fd = SYS(memfd_create, name, flags);
+  if (fd >= 0) register_file((int)fd, true);
+  return (int)libc_result(fd);
 }
