@@ -138,6 +138,8 @@ std::map<int, std::string> Contexts(const prog::BoundProgram& bound,
   std::map<int, std::string> contexts;
   for (size_t i = 0; i <= last && i < results.size(); i++) {
     if (bound.calls[i].builtin != prog::Builtin::kOpen) continue;
+    // A number of another process's table.
+    if (bound.calls[i].process != prog::kMainProcess) continue;
     if (results[i].error != 0 || !results[i].has_value) continue;
     contexts[static_cast<int>(results[i].value)] = bound.calls[i].call->result;
   }
@@ -490,6 +492,7 @@ std::string ExplainBusy(sim_syscalls* sys, const prog::BoundProgram& bound,
   const prog::BoundCall& call = bound.calls[index];
   const prog::CallResult& result = results[index];
   if (call.desc == nullptr || result.fd < 0) return {};
+  if (call.process != prog::kMainProcess) return {};
   iommufd_snapshot snapshot;
   if (!TakeSnapshot(sys, result.fd, &snapshot)) return {};
   const Names names(snapshot, Origins(bound, results, index, result.fd));

@@ -21,6 +21,7 @@ constexpr unsigned kMostFailures = 10000;
 bool Sweepable(const prog::BoundCall& call) {
   switch (call.builtin) {
     case prog::Builtin::kMachine:
+    case prog::Builtin::kExit:
     case prog::Builtin::kJoin:
     case prog::Builtin::kLoad:
     case prog::Builtin::kStore:

@@ -138,7 +138,8 @@ enum desc_revision : uint8_t {
 	DESC_ALL = 0xff,
 };
 
-/* By the names that an open takes; the first is the default. */
+/* By the names that an open takes; the first is the default, and a form's own name comes before
+ * those of its parts. */
 struct desc_revision_name {
 	const char *name;
 	desc_revision revision;
@@ -146,6 +147,8 @@ struct desc_revision_name {
 inline constexpr desc_revision_name desc_revisions[] = {
 	{"vcmdq-v2", DESC_VCMDQ_V2},
 	{"hw-queue", DESC_HW_QUEUE},
+	/* what it has is described as in the merged form */
+	{"linux-v6_12", DESC_HW_QUEUE},
 };
 
 /* nullptr: no name has this bit. */

@@ -284,8 +284,8 @@ struct iommufd_viommu : iommufd_object {
 
 	/* virt_id -> vDEVICE; its lock keeps what iommufd_viommu_find_dev() returns */
 	struct xarray vdevs{LOCK_CLASS(iommufd_viommu, vdevs)};
-	struct list_head veventqs;
 	struct rw_semaphore veventqs_rwsem{LOCK_CLASS(iommufd_viommu, veventqs_rwsem)};
+	struct list_head veventqs __guarded_by(veventqs_rwsem);
 
 	enum iommu_viommu_type type = IOMMU_VIOMMU_TYPE_DEFAULT;
 };

@@ -1182,7 +1182,7 @@ int iommufd_get_hw_info(struct iommufd_ucmd *ucmd)
 	const struct dev_iommu *param = (*idev)->dev->iommu;
 
 	cmd->out_max_pasid_log2 = 0;
-	if (param->max_pasids) {
+	if (rev->pasid && param->max_pasids) {
 		cmd->out_max_pasid_log2 = ilog2(param->max_pasids);
 		if (param->pci_pasid_ctrl & PCI_PASID_CTRL_EXEC)
 			cmd->out_capabilities |= IOMMU_HW_CAP_PCI_PASID_EXEC;

@@ -249,11 +249,11 @@ void iommufd_vevent_handler(struct iommufd_veventq *veventq, struct iommufd_veve
 }
 
 /* The vIOMMU does not know it any more, and nothing is on it. */
-static void iommufd_veventq_end(struct iommufd_veventq *veventq, struct iommufd_viommu *viommu)
+static void iommufd_veventq_end(struct iommufd_veventq *veventq,
+				[[maybe_unused]] struct iommufd_viommu *viommu)
+	__must_hold(viommu->veventqs_rwsem)
 {
 	struct iommufd_vevent *cur, *next;
-
-	lockdep_assert_held_write(&viommu->veventqs_rwsem);
 
 	list_del(&veventq->node);
 
@@ -269,8 +269,10 @@ static void iommufd_veventq_end(struct iommufd_veventq *veventq, struct iommufd_
 void iommufd_veventq_abort(struct iommufd_object *obj)
 {
 	auto *veventq = static_cast<struct iommufd_veventq *>(obj);
+	struct iommufd_viommu *viommu = veventq->viommu.get();
 
-	iommufd_veventq_end(veventq, veventq->viommu.get());
+	lockdep_assert_held_write(&viommu->veventqs_rwsem);
+	iommufd_veventq_end(veventq, viommu);
 	veventq->viommu.reset();
 }
 
@@ -401,7 +403,7 @@ static int iommufd_eventq_fops_release(struct file *filep)
 	struct iommufd_ctx *ictx = eventq->ictx;
 
 	eventq->filep.store(nullptr, std::memory_order_relaxed);
-	/* now it may be destroyed */
+	/* now it may be destroyed, before the context is put */
 	refcount_dec(&eventq->users);
 	iommufd_ctx_put(ictx);
 	return 0;
@@ -534,14 +536,16 @@ int iommufd_veventq_alloc(struct iommufd_ucmd *ucmd)
 	if (!cmd->veventq_depth || cmd->veventq_depth > VEVENTQ_MAX_DEPTH)
 		return -EINVAL;
 
-	auto viommu = iommufd_get_viommu(ucmd, cmd->viommu_id);
+	auto held_viommu = iommufd_get_viommu(ucmd, cmd->viommu_id);
 
-	if (!viommu)
-		return viommu.error();
+	if (!held_viommu)
+		return held_viommu.error();
 
-	rwsem_write_guard veventqs(&(*viommu)->veventqs_rwsem);
+	struct iommufd_viommu *viommu = (*held_viommu).get();
 
-	if (iommufd_viommu_find_veventq((*viommu).get(), type))
+	rwsem_write_guard veventqs(&viommu->veventqs_rwsem);
+
+	if (iommufd_viommu_find_veventq(viommu, type))
 		return -EEXIST;
 
 	auto new_veventq = iommufd_object_alloc<struct iommufd_veventq>(ucmd->ictx);
@@ -552,13 +556,13 @@ int iommufd_veventq_alloc(struct iommufd_ucmd *ucmd)
 	struct iommufd_veventq *veventq = *new_veventq;
 
 	veventq->type = type;
-	veventq->viommu = users_ref<struct iommufd_viommu>(*viommu);
+	veventq->viommu = users_ref<struct iommufd_viommu>(*held_viommu);
 	veventq->depth = cmd->veventq_depth;
 	{
 		spinlock_guard lock(&veventq->lock);
 		veventq->lost_events_header.header.flags = IOMMU_VEVENTQ_FLAG_LOST_EVENTS;
 	}
-	list_add_tail(&veventq->node, &(*viommu)->veventqs);
+	list_add_tail(&veventq->node, &viommu->veventqs);
 
 	const int fdno = iommufd_eventq_init(veventq, ucmd->ictx, &iommufd_veventq_fops);
 	int rc = fdno < 0 ? fdno : 0;

@@ -124,7 +124,8 @@ iommufd_hwpt_paging_alloc(struct iommufd_ctx *ictx, struct iommufd_ioas *ioas,
 			  bool immediate_attach, const struct iommu_user_data *user_data)
 {
 	const u32 valid_flags = IOMMU_HWPT_ALLOC_NEST_PARENT | IOMMU_HWPT_ALLOC_DIRTY_TRACKING |
-				IOMMU_HWPT_FAULT_ID_VALID | IOMMU_HWPT_ALLOC_PASID;
+				IOMMU_HWPT_FAULT_ID_VALID |
+				(ictx->rev->pasid ? IOMMU_HWPT_ALLOC_PASID : 0);
 
 	lockdep_assert_held(&ioas->mutex);
 
@@ -181,12 +182,13 @@ iommufd_hwpt_nested_alloc(struct iommufd_ctx *ictx, struct iommufd_hwpt_paging *
 			  struct iommufd_device *idev, u32 flags,
 			  const struct iommu_user_data *user_data)
 {
+	const u32 valid_flags = IOMMU_HWPT_FAULT_ID_VALID |
+				(ictx->rev->pasid ? IOMMU_HWPT_ALLOC_PASID : 0);
 	const struct iommu_ops *ops = dev_iommu_ops(idev->dev);
 	struct iommufd_hwpt_nested *hwpt_nested;
 	int rc;
 
-	if (flags & ~(IOMMU_HWPT_FAULT_ID_VALID | IOMMU_HWPT_ALLOC_PASID) || !user_data->len ||
-	    !ops->domain_alloc_nested)
+	if (flags & ~valid_flags || !user_data->len || !ops->domain_alloc_nested)
 		return -EOPNOTSUPP;
 	if (parent->auto_domain || !parent->nest_parent || parent->domain->owner != ops)
 		return -EINVAL;
@@ -399,7 +401,9 @@ static int iommufd_do_invalidate(struct iommufd_ucmd *ucmd, u32 *done)
 			       cmd->entry_num > IOMMU_HWPT_INVALIDATE_ENTRY_NUM_MAX))
 		return -EINVAL;
 
-	auto pt = iommufd_get_object(ucmd->ictx, cmd->hwpt_id, IOMMUFD_OBJ_ANY);
+	auto pt = iommufd_get_object(ucmd->ictx, cmd->hwpt_id,
+				     ucmd->ictx->rev->viommu ? IOMMUFD_OBJ_ANY
+							     : IOMMUFD_OBJ_HWPT_NESTED);
 
 	if (!pt)
 		return pt.error();

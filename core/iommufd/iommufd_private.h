@@ -542,6 +542,7 @@ void iommufd_vevent_handler(struct iommufd_veventq *veventq, struct iommufd_veve
 
 static inline struct iommufd_veventq *iommufd_viommu_find_veventq(struct iommufd_viommu *viommu,
 								  enum iommu_veventq_type type)
+	__must_hold_shared(viommu->veventqs_rwsem)
 {
 	struct iommufd_veventq *veventq;
 

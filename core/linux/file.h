@@ -6,6 +6,7 @@
 #pragma once
 
 #include <atomic>
+#include <memory>
 
 #include <poll.h>
 
@@ -43,6 +44,14 @@ struct file {
 	struct file *next_free = nullptr;
 };
 
+// A descriptor of any number that stands for @file, which stays its owner's: see
+// files_struct::lent.
+struct lent_fd {
+	unsigned int fd;
+	struct file *file;
+	struct lent_fd *next;
+};
+
 // A descriptor table. One per process; the tasks of a process share it.
 struct files_struct {
 	static constexpr int FIRST_FD = 3;
@@ -59,6 +68,9 @@ struct files_struct {
 	raw_mutex lock;
 	u64 used[NR_CHUNKS] __guarded_by(lock) = {}; // reserved or installed
 	std::atomic<std::atomic<struct file *> *> chunks[NR_CHUNKS] = {};
+	// Found before what is in the table. For who makes calls in the name of another process,
+	// whose numbers are not ours: set between the calls of the one task that uses the table.
+	const struct lent_fd *lent = nullptr;
 };
 
 // The file of @fd in current->files with a reference, or NULL.
@@ -96,6 +108,9 @@ void fd_install(unsigned int fd, struct file *file);
 [[nodiscard]] int close_fd(unsigned int fd);
 // Closes everything in @files: the exit of a process. Runs the releases.
 void close_all_files(struct files_struct *files);
+// A table of its own with what @oldf has; each file gets a reference more. What is only reserved is
+// not copied. NULL without memory. Compare dup_fd().
+[[nodiscard]] std::unique_ptr<struct files_struct> dup_fd(struct files_struct *oldf);
 
 // A file with one reference, not in any table. -ENOMEM, -ENFILE. Compare anon_inode_getfile().
 [[nodiscard]] result<struct file *> anon_inode_getfile(const char *name,

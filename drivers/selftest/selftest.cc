@@ -8,13 +8,17 @@
  * The machine has a shape (mock_options.h): tables of ops are copied and lose what it leaves out.
  *
  * A page table is one xarray entry for each IO page, as in v6.15. What user space can see of it is
- * the same as with the radix table of v7.2: page sizes, iova_to_phys() and dirty bits.
+ * the same as with the radix table of v7.2: page sizes, iova_to_phys() and dirty bits. But the
+ * default table keeps to small pages where v7.2's takes the largest that fit, and of a page that is
+ * read in part the part is reported dirty, neither one unit less nor what is behind it.
  *
  * The dma-buf ops are as of v7.2 in every form; a descriptor that cannot be had gives the buffer
  * up.
  *
- * No caller's input reaches a WARN_ON. A queue's index is kept, and one mutex covers allocation and
- * destruction of queues, in both forms.
+ * No caller's input reaches a WARN_ON: a device that goes detaches its PASIDs first, and PASID 1024
+ * never refuses the domain that it had before. What reads an attachment's handle holds the group's
+ * lock, since groups may have several devices. A queue's index is kept, and one mutex covers
+ * allocation and destruction of queues, in both forms.
  *
  * Page faults of the devices of one group keep the attachments of all of them still. A domain that
  * a device cannot take leaves the vIOMMU that its events go to. An answer to a fault is a line of
@@ -34,6 +38,7 @@
 #include "core/iommu/iommufd.h"
 #include "core/iommufd/io_pagetable.h"
 #include "core/iommufd/iommufd_private.h"
+#include "core/linux/bitmap.h"
 #include "core/linux/bug.h"
 #include "core/linux/device.h"
 #include "core/linux/dma-buf.h"
@@ -245,6 +250,8 @@ struct mock_dev {
 	 * attached to */
 	unsigned int iopf_refcount = 0;
 	struct iommu_domain *domain = nullptr;
+	/* PASID -> iommu_domain: those of the attachments with page faults that are a PASID's */
+	struct xarray iopf_pasids{LOCK_CLASS(mock_dev, iopf_pasids)};
 
 	/* Stands for a cache in the device, say an ATC */
 	std::atomic<u32> cache[MOCK_DEV_CACHE_NUM];
@@ -402,7 +409,8 @@ static bool mock_pasid_has(struct device *dev, ioasid_t pasid, const struct iomm
  * second one is, until it is blocked. Never one that it had before, which the core must be able to
  * rely on: the kernel's mock refuses that too, in a group of two.
  */
-static bool mock_pasid_refuses(struct device *dev, ioasid_t pasid, const struct iommu_domain *domain)
+static bool mock_pasid_refuses(struct device *dev, ioasid_t pasid,
+			       const struct iommu_domain *domain)
 {
 	struct mock_dev *mdev = to_mock_dev(dev);
 
@@ -418,17 +426,35 @@ static bool mock_pasid_refuses(struct device *dev, ioasid_t pasid, const struct 
 	return refuse;
 }
 
+/*
+ * What the device had is noted here: the kernel's mock takes the core's word for it, which does not
+ * hold of a device that could not go back, or that came later than the others of its group.
+ */
 static int mock_domain_set_dev_pasid_nop(struct iommu_domain *domain, struct device *dev,
-					 ioasid_t pasid, struct iommu_domain *old)
+					 ioasid_t pasid, struct iommu_domain *)
 {
+	struct mock_dev *mdev = to_mock_dev(dev);
+
 	iommu_group_mutex_assert(dev);
-	if (mock_domain_wants_more(domain, to_mock_dev(dev)))
+	if (mock_domain_wants_more(domain, mdev))
 		return -EINVAL;
 	if (mock_pasid_refuses(dev, pasid, domain))
 		return -ENOMEM;
-	if (int rc = mock_dev_enable_iopf(dev, domain))
-		return rc;
-	mock_dev_disable_iopf(dev, old);
+
+	auto *had = static_cast<struct iommu_domain *>(xa_load(&mdev->iopf_pasids, pasid));
+
+	if (domain->iopf_handler) {
+		if (int rc = xa_err(xa_store(&mdev->iopf_pasids, pasid, domain, GFP_KERNEL)))
+			return rc;
+		if (int rc = mock_dev_enable_iopf(dev, domain)) {
+			/* the first one that has faults */
+			xa_erase(&mdev->iopf_pasids, pasid);
+			return rc;
+		}
+	} else {
+		xa_erase(&mdev->iopf_pasids, pasid);
+	}
+	mock_dev_disable_iopf(dev, had);
 	return 0;
 }
 
@@ -793,6 +819,7 @@ static void mock_release_device(struct device *dev)
 		iopf_queue_remove_device(mdev->st->iopf_queue, dev);
 	mdev->iopf_refcount = 0;
 	mdev->domain = nullptr;
+	xa_destroy(&mdev->iopf_pasids);
 }
 
 /* What the device of that number shares with its neighbours, with a share of it; NULL where groups
@@ -2128,42 +2155,40 @@ static int iommufd_test_dirty(struct iommufd_ucmd *ucmd, unsigned int mockpt_id,
 {
 	struct iommu_test_cmd *cmd = static_cast<struct iommu_test_cmd *>(ucmd->cmd);
 	struct mock_iommu_domain *mock;
-	unsigned long i, max;
 	u64 count = 0;
-	u8 *tmp;
-	int rc;
+	unsigned long i;
 
 	if (!page_size || !length || iova % page_size || length % page_size || !uptr)
 		return -EINVAL;
-	max = length / page_size;
+
+	const unsigned long max = length / page_size;
+
 	if (max > 16 * SZ_1M * BITS_PER_BYTE)
 		return -EOVERFLOW;
 
 	auto hwpt = get_md_pagetable(ucmd, mockpt_id, &mock);
+
 	if (!hwpt)
 		return hwpt.error();
-
 	if (!(mock->mock_flags & MOCK_DIRTY_TRACK))
 		return -EINVAL;
 
-	tmp = kvcalloc_array<u8>(DIV_ROUND_UP(max, BITS_PER_BYTE), GFP_KERNEL_ACCOUNT);
+	auto *tmp = kvcalloc_array<unsigned long>(BITS_TO_LONGS(max), GFP_KERNEL_ACCOUNT);
+
 	if (!tmp)
 		return -ENOMEM;
 
-	rc = uptr.copy_from_user(tmp, DIV_ROUND_UP(max, BITS_PER_BYTE));
-	if (rc)
-		goto out_free;
+	int rc = uptr.copy_from_user(tmp, DIV_ROUND_UP(max, BITS_PER_BYTE));
 
-	for (i = 0; i != max; i++) {
-		if (!(tmp[i / BITS_PER_BYTE] & (1u << (i % BITS_PER_BYTE))))
-			continue;
-		mock_domain_set_dirty(mock, iova + i * page_size);
-		count++;
+	if (!rc) {
+		for_each_set_bit(i, tmp, max)
+		{
+			mock_domain_set_dirty(mock, iova + i * page_size);
+			count++;
+		}
+		cmd->dirty.out_nr_dirty = count;
+		rc = iommufd_ucmd_respond(ucmd, sizeof(*cmd));
 	}
-
-	cmd->dirty.out_nr_dirty = count;
-	rc = iommufd_ucmd_respond(ucmd, sizeof(*cmd));
-out_free:
 	kvfree_array(tmp);
 	return rc;
 }

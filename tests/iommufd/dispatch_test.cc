@@ -245,7 +245,8 @@ TEST(RevisionTest, ByName) {
   EXPECT_EQ(iommufd_find_revision("vcmdq-v2"), &iommufd_revision_vcmdq_v2);
   EXPECT_EQ(iommufd_find_revision("hw-queue"), &iommufd_revision_hw_queue);
   EXPECT_EQ(iommufd_find_revision("hw_queue"), nullptr);
-  EXPECT_EQ(iommufd_revision_nr(2), nullptr);
+  EXPECT_EQ(iommufd_find_revision("linux-v6_12"), &iommufd_revision_linux_6_12);
+  EXPECT_EQ(iommufd_revision_nr(3), nullptr);
 }
 
 INSTANTIATE_TEST_SUITE_P(Revisions, DispatchTest,

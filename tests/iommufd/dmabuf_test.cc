@@ -68,13 +68,40 @@ class Caller {
     cmd.length = length;
     return Call(IOMMU_IOAS_UNMAP, &cmd);
   }
-  int Hwpt(uint32_t dev, uint32_t ioas, uint32_t* id) {
+  int Hwpt(uint32_t dev, uint32_t ioas, uint32_t* id, uint32_t flags = 0) {
     iommu_hwpt_alloc cmd = {};
+    cmd.flags = flags;
     cmd.dev_id = dev;
     cmd.pt_id = ioas;
     const int rc = Call(IOMMU_HWPT_ALLOC, &cmd);
     *id = cmd.out_hwpt_id;
     return rc;
+  }
+  int Dirty(uint32_t hwpt, uint64_t iova, uint64_t length, uint64_t bits) {
+    iommu_test_cmd cmd = {};
+    cmd.op = IOMMU_TEST_OP_DIRTY;
+    cmd.id = hwpt;
+    cmd.dirty.iova = iova;
+    cmd.dirty.length = length;
+    cmd.dirty.page_size = MOCK_PAGE_SIZE;
+    cmd.dirty.uptr = bits;
+    return Call(IOMMU_TEST_CMD, &cmd);
+  }
+  int DirtyBitmap(uint32_t hwpt, uint64_t iova, uint64_t length,
+                  uint64_t bits) {
+    iommu_hwpt_get_dirty_bitmap cmd = {};
+    cmd.hwpt_id = hwpt;
+    cmd.iova = iova;
+    cmd.length = length;
+    cmd.page_size = MOCK_PAGE_SIZE;
+    cmd.data = bits;
+    return Call(IOMMU_HWPT_GET_DIRTY_BITMAP, &cmd);
+  }
+  int TrackDirty(uint32_t hwpt) {
+    iommu_hwpt_set_dirty_tracking cmd = {};
+    cmd.flags = IOMMU_HWPT_DIRTY_TRACKING_ENABLE;
+    cmd.hwpt_id = hwpt;
+    return Call(IOMMU_HWPT_SET_DIRTY_TRACKING, &cmd);
   }
   int Destroy(uint32_t id) {
     iommu_destroy cmd = {};
@@ -144,6 +171,36 @@ TEST_P(DmabufTest, RevokeAgainstAttachAndUnmap) {
        }});
   EXPECT_GT(mapped, 0);
   EXPECT_EQ(main.Map(ioas_, fd, 16 * kPage, kIova), 0);
+  EXPECT_EQ(m_.sys().close(fd), 0);
+}
+
+// Dirty bits are read without the lock that a revoke holds.
+TEST_P(DmabufTest, RevokeAgainstDirtyBitmaps) {
+  Caller main(&m_);
+  const int fd = main.Get(16 * kPage);
+  ASSERT_GE(fd, 0);
+  uint32_t hwpt = 0;
+  ASSERT_EQ(main.Hwpt(dev_.idev, ioas_, &hwpt, IOMMU_HWPT_ALLOC_DIRTY_TRACKING),
+            0);
+  ASSERT_EQ(main.TrackDirty(hwpt), 0);
+  const uint64_t ones = m_.Anon(kPage), bits = m_.Anon(kPage);
+  ASSERT_EQ(m_.Store(ones, UINT32_MAX), 0);
+  std::atomic<bool> done{false};
+  Run({[&](Caller* c) {
+         while (!done) {
+           EXPECT_EQ(c->Dirty(hwpt, kIova, 16 * kPage, ones), 0);
+           EXPECT_EQ(c->DirtyBitmap(hwpt, kIova, 16 * kPage, bits), 0);
+         }
+       },
+       [&](Caller* c) {
+         for (int i = 0; i < kRounds; i++) {
+           EXPECT_EQ(c->Map(ioas_, fd, 16 * kPage, kIova), 0);
+           EXPECT_EQ(c->Revoke(fd, true), 0);
+           EXPECT_EQ(c->Revoke(fd, false), 0);
+           EXPECT_EQ(c->Unmap(ioas_, kIova, 16 * kPage), 0);
+         }
+         done = true;
+       }});
   EXPECT_EQ(m_.sys().close(fd), 0);
 }
 

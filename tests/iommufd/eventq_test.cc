@@ -56,7 +56,8 @@ class EventqTest : public ::testing::Test {
     (void)m_.sys().take_log();
   }
   ~EventqTest() override {
-    if (fault_.fd >= 0) EXPECT_EQ(m_.sys().close(fault_.fd), 0);
+    if (fault_.fd < 0) return;
+    EXPECT_EQ(m_.sys().close(fault_.fd), 0);
   }
 
   // Up to `most` records of the fault queue.
@@ -66,7 +67,8 @@ class EventqTest : public ::testing::Test {
     EXPECT_GE(n, 0);
     EXPECT_EQ(n % sizeof(Fault), 0u);
     faults.resize(static_cast<size_t>(n) / sizeof(Fault));
-    if (n != 0) EXPECT_EQ(m_.sys().load(buf_, faults.data(), n), 0);
+    EXPECT_EQ(m_.sys().load(buf_, faults.data(), faults.size() * sizeof(Fault)),
+              0);
     return faults;
   }
   long Answer(uint32_t cookie, uint32_t code = IOMMUFD_PAGE_RESP_SUCCESS) {
@@ -337,7 +339,8 @@ class VeventqTest : public EventqTest {
     EXPECT_EQ(m_.Replace(dev_.stdev, nested_), 0);
   }
   ~VeventqTest() override {
-    if (queue_.fd >= 0) EXPECT_EQ(m_.sys().close(queue_.fd), 0);
+    if (queue_.fd < 0) return;
+    EXPECT_EQ(m_.sys().close(queue_.fd), 0);
   }
   int ReportEvent(const std::string& data) {
     TaskScope task(m_);
@@ -470,6 +473,28 @@ TEST_F(VeventqTest, APollThatWaitsKeepsTheFile) {
   EXPECT_EQ(m_.Destroy(queue_.id), 0);
 }
 
+// Each of those who wait, for as long as it takes.
+TEST_F(EventqTest, AFaultWakesAll) {
+  ASSERT_EQ(m_.Replace(dev_.stdev, hwpt_), 0);
+  const int fd = fault_.fd;
+  std::atomic<int> woken{0};
+  auto wait = [&] {
+    EXPECT_EQ(m_.sys().poll(fd, POLLIN, -1), POLLIN);
+    woken++;
+  };
+  std::thread a(wait), b(wait);
+  {
+    TaskScope task(m_);
+    auto fault = Get<iommufd_fault>(fault_.id);
+    while (fault->wait_queue.waiters != 2) std::this_thread::yield();
+  }
+  EXPECT_EQ(woken, 0);
+  EXPECT_EQ(m_.TriggerIopf(dev_.idev, 1), 0);
+  a.join();
+  b.join();
+  EXPECT_EQ(woken, 2);
+}
+
 // ---- threads ----
 
 class EventqThreadsTest : public VeventqTest {
@@ -542,6 +567,95 @@ TEST_F(EventqThreadsTest, FaultsAgainstAnswersAndMoves) {
     EXPECT_EQ(q.queued, 0u);
     EXPECT_EQ(q.unanswered, 0u);
   }
+}
+
+// Two devices of one group fault, with a PASID and without, while both kinds of
+// attachment change: none of it is answered twice or lost.
+TEST(EventqGroupThreadsTest, FaultsOfAGroupAgainstMoves) {
+  MockMachine::Options options;
+  options.revision = kHwQueue;
+  options.interleave = true;
+  options.mock.group_size = 2;
+  MockMachine m(options);
+  uint32_t ioas = 0;
+  uint32_t plain = 0;
+  uint32_t hwpt = 0;
+  MockMachine::Device devs[2];
+  MockMachine::EventQueue queue;
+  ASSERT_EQ(m.IoasAlloc(&ioas), 0);
+  for (auto& dev : devs) {
+    ASSERT_EQ(m.MockDomainFlags(ioas, MOCK_FLAGS_DEVICE_PASID, &dev), 0);
+  }
+  ASSERT_EQ(m.FaultQueueAlloc(&queue), 0);
+  ASSERT_EQ(m.HwptAlloc(devs[0].idev, ioas, IOMMU_HWPT_ALLOC_PASID, &plain), 0);
+  ASSERT_EQ(m.HwptAllocFault(devs[0].idev, ioas, queue.id, &hwpt,
+                             IOMMU_HWPT_ALLOC_PASID),
+            0);
+  ASSERT_EQ(m.Replace(devs[0].stdev, plain), 0);
+  std::atomic<int> reporters{2};
+  auto faults = [&](int which) {
+    MockMachine view(&m);
+    for (uint32_t i = 0; i < 150; ++i) {
+      EXPECT_EQ(view.TriggerIopf(devs[which].idev, i, 0, i % 2 ? 7 : 0), 0);
+    }
+    reporters--;
+  };
+  auto moves = [&] {
+    MockMachine view(&m);
+    while (reporters != 0) {
+      EXPECT_EQ(view.Replace(devs[0].stdev, hwpt), 0);
+      EXPECT_EQ(view.Replace(devs[1].stdev, plain), 0);
+    }
+  };
+  auto attaches = [&] {
+    MockMachine view(&m);
+    while (reporters != 0) {
+      for (const auto& dev : devs) {
+        iommu_test_cmd cmd = {};
+        cmd.op = IOMMU_TEST_OP_PASID_ATTACH;
+        cmd.id = dev.stdev;
+        cmd.pasid_attach.pasid = 7;
+        cmd.pasid_attach.pt_id = hwpt;
+        EXPECT_EQ(view.Test(&cmd), 0);
+      }
+      for (const auto& dev : devs) {
+        iommu_test_cmd cmd = {};
+        cmd.op = IOMMU_TEST_OP_PASID_DETACH;
+        cmd.id = dev.stdev;
+        cmd.pasid_detach.pasid = 7;
+        EXPECT_EQ(view.Test(&cmd), 0);
+      }
+    }
+  };
+  auto reads = [&] {
+    MockMachine view(&m);
+    const uint64_t at = view.Anon(kPage);
+    while (reporters != 0) {
+      const long n = view.sys().read(queue.fd, at, 8 * sizeof(Fault));
+      ASSERT_GE(n, 0);
+      for (long i = 0; i < n; i += sizeof(Fault)) {
+        const auto fault = view.Load<Fault>(at + static_cast<uint64_t>(i));
+        EXPECT_TRUE(fault.dev_id == devs[0].idev ||
+                    fault.dev_id == devs[1].idev);
+        EXPECT_EQ(fault.pasid, fault.grpid % 2 ? 7u : 0u);
+      }
+      std::this_thread::yield();
+    }
+  };
+  std::vector<std::thread> threads;
+  threads.emplace_back(faults, 0);
+  threads.emplace_back(faults, 1);
+  threads.emplace_back(moves);
+  threads.emplace_back(attaches);
+  threads.emplace_back(reads);
+  for (std::thread& t : threads) t.join();
+  EXPECT_EQ(m.Replace(devs[0].stdev, plain), 0);
+  const Look look(m);
+  for (const auto& q : look->eventqs) {
+    EXPECT_EQ(q.queued, 0u);
+    EXPECT_EQ(q.unanswered, 0u);
+  }
+  EXPECT_EQ(m.sys().close(queue.fd), 0);
 }
 
 // The same with queues, tables and devices that come and go.

@@ -222,7 +222,7 @@ TEST_P(IovaBitmapTest, Model) {
   std::mt19937_64 rng(20);
   const auto below = [&rng](unsigned long n) { return n ? rng() % n : 0; };
 
-  for (int round = 0; round < (GetParam() ? 100 : 400); ++round) {
+  for (int round = 0; round < (GetParam() ? 50 : 200); ++round) {
     const unsigned int shift = static_cast<unsigned int>(below(64));
     const bool wide = below(8) == 0;
     const unsigned long max_bits = wide ? 3 * kWindowBytes * 8 : 40000;

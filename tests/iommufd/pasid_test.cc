@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <functional>
 #include <set>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -149,6 +150,43 @@ TEST_P(PasidTest, AnAnswerThatDoesNotArrive) {
     EXPECT_GE(failures, 2u);
   }
   EXPECT_EQ(Check(m_, a_.stdev, 7, t_), 0);
+}
+
+// The second device refuses, and the first one, which took the new table, has
+// no memory to go back to the old one: it is blocked, nothing else.
+TEST_P(PasidTest, GoingBackMayFailToo) {
+  iommu_fault_alloc fault = {};
+  fault.size = sizeof(fault);
+  ASSERT_EQ(m_.Ioctl(IOMMU_FAULT_QUEUE_ALLOC, &fault), 0);
+  const uint32_t kFake = 1024;
+  bool blocked = false;
+  for (unsigned int n = 1; n < 20; n++) {
+    iommu_hwpt_alloc alloc = {};
+    alloc.size = sizeof(alloc);
+    alloc.flags = IOMMU_HWPT_ALLOC_PASID | IOMMU_HWPT_FAULT_ID_VALID;
+    alloc.dev_id = a_.idev;
+    alloc.pt_id = ioas_;
+    alloc.fault_id = fault.out_fault_id;
+    ASSERT_EQ(m_.Ioctl(IOMMU_HWPT_ALLOC, &alloc), 0);
+    const uint32_t iopf = alloc.out_hwpt_id;
+    // The first refuses once, so that its turn comes when the second's does
+    // not.
+    ASSERT_EQ(Attach(m_, a_.stdev, kFake, iopf), 0);
+    ASSERT_EQ(Replace(m_, a_.stdev, kFake, t_), -ENOMEM);
+    m_.sys().take_log();
+    m_.sys().set_fail_nth(n);
+    const int rc = Replace(m_, a_.stdev, kFake, t_);
+    const bool fired = m_.sys().fail_nth() == 0;
+    m_.sys().set_fail_nth(0);
+    ExpectOneOf(rc, {-ENOMEM, -ENOENT, -EFAULT});
+    blocked |= m_.sys().take_log().find("cannot go back") != std::string::npos;
+    Look(m_).ExpectExplained();
+    EXPECT_EQ(Detach(m_, a_.stdev, kFake), 0);
+    EXPECT_EQ(m_.Destroy(iopf), 0);
+    if (!fired) break;
+  }
+  EXPECT_TRUE(blocked);
+  EXPECT_EQ(m_.sys().close(static_cast<int>(fault.out_fault_fd)), 0);
 }
 
 TEST_P(PasidTest, AttachReplaceDetach) {

@@ -265,7 +265,9 @@ TEST_P(VfioCompatTest, MapAndUnmapAgainstSetAndClear) {
   Run({mapper(0), mapper(1), [&](Caller* c) {
          for (int i = 0; i < 2 * kRounds; i++) {
            EXPECT_EQ(c->Set(ioas[i & 1]), 0);
-           if (i % 3 == 0) EXPECT_EQ(c->Clear(), 0);
+           if (i % 3 == 0) {
+             EXPECT_EQ(c->Clear(), 0);
+           }
            uint32_t id = 0;
            const int rc = c->Get(&id);
            EXPECT_TRUE(rc == 0 ? id == ioas[i & 1] : rc == -ENODEV) << rc;

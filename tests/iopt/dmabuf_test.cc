@@ -3,7 +3,8 @@
 // IOAS_MAP_FILE over a dma-buf: what is in the domains, before and after its
 // exporter takes it back. The buffers here are in nobody's RAM, so whoever asks
 // for their struct page is found out.
-#include <map>
+#include <atomic>
+#include <deque>
 #include <random>
 #include <thread>
 
@@ -25,8 +26,8 @@ struct Exporter {
   bool revoked = false;
   int fail_attach = 0;
   int fail_pin = 0;
-  int attached = 0;
-  int pinned = 0;
+  std::atomic<int> attached{0};
+  std::atomic<int> pinned{0};
   bool released = false;
 };
 
@@ -108,11 +109,15 @@ class DmabufTest : public IoptTest {
                                length, prot, 0);
   }
 
+  // Lives longer than any file.
+  Exporter& NewExporter() { return exporters_.emplace_back(); }
+
+  std::deque<Exporter> exporters_;
   std::unique_ptr<files_struct> files_;
 };
 
 TEST_F(DmabufTest, IsMappedAsMmioInOnePiece) {
-  Exporter e;
+  Exporter& e = NewExporter();
   const int fd = Export(&e, 512);
   auto ioas = NewIoas();
   FakeDomain domain(k4kAndUp), late(k4kOnly);
@@ -147,7 +152,7 @@ TEST_F(DmabufTest, IsMappedAsMmioInOnePiece) {
 }
 
 TEST_F(DmabufTest, PartsBeginAndEndAnywhere) {
-  Exporter e;
+  Exporter& e = NewExporter();
   const int fd = Export(&e, 4);
   auto ioas = NewIoas();
   FakeDomain domain(k2kAndUp);
@@ -170,7 +175,7 @@ TEST_F(DmabufTest, PartsBeginAndEndAnywhere) {
 }
 
 TEST_F(DmabufTest, ErrorsLeaveNothing) {
-  Exporter e, other;
+  Exporter &e = NewExporter(), &other = NewExporter();
   const int fd = Export(&e, 4);
   const int other_fd = Export(&other, 4, &kOtherOps);
   auto ioas = NewIoas();
@@ -213,7 +218,7 @@ TEST_F(DmabufTest, ErrorsLeaveNothing) {
 }
 
 TEST_F(DmabufTest, RevokeEmptiesEveryDomain) {
-  Exporter e;
+  Exporter& e = NewExporter();
   const int fd = Export(&e, 8);
   auto x = NewIoas(), y = NewIoas();
   FakeDomain x1(k4kOnly), x2(k4kOnly), y1(k2kAndUp), late(k4kOnly);
@@ -274,7 +279,7 @@ TEST_F(DmabufTest, RevokeEmptiesEveryDomain) {
 }
 
 TEST_F(DmabufTest, NoAccessAndNoCut) {
-  Exporter e;
+  Exporter& e = NewExporter();
   const int fd = Export(&e, 4);
   auto ioas = NewIoas();
   FakeDomain domain(k4kOnly);
@@ -301,7 +306,7 @@ TEST_F(DmabufTest, NoAccessAndNoCut) {
 
 // Every allocation of a map, a copy and a new domain fails once.
 TEST_F(DmabufTest, EachAllocationFails) {
-  Exporter e;
+  Exporter& e = NewExporter();
   const int fd = Export(&e, 8);
   auto ioas = NewIoas();
   FakeDomain a(k4kOnly), b(k4kOnly), late(k4kOnly);
@@ -352,7 +357,7 @@ TEST_F(DmabufTest, EachAllocationFails) {
 // Nothing that a device can still reach is left when a revoke returns: who
 // looks then finds the domains empty until the exporter gives the buffer again.
 TEST_F(DmabufTest, ThreadsAgainstRevoke) {
-  Exporter e;
+  Exporter& e = NewExporter();
   const int fd = Export(&e, 16);
   auto x = NewIoas(), y = NewIoas();
   FakeDomain steady(k4kOnly), other(k4kOnly), guest(k4kOnly);
@@ -418,7 +423,7 @@ TEST_F(DmabufTest, ThreadsAgainstRevoke) {
 // ---- the stand-in itself ----
 
 TEST_F(DmabufTest, FilesAndReferences) {
-  Exporter e;
+  Exporter& e = NewExporter();
   EXPECT_EQ(dma_buf_get(99).error(), -EBADF);
   auto file = memfd_create(kPage, {});
   ASSERT_TRUE(static_cast<bool>(file));
@@ -437,7 +442,7 @@ TEST_F(DmabufTest, FilesAndReferences) {
 }
 
 TEST_F(DmabufTest, ExportThatFailsLeavesThePrivateDataAlone) {
-  Exporter e;
+  Exporter& e = NewExporter();
   dma_buf_export_info info;
   info.ops = &kOps;
   info.size = kPage;

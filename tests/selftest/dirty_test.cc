@@ -61,7 +61,9 @@ class DirtyTest : public ::testing::TestWithParam<Variant> {
   uint32_t TableWithBuffer() {
     const Variant& v = GetParam();
     uint32_t ioas = ioas_, hwpt = 0;
-    if (!v.v7_2) EXPECT_EQ(m_.IoasAlloc(&ioas), 0);
+    if (!v.v7_2) {
+      EXPECT_EQ(m_.IoasAlloc(&ioas), 0);
+    }
     EXPECT_EQ(m_.MapFixed(ioas, buffer_, v.buffer_size, kAperture), 0);
     if (v.v7_2) {
       const uint64_t at = m_.Anon(kPage);

@@ -309,10 +309,10 @@ int MockMachine::FaultQueueAlloc(EventQueue* queue) {
 }
 
 int MockMachine::HwptAllocFault(uint32_t idev, uint32_t pt, uint32_t fault,
-                                uint32_t* id) {
+                                uint32_t* id, uint32_t more_flags) {
   iommu_hwpt_alloc cmd = {};
   cmd.size = sizeof(cmd);
-  cmd.flags = IOMMU_HWPT_FAULT_ID_VALID;
+  cmd.flags = IOMMU_HWPT_FAULT_ID_VALID | more_flags;
   cmd.dev_id = idev;
   cmd.pt_id = pt;
   cmd.fault_id = fault;
@@ -335,12 +335,14 @@ int MockMachine::VeventqAlloc(uint32_t viommu, uint32_t depth,
   return rc;
 }
 
-int MockMachine::TriggerIopf(uint32_t idev, uint32_t grpid, uint64_t addr) {
+int MockMachine::TriggerIopf(uint32_t idev, uint32_t grpid, uint64_t addr,
+                             uint32_t pasid) {
   iommu_test_cmd cmd = {};
   cmd.op = IOMMU_TEST_OP_TRIGGER_IOPF;
   cmd.trigger_iopf.dev_id = idev;
   cmd.trigger_iopf.grpid = grpid;
   cmd.trigger_iopf.addr = addr;
+  cmd.trigger_iopf.pasid = pasid;
   return Test(&cmd);
 }
 

@@ -125,10 +125,12 @@ class MockMachine {
 
   // What has a descriptor is closed by its owner.
   int FaultQueueAlloc(EventQueue* queue);
-  int HwptAllocFault(uint32_t idev, uint32_t pt, uint32_t fault, uint32_t* id);
+  int HwptAllocFault(uint32_t idev, uint32_t pt, uint32_t fault, uint32_t* id,
+                     uint32_t more_flags = 0);
   int VeventqAlloc(uint32_t viommu, uint32_t depth, EventQueue* queue,
                    uint32_t type = IOMMU_VEVENTQ_TYPE_SELFTEST);
-  int TriggerIopf(uint32_t idev, uint32_t grpid, uint64_t addr = 0);
+  int TriggerIopf(uint32_t idev, uint32_t grpid, uint64_t addr = 0,
+                  uint32_t pasid = 0);
   int TriggerVevent(uint32_t idev);
 
   int AddReserved(uint32_t ioas, uint64_t start, uint64_t length);
