@@ -43,10 +43,10 @@ ROOT = HERE.parent.parent
 PACKAGE = "linux-source-6.12"
 SELFTESTS = "tools/testing/selftests"
 PROGRAMS = ("iommufd", "iommufd_fail_nth")
-# Of the kernel's tree; the last ones only matter with --source.
+# Of the kernel's tree, and with --source its headers too.
 NEEDED = (SELFTESTS + "/iommu", SELFTESTS + "/kselftest.h", SELFTESTS + "/kselftest_harness.h",
-          "drivers/iommu/iommufd/iommufd_test.h", "include/uapi/linux/iommufd.h", "include/uapi/linux/vfio.h",
-          "include/uapi/linux/stddef.h")
+          "drivers/iommu/iommufd/iommufd_test.h")
+HEADERS = tuple(f"include/uapi/linux/{name}.h" for name in ("iommufd", "vfio", "stddef"))
 LAST_CALLS = 6
 REPLAYED = ("iommufd_ioas.", "mock_domain", "dirty_tracking.", "vfio_")
 # The form of the surface that the package's kernel has. Its programs assert a few things that only later kernels have: those
@@ -121,8 +121,9 @@ def fetch(cache):
 
 def build(tree, own_headers, cache):
     """Both programs; the folder where they are. Done again when a source changed."""
-    sources = [p for path in NEEDED for p in sorted([tree / path] if (tree / path).is_file() else (tree / path).glob("*.[ch]"))]
-    missing = [path for path in NEEDED if not (tree / path).exists()]
+    needed = NEEDED + HEADERS if own_headers else NEEDED
+    sources = [p for path in needed for p in sorted([tree / path] if (tree / path).is_file() else (tree / path).glob("*.[ch]"))]
+    missing = [path for path in needed if not (tree / path).exists()]
     if missing:
         die(f"{tree} has no {missing[0]}: is it a kernel tree?")
     ours = [] if own_headers else [ROOT / "uapi/iommufd.h", ROOT / "uapi/iommufd_test.h"]
@@ -143,9 +144,9 @@ def build(tree, own_headers, cache):
         flags = ["-I", str(include.parent), "-I", str(copy / SELFTESTS)]
         if own_headers:
             # As scripts/headers_install.sh has them.
-            for name in ("iommufd.h", "vfio.h", "stddef.h"):
-                text = (tree / "include/uapi/linux" / name).read_text()
-                (include / name).write_text(re.sub(r"#include <linux/compiler\w*\.h>|\b__user\b", "", text))
+            for path in HEADERS:
+                text = (tree / path).read_text()
+                (include / pathlib.Path(path).name).write_text(re.sub(r"#include <linux/compiler\w*\.h>|\b__user\b", "", text))
         else:
             shutil.copyfile(ROOT / "uapi/iommufd.h", include / "iommufd.h")
             # The package's lacks a few names that its programs use.
