@@ -6,11 +6,12 @@
 #include "core/sim_syscalls.h"
 
 #include <sys/mman.h>
-#include <time.h>
 
 #include "core/iommufd/revision.h"
 #include "core/linux/fault-inject.h"
+#include "core/linux/jiffies.h"
 #include "core/linux/lockdep.h"
+#include "core/linux/poll.h"
 #include "core/mm/memfd.h"
 #include "core/mm/vma.h"
 
@@ -25,92 +26,95 @@ struct sim_syscalls::thread_task {
 	struct thread_task *next = nullptr;
 };
 
-sim_syscalls::sim_syscalls(const struct sim_options &opts)
-	: opts_(opts), leader_thread_(pthread_self())
+sim_syscalls::sim_syscalls(std::shared_ptr<sim_kernel> host)
+	: host_(std::move(host)), kernel_(host_->kernel()), leader_thread_(pthread_self())
 {
+	host_->process_begins();
 }
 
 result<std::unique_ptr<sim_syscalls>> sim_syscalls::create(const struct sim_options &opts)
 {
-	std::unique_ptr<sim_syscalls> sim(new (std::nothrow) sim_syscalls(opts));
-	int rc = sim ? sim->init() : -ENOMEM;
+	result<std::shared_ptr<sim_kernel>> host = sim_kernel::create(opts);
 
+	if (!host)
+		return host.error();
+	struct kernel *kernel = (*host)->kernel();
+	std::unique_ptr<sim_syscalls> sim(new (std::nothrow) sim_syscalls(*host));
+	std::unique_ptr<struct files_struct> files(new (std::nothrow) files_struct(kernel));
+	struct mm_struct *mm = opts.host_memory ? host_mm_alloc(kernel) : arena_mm_alloc(kernel);
+	int rc = sim ? sim->init(std::move(files), mm) : -ENOMEM;
+
+	if (!rc)
+		rc = sim->set_credentials(opts.uid, opts.caps);
 	if (rc)
 		return rc;
 	return sim;
 }
 
-int sim_syscalls::init()
+int sim_syscalls::init(std::unique_ptr<struct files_struct> files, struct mm_struct *mm)
 {
-	struct mm_options mm_opts = opts_.mm;
-	int rc;
-
-	if (!iommufd_find_revision(opts_.revision))
-		return -EINVAL;
-	/* So that the process can touch what it maps of the devices. */
-	mm_opts.shared_ram |= opts_.host_memory;
-	kernel_.reset(new (std::nothrow) struct kernel(opts_.kernel));
-	if (!kernel_)
-		return -ENOMEM;
-	kernel_->syscalls = this;
-	rc = mm_init(kernel_.get(), mm_opts);
-	if (rc)
-		return rc;
-	leader_.reset(new (std::nothrow) task_struct(kernel_.get(), "process"));
-	files_.reset(new (std::nothrow) files_struct(kernel_.get()));
-	mm_ = opts_.host_memory ? host_mm_alloc(kernel_.get()) : arena_mm_alloc(kernel_.get());
+	files_ = std::move(files);
+	mm_ = mm;
+	leader_.reset(new (std::nothrow) task_struct(kernel_, "process"));
 	if (!leader_ || !files_ || !mm_)
 		return -ENOMEM;
 	leader_->files = files_.get();
 	leader_->mm = mm_;
-	rc = set_credentials(opts_.uid, opts_.caps);
-	if (rc)
-		return rc;
-	if (opts_.machine) {
-		task_scope ts(leader_.get());
-
-		/* A machine is not made by the process. */
-		leader_->cred = &root_cred;
-		rc = opts_.machine->init(kernel_.get(), opts_.machine_options);
-		leader_->cred = &cred_;
-		if (rc)
-			return rc;
-		machine_up_ = true;
-	}
-	run_deferred(kernel_.get());
+	leader_->cred = &cred_;
 	multi_ = !host_has_membarrier();
-	base_slab_ = kernel_slab_live(kernel_.get());
-	base_mm_ = mm_get_residue(kernel_.get());
 	return 0;
 }
 
 sim_syscalls::~sim_syscalls()
 {
 	if (leader_) {
-		{
-			task_scope ts(leader_.get());
-
-			leader_->fail_nth = 0;
-			if (files_)
-				close_all_files(files_.get());
-			if (mm_)
-				mmput(mm_);
-		}
-		run_deferred(kernel_.get());
+		/* The order of do_exit(). */
 		task_scope ts(leader_.get());
 
-		if (machine_up_)
-			opts_.machine->exit(kernel_.get());
-		mm_exit(kernel_.get());
+		leader_->fail_nth = 0;
+		if (mm_)
+			mmput(mm_);
+		if (files_)
+			close_all_files(files_.get());
 	}
+	host_->run_deferred_work();
 	for (struct thread_task *t = threads_.load(std::memory_order_acquire); t;) {
 		struct thread_task *next = t->next;
 
 		delete t;
 		t = next;
 	}
-	leader_.reset();
 	files_.reset();
+	host_->process_ends(std::move(leader_));
+}
+
+int sim_syscalls::fork(std::unique_ptr<syscalls> *child)
+{
+	/* What fails half-way exits as itself, not as a part of the call. */
+	std::unique_ptr<sim_syscalls> p;
+	int rc;
+
+	if (host_->opts.host_memory)
+		return -EOPNOTSUPP;
+	p.reset(new (std::nothrow) sim_syscalls(host_));
+	if (!p)
+		return -ENOMEM;
+	{
+		task_scope ts(task());
+		std::unique_ptr<struct files_struct> files = dup_fd(files_.get());
+		result<struct mm_struct *> mm = files ? dup_mm(mm_) : -ENOMEM;
+
+		rc = p->init(std::move(files), mm ? *mm : nullptr);
+		if (!rc) {
+			p->cred_ = cred_;
+			p->leader_->rlimit_memlock.store(leader_->rlimit_memlock.load());
+		}
+	}
+	if (!rc)
+		*child = std::move(p);
+	p.reset();
+	leave();
+	return rc;
 }
 
 struct task_struct *sim_syscalls::task()
@@ -129,7 +133,7 @@ struct task_struct *sim_syscalls::task_slow()
 	for (t = head; t; t = t->next)
 		if (t->thread == self)
 			return &t->task;
-	t = new struct thread_task(kernel_.get(), self);
+	t = new struct thread_task(kernel_, self);
 	t->task.group_leader = leader_.get();
 	t->task.files = files_.get();
 	t->task.mm = mm_;
@@ -146,18 +150,13 @@ struct task_struct *sim_syscalls::task_slow()
 	return &t->task;
 }
 
-void sim_syscalls::run_deferred_work()
-{
-	run_deferred(kernel_.get());
-}
-
 /* ---- files ---- */
 
 int sim_syscalls::open(std::string_view path, std::string_view revision)
 {
 	const bool vfio = path == "/dev/vfio/vfio";
 	const struct iommufd_revision *rev = iommufd_find_revision(
-		revision.empty() ? std::string_view(opts_.revision) : revision);
+		revision.empty() ? std::string_view(host_->opts.revision) : revision);
 	int fd;
 
 	if (!vfio && path != "/dev/iommu")
@@ -323,32 +322,42 @@ long sim_syscalls::write(int fd, uint64_t buf, size_t count)
 	return read_or_write(fd, buf, count, &file_operations::write);
 }
 
+/* What of @want the file has, after at most @timeout jiffies. -EINTR. Compare do_poll(). */
+static int poll_file(struct file *file, __poll_t want, long timeout)
+{
+	struct poll_table_struct table;
+
+	for (;;) {
+		__poll_t mask = POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM;
+
+		if (file->f_op->poll)
+			mask = file->f_op->poll(file, timeout ? &table : nullptr);
+		if ((mask & want) || !timeout)
+			return (int)(mask & want);
+		if (signal_pending(current))
+			return -EINTR;
+		timeout = table.schedule(timeout);
+	}
+}
+
 int sim_syscalls::poll(int fd, short events, int timeout_ms)
 {
 	const __poll_t want = (__poll_t)(unsigned short)events | POLLERR | POLLHUP;
+	int revents;
+	{
+		task_scope ts(task());
+		/* held while it sleeps: whoever closes the descriptor meanwhile does not end it */
+		fd_guard file((unsigned int)fd);
 
-	for (;;) {
-		__poll_t mask;
-		{
-			task_scope ts(task());
-			fd_guard file((unsigned int)fd);
-
-			if (!file)
-				return POLLNVAL;
-			mask = POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM;
-			if (file->f_op->poll)
-				mask = file->f_op->poll(file.get(), nullptr);
-		}
-		leave();
-		if ((mask & want) || !timeout_ms)
-			return (int)(mask & want);
-		/* Poll looks, it does not sleep: look again in a millisecond. */
-		struct timespec ms = {0, 1000000};
-
-		nanosleep(&ms, nullptr);
-		if (timeout_ms > 0)
-			timeout_ms--;
+		revents =
+			file ? poll_file(file.get(), want,
+					 timeout_ms < 0
+						 ? MAX_SCHEDULE_TIMEOUT
+						 : (long)msecs_to_jiffies((unsigned int)timeout_ms))
+			     : POLLNVAL;
 	}
+	leave();
+	return revents;
 }
 
 int sim_syscalls::memfd(const memory_options &opts)
@@ -441,10 +450,11 @@ uint64_t sim_syscalls::anon(const memory_options &opts)
 	{
 		task_scope ts(task());
 
-		ret = vm_mmap_shape(
-			nullptr, opts.addr, opts.size, PROT_READ | (opts.readonly ? 0 : PROT_WRITE),
-			MAP_PRIVATE | MAP_ANONYMOUS | (opts.addr ? MAP_FIXED_NOREPLACE : 0), 0,
-			shape);
+		ret = vm_mmap_shape(nullptr, opts.addr, opts.size,
+				    PROT_READ | (opts.readonly ? 0 : PROT_WRITE),
+				    (opts.shared ? MAP_SHARED : MAP_PRIVATE) | MAP_ANONYMOUS |
+					    (opts.addr ? MAP_FIXED_NOREPLACE : 0),
+				    0, shape);
 	}
 	leave();
 	return (uint64_t)ret;
@@ -498,7 +508,7 @@ void sim_syscalls::set_rlimit_memlock(u64 bytes)
 
 int sim_syscalls::set_credentials(u32 uid, u64 caps)
 {
-	struct user_struct *user = alloc_uid(kernel_.get(), uid);
+	struct user_struct *user = alloc_uid(kernel_, uid);
 
 	if (!user)
 		return -ENOMEM;
@@ -523,36 +533,10 @@ unsigned int sim_syscalls::fail_nth()
 
 std::string sim_syscalls::take_log()
 {
-	struct kernel_log *log = &kernel_->log;
-	std::string text;
-
-	raw_guard g(&log->lock);
-	const size_t n = log->lines.size();
-
-	for (size_t i = n - (size_t)std::min<u64>(n, log->total - log_taken_); i != n; i++)
-		text += log->lines[(log->next + i) % n] + "\n";
-	log_taken_ = log->total;
-	return text;
+	return host_->take_log();
 }
 
 std::string sim_syscalls::residue()
 {
-	struct mm_residue mm = mm_get_residue(kernel_.get());
-	std::string text;
-	const auto line = [&text](const char *what, long n) {
-		if (n)
-			text += std::string(what) + ": " + std::to_string(n) + "\n";
-	};
-
-	line("open files", kernel_->files_open.load());
-	line("mappings", (long)(mm.vmas - base_mm_.vmas));
-	line("pinned pages", (long)(mm.pins - base_mm_.pins));
-	line("pages", (long)(mm.pages - base_mm_.pages));
-	line("address spaces", (long)(mm.mms - base_mm_.mms));
-	line("locked memory of mms and users (pages)", mm.locked_vm);
-	line("pinned memory of mms (pages)", mm.pinned_vm);
-	line("references to users", mm.users);
-	line("allocations", kernel_slab_live(kernel_.get()) - base_slab_);
-	line("queued work", (long)kernel_->work_pending.load());
-	return text;
+	return host_->residue(1);
 }

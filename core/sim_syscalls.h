@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The surface (uapi/syscalls.h) on the in-process core. One instance is one whole kernel with one
- * process on it: its memory, its descriptors, a task for each host thread that calls. No kernel
- * counterpart; what it does around a call is the entry code of arch/x86 and the system calls of fs/
- * and mm/.
+ * The surface (uapi/syscalls.h) on the in-process core. An instance is a process: its memory, its
+ * descriptors, a task for each host thread that calls. create() makes a whole kernel with one
+ * process on it; more come by fork(), and the last one that goes takes the kernel along. No kernel
+ * counterpart; what it does around a call is the entry code of arch/x86 and the system calls of
+ * fs/, kernel/fork.c and mm/.
  *
  * Deferred work runs on the calling thread at the end of each call, so a program replays exactly.
  * All methods of syscalls may be called from any number of threads; what this class adds may be
@@ -16,46 +17,16 @@
 
 #include <pthread.h>
 
-#include "core/linux/capability.h"
-#include "core/linux/err.h"
 #include "core/linux/file.h"
-#include "core/linux/kernel.h"
-#include "core/mm/mm.h"
+#include "core/sim_kernel.h"
 #include "uapi/syscalls.h"
-
-struct iommufd_revision;
-
-/* What is plugged into the kernel: devices, drivers, test hooks. Called as a task of the kernel.
- * See drivers/platform.h. */
-struct machine_ops {
-	/* Before the first open. 0 or -errno. */
-	int (*init)(struct kernel *kernel, const void *options);
-	/* After every file is closed and every mapping is gone. */
-	void (*exit)(struct kernel *kernel);
-};
-
-struct sim_options {
-	struct kernel_options kernel;
-	struct mm_options mm;
-	/* User addresses are pointers of this process; else they are numbers in an arena. */
-	bool host_memory = false;
-	/* What open() gives when it names no revision: a name, empty for the library's default. */
-	std::string revision;
-	/* Of the process. RLIMIT_MEMLOCK is kernel.rlimit_memlock. */
-	u32 uid = 0;
-	u64 caps = ~0ULL;
-	const struct machine_ops *machine = nullptr;
-	const void *machine_options = nullptr;
-	/* Leave deferred work to run_deferred_work(). */
-	bool defer_manually = false;
-};
 
 class sim_syscalls final : public syscalls {
 public:
 	/* -ENOMEM, -EINVAL (no such revision), what machine_ops::init() says. */
 	static result<std::unique_ptr<sim_syscalls>> create(const struct sim_options &opts = {});
-	/* The process exits: closes and unmaps everything. WARNs about pages and pins that are
-	 * left. */
+	/* The process exits: unmaps and closes everything. With the last process the kernel goes,
+	 * and WARNs about pages and pins that are left. */
 	~sim_syscalls() override;
 
 	int open(std::string_view path, std::string_view revision) override;
@@ -69,19 +40,23 @@ public:
 	int poll(int fd, short events, int timeout_ms) override;
 	uint64_t anon(const memory_options &opts) override;
 	int memfd(const memory_options &opts) override;
+	int ftruncate(int fd, uint64_t length) override;
+	/* As a task of the caller's. -EOPNOTSUPP with host_memory. */
+	int fork(std::unique_ptr<syscalls> *child) override;
 	int load(uint64_t addr, void *dst, size_t n) override;
 	int store(uint64_t addr, const void *src, size_t n) override;
 	void set_fail_nth(unsigned int n) override;
 	unsigned int fail_nth() override;
 	std::string take_log() override;
+	/* Of the whole kernel, beyond this process's being there. */
 	std::string residue() override;
 
-	struct kernel *kernel() { return kernel_.get(); }
+	struct kernel *kernel() { return kernel_; }
 	/* The calling thread's task, for a task_scope around direct calls of the core. Made at its
 	 * first call. */
 	struct task_struct *task();
 	/* Runs what is queued: work items and what models left. */
-	void run_deferred_work();
+	void run_deferred_work() { host_->run_deferred_work(); }
 	/* Of the process. Compare setrlimit(RLIMIT_MEMLOCK) in bytes, setuid() and capset().
 	 * -ENOMEM. */
 	void set_rlimit_memlock(u64 bytes);
@@ -89,26 +64,21 @@ public:
 	int mprotect(uint64_t addr, size_t length, int prot);
 	/* The pages of the range have failed. Compare madvise(MADV_HWPOISON). */
 	int poison(uint64_t addr, size_t length);
-	int ftruncate(int fd, uint64_t length);
 
 private:
 	struct thread_task;
 
-	explicit sim_syscalls(const struct sim_options &opts);
-	int init();
+	explicit sim_syscalls(std::shared_ptr<sim_kernel> host);
+	/* Gives the process a task, and what it starts with. */
+	int init(std::unique_ptr<struct files_struct> files, struct mm_struct *mm);
 	struct task_struct *task_slow();
 	using file_rw = decltype(file_operations::read);
 	/* Compare vfs_read() and vfs_write(): they check alike and differ in the op. */
 	long read_or_write(int fd, uint64_t buf, size_t count, file_rw file_operations::*op);
-	void leave()
-	{
-		if (unlikely(kernel_->work_pending.load(std::memory_order_relaxed)) &&
-		    !opts_.defer_manually)
-			run_deferred_work();
-	}
+	void leave() { host_->leave(); }
 
-	const struct sim_options opts_;
-	std::unique_ptr<struct kernel> kernel_;
+	const std::shared_ptr<sim_kernel> host_;
+	struct kernel *const kernel_;
 	struct cred cred_;
 	std::unique_ptr<struct files_struct> files_;
 	struct mm_struct *mm_ = nullptr;
@@ -131,9 +101,4 @@ private:
 	raw_mutex light_lock_;
 	/* The reference taken for it. */
 	struct file *light_owed_ __guarded_by(light_lock_) = nullptr;
-	bool machine_up_ = false;
-	u64 log_taken_ = 0;
-	/* What the machine itself holds. */
-	long base_slab_ = 0;
-	struct mm_residue base_mm_ = {};
 };

@@ -48,11 +48,14 @@ int main(int argc, char** argv) {
       print = true;
     } else if (strcmp(argv[i], "--threads") == 0) {
       options.threads = true;
+    } else if (strcmp(argv[i], "--processes") == 0) {
+      options.processes = true;
     } else {
       fprintf(stderr,
               "gen: unknown option %s\n"
               "usage: gen [--programs=N] [--seed=N] [--seconds=N] "
-              "[--mutations=N] [--calls=N] [--threads] [--print]\n",
+              "[--mutations=N] [--calls=N] [--threads] [--processes] "
+              "[--print]\n",
               argv[i]);
       return 2;
     }

@@ -49,6 +49,8 @@ constexpr uint64_t kPage = 4096;
 constexpr uint64_t kAperture = 1
                                << 24;  // where the mock's address space starts
 
+constexpr uint64_t kIoPage = 2048;  // of the mock's tables
+
 constexpr uint64_t kSizes[] = {
     1,         2048,      kPage,      kPage,   2 * kPage, 2 * kPage,
     3 * kPage, 8 * kPage, 16 * kPage, 1 << 20, 2 << 20,   4 << 20,
@@ -95,7 +97,7 @@ const std::vector<Interesting>& InterestingNumbers() {
       {"vdev_id", {0, 1, 2, 0x99}},
       {"veventq_depth", {1, 2, 2, 16, 0, 1 << 19, (1 << 19) + 1, 0xffffffff}},
       {"val64", {0, 1, 1, 2, UINT64_MAX}},
-      {"pasid", {0, 1, 2, 1024, (1 << 20) - 1, 1 << 20}},
+      {"pasid", {1, 1, 1, 2, 2, 0, 1024, 1024, (1 << 20) - 1, 1 << 20}},
       {"limit", {12, 64, 4096, 65536, 8, 0}},
       {"refs", {0, 1, 2}},
       {"iotlb_id", {0, 1, 2, 3, 4}},
@@ -105,6 +107,10 @@ const std::vector<Interesting>& InterestingNumbers() {
       {"start", {0, 0, kPage, 2048}},
       {"revoked", {0, 1}},
       {"open_flags", {0, 2, 02000002}},
+      // Of a dma-buf.
+      {"length",
+       {kPage, 4 * kPage, 4 * kPage, 16 * kPage, 1 << 20, 2 << 20,
+        (2 << 20) + 1, 1, 0}},
       {"cookie", {0, 1, 2}},
   };
   return *all;
@@ -138,6 +144,7 @@ struct Scope {
   std::vector<std::string> mmaps;
   std::vector<std::pair<std::string, std::string>> regions;  // viommu, fd
   std::vector<Mapping> mappings;
+  std::string compat;  // the IOAS of VFIO's calls
   std::set<std::string> names;
 
   std::string Fresh(std::string_view stem) {
@@ -236,7 +243,26 @@ void Note(Scope* scope, const Call& call) {
           {NameOf(*ioas), iova->number, NumberOr(length, kPage)});
     }
   }
+  if (call.name == "VFIO_IOAS") {
+    const Value* op = ArgOf(call, "op");
+    const Value* ioas = ArgOf(call, "ioas_id");
+    if (op != nullptr && op->text == "SET" && ioas != nullptr &&
+        ioas->kind == Value::Kind::kName) {
+      scope->compat = NameOf(*ioas);
+    }
+  }
+  if (call.name == "VFIO_IOMMU_MAP_DMA" && !scope->compat.empty()) {
+    const Value* iova = ArgOf(call, "iova");
+    const Value* size = ArgOf(call, "size");
+    if (iova != nullptr && iova->kind == Value::Kind::kNumber) {
+      scope->mappings.push_back(
+          {scope->compat, iova->number, NumberOr(size, kPage)});
+    }
+  }
   if (r.empty()) return;
+  if (d->returns_fd) {
+    scope->resources.push_back({r, d->creates, true, owner});
+  }
   size_t outputs = 0;
   for (const desc_field& f : d->arg->fields) {
     if (f.kind == desc_kind::ID_OUT || f.kind == desc_kind::FD_OUT) outputs++;
@@ -439,7 +465,21 @@ class Writer {
     } else if (dice < 84) {
       MapAtKnownPlace();
     } else if (dice < 86) {
-      AccessRecipe();
+      if (OneIn(r_, 2)) {
+        AccessRecipe();
+      } else {
+        switch (Below(r_, 3)) {
+          case 0:
+            VfioRecipe();
+            break;
+          case 1:
+            PasidRecipe();
+            break;
+          default:
+            EventRecipe();
+            break;
+        }
+      }
     } else if (dice < 88) {
       Mmap();
     } else if (dice < 90) {
@@ -504,6 +544,57 @@ class Writer {
     Emit(std::move(call));
   }
 
+  // A device and tables that fit PASIDs: chance alone rarely gets the device's
+  // own table right, without which none is attached.
+  void PasidRecipe() {
+    fd_ = Iommufd();
+    std::string ioas = Find(desc_object::IOAS, false);
+    if (ioas.empty()) ioas = Need(desc_object::IOAS, 1);
+    if (ioas.empty()) return;
+    Call plug;
+    plug.name = "MOCK_DOMAIN_FLAGS";
+    plug.result = scope_.Fresh("dev");
+    const std::string dev = plug.result;
+    Arg(&plug, "", NameValue(fd_));
+    Arg(&plug, "id", NameValue(ioas));
+    Arg(&plug, "dev_flags", Word("PASID"));
+    Emit(std::move(plug));
+    std::vector<std::string> tables;
+    for (uint64_t n = 1 + Below(r_, 2); n > 0; n--) {
+      Call alloc;
+      alloc.name = "HWPT_ALLOC";
+      alloc.result = scope_.Fresh("hwpt");
+      tables.push_back(alloc.result);
+      Arg(&alloc, "", NameValue(fd_));
+      Arg(&alloc, "dev_id", NameValue(dev + ".idev"));
+      Arg(&alloc, "pt_id", NameValue(ioas));
+      Arg(&alloc, "flags",
+          OneIn(r_, 3) ? Or({Word("NEST_PARENT"), Word("PASID")})
+                       : Word("PASID"));
+      Emit(std::move(alloc));
+    }
+    // Sometimes without, or later.
+    Call own;
+    own.name = "MOCK_DOMAIN_REPLACE";
+    Arg(&own, "", NameValue(fd_));
+    Arg(&own, "id", NameValue(dev + ".stdev"));
+    Arg(&own, "pt_id", NameValue(tables[0]));
+    if (!OneIn(r_, 6)) Emit(std::move(own));
+    for (uint64_t n = 1 + Below(r_, 4); n > 0; n--) {
+      Call use;
+      use.name = n > 1 && OneIn(r_, 3)   ? "PASID_REPLACE"
+                 : n > 1 && OneIn(r_, 4) ? "PASID_DETACH"
+                                         : "PASID_ATTACH";
+      Arg(&use, "", NameValue(fd_));
+      Arg(&use, "id", NameValue(dev + ".stdev"));
+      Arg(&use, "pasid", Num(OneIn(r_, 4) ? 1024 : 1 + Below(r_, 2)));
+      if (use.name != std::string_view("PASID_DETACH")) {
+        Arg(&use, "pt_id", NameValue(Pick(r_, tables)));
+      }
+      Emit(std::move(use));
+    }
+  }
+
   // A mapping that an access pins, reads, writes, or loses.
   void AccessRecipe() {
     fd_ = Iommufd();
@@ -561,6 +652,197 @@ class Writer {
     }
   }
 
+  // A container as VFIO's programs use it: an IOAS for it, its type, mappings
+  // that come and go, perhaps with a device.
+  void VfioRecipe() {
+    fd_ = Iommufd();
+    std::string ioas = Find(desc_object::IOAS, false);
+    if (ioas.empty() || OneIn(r_, 4)) ioas = Need(desc_object::IOAS, 0);
+    if (ioas.empty()) return;
+    Call set;
+    set.name = "VFIO_IOAS";
+    Arg(&set, "", NameValue(fd_));
+    Arg(&set, "ioas_id", NameValue(ioas));
+    Arg(&set, "op", Word("SET"));
+    Emit(std::move(set));
+    if (!OneIn(r_, 3)) {
+      Call type;
+      type.name = "VFIO_SET_IOMMU";
+      Arg(&type, "", NameValue(fd_));
+      Arg(&type, "type", Word(OneIn(r_, 2) ? "TYPE1_IOMMU" : "TYPE1v2_IOMMU"));
+      Emit(std::move(type));
+    }
+    if (OneIn(r_, 2)) {
+      Call device;
+      device.name = "MOCK_DOMAIN";
+      device.result = scope_.Fresh("dev");
+      Arg(&device, "", NameValue(fd_));
+      Arg(&device, "id", NameValue(ioas));
+      Emit(std::move(device));
+    }
+    for (uint64_t n = 1 + Below(r_, 3); n > 0; n--) {
+      Call map;
+      map.name = "VFIO_IOMMU_MAP_DMA";
+      Arg(&map, "", NameValue(fd_));
+      Arg(&map, "flags", Or({Word("READ"), Word("WRITE")}));
+      Arg(&map, "vaddr", Address());
+      Arg(&map, "iova", Num(kAperture + Below(r_, 8) * 2 * kPage));
+      Arg(&map, "size", Num((1 + Below(r_, 4)) * kPage));
+      Emit(std::move(map));
+    }
+    for (uint64_t n = Below(r_, 3); n > 0; n--) {
+      Ioctl(iommufd_desc_find(OneIn(r_, 3) ? "VFIO_IOMMU_GET_INFO"
+                                           : "VFIO_IOMMU_UNMAP_DMA"));
+    }
+  }
+
+  // A device whose page faults or whose guest's events go to a queue that is
+  // read; where it moves on, or goes, in between.
+  void EventRecipe() {
+    fd_ = Iommufd();
+    const bool faults = OneIn(r_, 2);
+    std::string pt = Find(desc_object::IOAS, false);
+    if (pt.empty()) pt = Need(desc_object::IOAS, 0);
+    if (pt.empty()) return;
+    const std::string ioas = pt;
+    const std::string dev =
+        Made("MOCK_DOMAIN", "dev", {{"id", NameValue(ioas)}});
+    const Value idev = NameValue(dev + ".idev");
+    if (!faults || OneIn(r_, 2)) {
+      pt = Made("HWPT_ALLOC", "hwpt",
+                {{"dev_id", idev},
+                 {"pt_id", NameValue(ioas)},
+                 {"flags", Word("NEST_PARENT")}});
+    }
+    std::string viommu;
+    if (!faults || (pt != ioas && OneIn(r_, 2))) {
+      viommu = Made("VIOMMU_ALLOC", "viommu",
+                    {{"dev_id", idev},
+                     {"hwpt_id", NameValue(pt)},
+                     {"type", Word("SELFTEST")}});
+      Made("VDEVICE_ALLOC", "vdev",
+           {{"viommu_id", NameValue(viommu)},
+            {"dev_id", idev},
+            {"virt_id", Num(OneIn(r_, 8) ? 0 : 0x99)}});
+    }
+    std::string queue;
+    Args hwpt = {{"dev_id", idev},
+                 {"pt_id", NameValue(viommu.empty() ? pt : viommu)}};
+    if (faults) {
+      queue = Made("FAULT_QUEUE_ALLOC", "fault", {});
+      hwpt.push_back({"flags", Word("FAULT_ID_VALID")});
+      hwpt.push_back({"fault_id", NameValue(queue + ".fault")});
+    } else {
+      queue = Made("VEVENTQ_ALLOC", "veventq",
+                   {{"viommu_id", NameValue(viommu)},
+                    {"type", Word("SELFTEST")},
+                    {"veventq_depth", Num(1 + Below(r_, 3))}});
+    }
+    if (pt != ioas) {
+      Value data;
+      data.kind = Value::Kind::kStruct;
+      Field iotlb;
+      iotlb.name = "iotlb";
+      iotlb.value = Num(1);
+      data.fields.push_back(std::move(iotlb));
+      hwpt.push_back({"data_type", Word("SELFTEST")});
+      hwpt.push_back({"data", std::move(data)});
+    }
+    const std::string table = Made("HWPT_ALLOC", "hwpt", std::move(hwpt));
+    MoveTo(dev, table);
+    for (uint64_t n = 2 + Below(r_, 6); n > 0; n--) {
+      if (OneIn(r_, 8)) {
+        MoveTo(dev, OneIn(r_, 2) ? ioas : table);
+      } else if (OneIn(r_, 16)) {
+        Destroy();
+      } else if (OneIn(r_, 3)) {
+        FileIo(queue + ".fd");
+      } else if (faults) {
+        Do("TRIGGER_IOPF", {{"dev_id", idev},
+                            {"pasid", Num(OneIn(r_, 4) ? 1 + Below(r_, 3) : 0)},
+                            {"grpid", Num(Below(r_, 3))}});
+      } else {
+        Do("TRIGGER_VEVENT", {{"dev_id", idev}});
+      }
+    }
+  }
+
+  // A table whose pages a device writes to, and the bits of that.
+  void DirtyRecipe() {
+    fd_ = Iommufd();
+    MapAtKnownPlace();
+    std::string device = Find(desc_object::DEVICE, false);
+    if (device.empty()) device = Need(desc_object::DEVICE, 0);
+    if (scope_.mappings.empty() || device.empty()) return;
+    const Mapping mapping = scope_.mappings.back();
+    Call alloc;
+    alloc.name = "HWPT_ALLOC";
+    alloc.result = scope_.Fresh("t");
+    const std::string table = alloc.result;
+    Arg(&alloc, "", NameValue(fd_));
+    Arg(&alloc, "flags", Word("DIRTY_TRACKING"));
+    Arg(&alloc, "dev_id", NameValue(device));
+    Arg(&alloc, "pt_id", NameValue(mapping.ioas));
+    if (OneIn(r_, 4)) {
+      Value data;
+      data.kind = Value::Kind::kStruct;
+      Field type;
+      type.name = "pagetable_type";
+      type.value = Word("HUGE");
+      data.fields.push_back(std::move(type));
+      Arg(&alloc, "data_type", Word("SELFTEST"));
+      Arg(&alloc, "data", std::move(data));
+    }
+    Emit(std::move(alloc));
+    const uint64_t rounds = 1 + Below(r_, 4);
+    for (uint64_t n = 0; n < rounds; n++) {
+      if (n == 0 || OneIn(r_, 4)) {
+        Call track;
+        track.name = "HWPT_SET_DIRTY_TRACKING";
+        Arg(&track, "", NameValue(fd_));
+        Arg(&track, "hwpt_id", NameValue(table));
+        if (!OneIn(r_, 6)) Arg(&track, "flags", Word("ENABLE"));
+        Emit(std::move(track));
+      }
+      Call write;
+      write.name = "DIRTY";
+      Arg(&write, "", NameValue(fd_));
+      Arg(&write, "id", NameValue(table));
+      DirtyRange(&write, mapping, kIoPage);
+      std::string bits(32, '\0');
+      for (char& c : bits)
+        c = static_cast<char>(OneIn(r_, 3) ? 255 : Below(r_, 256));
+      Arg(&write, "uptr", Value::String(bits));
+      Emit(std::move(write));
+      if (OneIn(r_, 6)) MapAtKnownPlace();
+      Call read;
+      read.name = "HWPT_GET_DIRTY_BITMAP";
+      Arg(&read, "", NameValue(fd_));
+      Arg(&read, "hwpt_id", NameValue(table));
+      if (OneIn(r_, 3)) Arg(&read, "flags", Word("NO_CLEAR"));
+      static const uint64_t kPageSizes[] = {
+          kIoPage, kIoPage, kPage, 1, 64, 1 << 20,
+      };
+      DirtyRange(&read, mapping, Pick(r_, kPageSizes));
+      Arg(&read, "data",
+          Sum(Address(), OneIn(r_, 3) ? Below(r_, 2 * kPage) : 0));
+      Emit(std::move(read));
+    }
+  }
+
+  // Mostly inside of the mapping, mostly aligned.
+  void DirtyRange(Call* call, const Mapping& mapping, uint64_t page_size) {
+    const uint64_t unit = std::max(page_size, kIoPage);
+    const uint64_t units = std::max<uint64_t>(mapping.length / unit, 1);
+    const uint64_t first = OneIn(r_, 2) ? 0 : Below(r_, units);
+    uint64_t length = (1 + Below(r_, units - first)) * unit;
+    if (OneIn(r_, 8)) length = Length();
+    Arg(call, "iova",
+        Num(OneIn(r_, 12) ? Iova() : mapping.iova + first * unit));
+    Arg(call, "length", Num(length));
+    Arg(call, "page_size", Num(page_size));
+  }
+
   void Ioctl(const desc_ioctl* d) {
     if (fd_.empty() || OneIn(r_, 12)) fd_ = Iommufd();
     if (out_->size() > options_.max_calls + 12) return;
@@ -595,11 +877,39 @@ class Writer {
         OneIn(r_, 3)) {
       call.thread = OneIn(r_, 2) ? "t1" : "t2";
     }
+    if (options_.processes && call.name != "machine") Process(&call);
     Note(&scope_, call);
+    Put(std::move(call));
+  }
+
+  void Put(Call call) {
     Line line;
     line.has_call = true;
     line.call = std::move(call);
     out_->push_back(std::move(line));
+  }
+
+  // A child may be made or end before the call, and make it.
+  void Process(Call* call) {
+    if (children_.size() < 3 && OneIn(r_, 12)) {
+      Call fork;
+      fork.name = "fork";
+      fork.result = scope_.Fresh("p");
+      if (!children_.empty() && OneIn(r_, 3)) fork.thread = Pick(r_, children_);
+      children_.push_back(fork.result);
+      Put(std::move(fork));
+    }
+    if (!children_.empty() && OneIn(r_, 25)) {
+      const size_t i = Below(r_, children_.size());
+      Call exit;
+      exit.name = "exit";
+      Arg(&exit, "", NameValue(children_[i]));
+      children_.erase(children_.begin() + static_cast<std::ptrdiff_t>(i));
+      Put(std::move(exit));
+    }
+    if (children_.empty() || !OneIn(r_, 3)) return;
+    const std::string& child = Pick(r_, children_);
+    call->thread = call->thread.empty() ? child : child + '.' + call->thread;
   }
 
   static void Arg(Call* call, std::string name, Value v) {
@@ -607,6 +917,30 @@ class Writer {
     f.name = std::move(name);
     f.value = std::move(v);
     call->args.push_back(std::move(f));
+  }
+
+  using Args = std::vector<std::pair<std::string, Value>>;
+
+  // A call on the iommufd in hand, with just these arguments; and the same with
+  // a name for what it makes.
+  void Do(std::string_view name, Args args, std::string result = "") {
+    Call call;
+    call.name = name;
+    call.result = std::move(result);
+    Arg(&call, "", NameValue(fd_));
+    for (auto& [field, value] : args) Arg(&call, field, std::move(value));
+    Emit(std::move(call));
+  }
+
+  std::string Made(std::string_view name, std::string_view stem, Args args) {
+    std::string result = scope_.Fresh(stem);
+    Do(name, std::move(args), result);
+    return result;
+  }
+
+  void MoveTo(const std::string& dev, const std::string& pt) {
+    Do("MOCK_DOMAIN_REPLACE",
+       {{"id", NameValue(dev + ".stdev")}, {"pt_id", NameValue(pt)}});
   }
 
   const desc_ioctl* RandomIoctl() {
@@ -630,14 +964,14 @@ class Writer {
         call.args.push_back(std::move(field));
       }
     }
-    if (OneIn(r_, 60)) {
+    if (!d.arg_is_value && OneIn(r_, 60)) {
       // Longer than the kernel knows: fine when the rest is zero.
       const size_t n = 1 + Below(r_, 16);
       Arg(&call, "tail",
           Value::String(OneIn(r_, 2) ? std::string(n, '\0')
                                      : std::string(n, '\1')));
     }
-    if (OneIn(r_, 300)) {
+    if (!d.arg_is_value && OneIn(r_, 300)) {
       Arg(&call, "arg", Num(OneIn(r_, 2) ? 0 : UINT64_MAX - 7));
     }
     bool has_output = d.returns_fd;
@@ -670,6 +1004,8 @@ class Writer {
       case desc_object::VCMDQ:
       case desc_object::HW_QUEUE:
         return "q";
+      case desc_object::DMABUF:
+        return "buf";
       default:
         return "x";
     }
@@ -949,7 +1285,8 @@ class Writer {
         d = MakerOf(object, revision);
         break;
     }
-    const bool fd = object == desc_object::ACCESS;
+    const bool fd =
+        object == desc_object::ACCESS || object == desc_object::DMABUF;
     if (d == nullptr) return "";
     Ioctl(*d, depth + 1);
     for (size_t i = scope_.resources.size(); i-- > 0;) {
@@ -1018,12 +1355,15 @@ class Writer {
 
   Value Fd(const desc_field& f, int depth) {
     if (OneIn(r_, 60)) return Num(Below(r_, 12));
-    if (f.object == desc_object::NONE) {
+    if (f.object == desc_object::NONE && !OneIn(r_, 3)) {
       if (scope_.memfds.empty() || OneIn(r_, 6)) Memfd();
       return NameValue(Pick(r_, scope_.memfds));
     }
-    std::string name = Find(f.object, true);
-    if (name.empty()) name = Need(f.object, depth);
+    // Where a memory file goes, a buffer that can be revoked goes too.
+    const desc_object object =
+        f.object == desc_object::NONE ? desc_object::DMABUF : f.object;
+    std::string name = Find(object, true);
+    if (name.empty()) name = Need(object, depth);
     return name.empty() ? NameValue(fd_) : NameValue(name);
   }
 
@@ -1224,32 +1564,47 @@ class Writer {
   }
 
   void FileIo() {
+    std::vector<std::string> queues;
     std::vector<std::string> files;
     for (const Resource& x : scope_.resources) {
-      if (x.is_fd) files.push_back(x.name);
+      if (!x.is_fd) continue;
+      const bool queue =
+          x.object == desc_object::FAULT || x.object == desc_object::VEVENTQ;
+      (queue ? queues : files).push_back(x.name);
     }
-    if (files.empty()) {
-      if (OneIn(r_, 2)) {
-        Ioctl(iommufd_desc_find("FAULT_QUEUE_ALLOC"));
-      } else {
-        Ioctl(iommufd_desc_find("VEVENTQ_ALLOC"));
-      }
-      return;
+    if (queues.empty() && (files.empty() || !OneIn(r_, 4))) {
+      return EventRecipe();
     }
+    // Only event queues have anything to say.
+    const bool queue = files.empty() || (!queues.empty() && !OneIn(r_, 8));
+    FileIo(Pick(r_, queue ? queues : files));
+  }
+
+  void FileIo(const std::string& file) {
     Call call;
     static const char* const kCalls[] = {"read", "read", "write", "poll"};
     call.name = Pick(r_, kCalls);
-    Arg(&call, "", NameValue(Pick(r_, files)));
+    Arg(&call, "", NameValue(file));
     if (call.name == std::string_view("read")) {
-      static const uint64_t kReads[] = {8, 12, 40, 48, 80, 0, 1, 7, 4096};
+      static const uint64_t kReads[] = {8,  12, 24, 32, 40,  41,
+                                        48, 80, 0,  7,  120, 4096};
       Arg(&call, "", OneIn(r_, 12) ? Address() : Out(Pick(r_, kReads)));
       if (call.args.back().value.kind != Value::Kind::kOut) {
         Arg(&call, "", Num(Pick(r_, kReads)));
       }
     } else if (call.name == std::string_view("write")) {
-      std::string response(OneIn(r_, 4) ? Below(r_, 24) : 8, '\0');
-      if (!response.empty()) response[0] = static_cast<char>(Below(r_, 4));
+      // Cookies are small numbers; one answer, or two.
+      std::string response(
+          OneIn(r_, 6) ? Below(r_, 24) : 8 * (1 + Below(r_, 2)), '\0');
+      for (size_t i = 0; i < response.size(); i += 8) {
+        response[i] = static_cast<char>(Below(r_, 4));
+        if (i + 4 < response.size()) {
+          response[i + 4] = static_cast<char>(OneIn(r_, 8) ? 2 : Below(r_, 2));
+        }
+      }
       Arg(&call, "", Value::String(response));
+    } else {
+      Arg(&call, "events", Or({Word("IN"), Word("OUT")}));
     }
     Emit(std::move(call));
   }
@@ -1312,6 +1667,7 @@ class Writer {
   Random& r_;
   const GeneratorOptions& options_;
   Scope scope_;
+  std::vector<std::string> children_;  // processes that live
   std::vector<Line>* out_;
   std::string fd_;
   int depth_limit_ = 4;
@@ -1577,6 +1933,9 @@ Program Generate(Random& random, const GeneratorOptions& options) {
   writer.Open();
   if (OneIn(random, 3)) writer.QueueRecipe();
   if (OneIn(random, 6)) writer.AccessRecipe();
+  if (OneIn(random, 6)) writer.EventRecipe();
+  if (OneIn(random, 8)) writer.PasidRecipe();
+  if (OneIn(random, 8)) writer.DirtyRecipe();
   const size_t calls = 2 + Below(random, options.max_calls);
   while (p.lines.size() < calls) writer.Something();
   Repair(&p);

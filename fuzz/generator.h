@@ -30,6 +30,8 @@ struct GeneratorOptions {
   // Puts some calls on threads t1 and t2. Such a program does not replay the
   // same way each time.
   bool threads = false;
+  // Forks, and makes some calls as the children.
+  bool processes = false;
 };
 
 // A new program of about `calls` calls.

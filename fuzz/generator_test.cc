@@ -99,6 +99,18 @@ TEST(RandomPrograms, OnThreadsLeaveNothingBehind) {
   EXPECT_GT(counters.programs, 80u);
 }
 
+TEST(RandomPrograms, OfSeveralProcessesLeaveNothingBehind) {
+  PrintProgramOnDeath();
+  Counters counters;
+  GeneratorOptions options;
+  options.processes = true;
+  RunSeeds(7000, 300, options, &counters);
+  EXPECT_GT(counters.programs, 250u);
+  options.threads = true;
+  options.fail_nth = false;
+  RunSeeds(8000, 60, options, &counters);
+}
+
 TEST(RandomPrograms, ManyMutationsLaterTheSame) {
   PrintProgramOnDeath();
   Random random(77);

@@ -348,6 +348,8 @@ const std::vector<LockEscape>& LockEscapes() {
       {"core/iommufd/io_pagetable.cc", "nobody else sees it yet", 1},
       {"core/iommufd/io_pagetable.cc",
        "the last reference is gone: nobody else sees it", 1},
+      {"core/iommufd/ioas.cc",
+       "any number of address spaces, which no annotation can name", 2},
       {"core/iommufd/pages.cc",
        "IOAS_CHANGE_PROCESS calls it with an iopt_pages of its own, which "
        "needs no lock",
@@ -384,8 +386,10 @@ const std::vector<LockEscape>& LockEscapes() {
       {"core/mm/util.cc", "the mmap lock is not followed, see mm.h", 1},
       {"drivers/hw/smmuv3-hw.cc", "a guard gives back what it took", 1},
       {"tests/iopt/iopt_fixture.h", "one thread", 1},
+      {"tests/linux/lockdep_test.cc", "any number of them", 2},
       {"tests/linux/lockdep_test.cc", "the mistake is the test", 5},
       {"tests/linux/locks_test.cc", "another task's half of it", 2},
+      {"tools/client/server.cc", "the mmap lock is not followed, see mm.h", 1},
   };
   return escapes;
 }

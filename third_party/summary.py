@@ -5,7 +5,8 @@
 Usage: summary.py CONFIG=EVENTS.json...    test results, by test case
        summary.py --lcov FILE              line coverage, by folder
 
-EVENTS.json is what `--build_event_json_file` wrote. Each test case of a
+EVENTS.json is what `--build_event_json_file` wrote, or, where CONFIG begins with
+selftest, what tests/kernel_selftest/run.py --json wrote. Each test case of a
 GoogleTest binary counts once per config; a test without a case list counts as
 one, and so does the build of a config that only builds. A target that did not
 build is a failure, and so is a config that reported nothing. The last line is
@@ -100,14 +101,31 @@ def read_events(path):
     return tally, built
 
 
+def read_selftest(path):
+    tally = Tally()
+    try:
+        with open(path, encoding="utf-8") as counts_file:
+            counts = json.load(counts_file)
+    except (OSError, json.JSONDecodeError):
+        counts = {"passed": 0, "skipped": 0, "failed": ["the kernel's selftests did not run"]}
+    tally.passed, tally.skipped = counts["passed"], counts["skipped"]
+    for what in counts["failed"]:
+        tally.fail(what)
+    return tally
+
+
 def print_tests(arguments):
     passed = failed = 0
     bad = []
     for argument in arguments:
         config, path = argument.split("=", 1)
-        tally, built = read_events(path)
+        if config.startswith("selftest"):
+            tally, remark = read_selftest(path), "the kernel's selftests"
+        else:
+            tally, built = read_events(path)
+            remark = f"{built} targets built"
         extra = f", {tally.skipped} skipped" if tally.skipped else ""
-        print(f"{config:8} {tally.passed:6} passed {tally.failed:4} failed{extra}  ({built} targets built)")
+        print(f"{config:17} {tally.passed:6} passed {tally.failed:4} failed{extra}  ({remark})")
         passed += tally.passed
         failed += tally.failed
         bad += [f"{config}: {what}" for what in tally.bad]

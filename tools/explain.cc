@@ -138,6 +138,8 @@ std::map<int, std::string> Contexts(const prog::BoundProgram& bound,
   std::map<int, std::string> contexts;
   for (size_t i = 0; i <= last && i < results.size(); i++) {
     if (bound.calls[i].builtin != prog::Builtin::kOpen) continue;
+    // A number of another process's table.
+    if (bound.calls[i].process != prog::kMainProcess) continue;
     if (results[i].error != 0 || !results[i].has_value) continue;
     contexts[static_cast<int>(results[i].value)] = bound.calls[i].call->result;
   }
@@ -173,6 +175,12 @@ std::string MappingName(const prog::BoundProgram& bound, const Results& results,
   return name;
 }
 
+// ", as PASID 0x64" for an attachment that is not the device's own.
+std::string AsPasid(const iommufd_snapshot_edge& e) {
+  if (e.kind != IOMMUFD_EDGE_ATTACH || e.value == 0) return {};
+  return ", as PASID " + Hex(e.value);
+}
+
 const char* EdgeLabel(iommufd_edge_kind kind) {
   switch (kind) {
     case IOMMUFD_EDGE_HWPT_IOAS:
@@ -181,6 +189,8 @@ const char* EdgeLabel(iommufd_edge_kind kind) {
       return "nested over";
     case IOMMUFD_EDGE_HWPT_VIOMMU:
       return "made on";
+    case IOMMUFD_EDGE_HWPT_FAULT:
+      return "page faults to";
     case IOMMUFD_EDGE_VIOMMU_HWPT:
       return "stands on";
     case IOMMUFD_EDGE_VDEVICE_VIOMMU:
@@ -190,6 +200,8 @@ const char* EdgeLabel(iommufd_edge_kind kind) {
     case IOMMUFD_EDGE_VCMDQ_VIOMMU:
     case IOMMUFD_EDGE_HW_QUEUE_VIOMMU:
       return "queue of";
+    case IOMMUFD_EDGE_VEVENTQ_VIOMMU:
+      return "events of";
     case IOMMUFD_EDGE_HW_QUEUE_ACCESS:
       return "pins through";
     case IOMMUFD_EDGE_DEPENDS:
@@ -227,6 +239,10 @@ void AddContext(const iommufd_snapshot& snapshot, const Names& names,
             names.Driver(o.id) != 0) {
           continue;
         }
+        if (e.kind == IOMMUFD_EDGE_FILE) {
+          node.lines.push_back("its file is open");
+          continue;
+        }
         const char* what = e.kind == IOMMUFD_EDGE_BOUND      ? "bound"
                            : e.kind == IOMMUFD_EDGE_ATTACHED ? "attached"
                                                              : "created";
@@ -246,13 +262,21 @@ void AddContext(const iommufd_snapshot& snapshot, const Names& names,
       if (pins > 4) {
         node.lines.push_back(absl::StrCat("and ", pins - 4, " more pinned"));
       }
+      for (const iommufd_snapshot_eventq& q : snapshot.eventqs) {
+        if (q.id != o.id || q.queued + q.unanswered == 0) continue;
+        std::string events = absl::StrCat("events: ", q.queued, " queued");
+        if (q.unanswered != 0) {
+          absl::StrAppend(&events, ", ", q.unanswered, " unanswered");
+        }
+        node.lines.push_back(std::move(events));
+      }
       absl::StrAppend(&node.tooltip, node.tooltip.empty() ? "" : "\n", o.users,
                       " users: 1 of the object table");
       for (const iommufd_snapshot_edge& e : snapshot.edges) {
         if (e.to != o.id) continue;
         absl::StrAppend(&node.tooltip, ", ", e.count, " ",
                         e.from != 0 ? names.Full(e.from) + ": " : "",
-                        iommufd_edge_kind_name(e.kind));
+                        iommufd_edge_kind_name(e.kind), AsPasid(e));
       }
     }
     node_of[o.id] = graph->nodes.size();
@@ -263,8 +287,11 @@ void AddContext(const iommufd_snapshot& snapshot, const Names& names,
     GraphEdge edge;
     edge.to = node_of[e.to];
     edge.label = EdgeLabel(e.kind);
+    if (e.kind == IOMMUFD_EDGE_ATTACH && e.value != 0) {
+      absl::StrAppend(&edge.label, " ", Hex(e.value));
+    }
     if (e.count > 1) absl::StrAppend(&edge.label, " \u00d7", e.count);
-    edge.tooltip = iommufd_edge_kind_name(e.kind);
+    edge.tooltip = iommufd_edge_kind_name(e.kind) + AsPasid(e);
     edge.temporary = e.kind == IOMMUFD_EDGE_VDEVICE_DEVICE;
     if (e.from != 0) {
       if (node_of.count(e.from) == 0) continue;
@@ -333,7 +360,7 @@ std::string ExplainObject(const iommufd_snapshot& snapshot, const Names& names,
     known += e.count;
     if (e.from != 0) {
       absl::StrAppend(&out, "  ", e.count, "  ", names.Full(e.from), ": ",
-                      iommufd_edge_kind_name(e.kind), "\n");
+                      iommufd_edge_kind_name(e.kind), AsPasid(e), "\n");
       const std::string made = names.MadeBy(e.from);
       if (!made.empty()) absl::StrAppend(&out, "       ", made, "\n");
       continue;
@@ -465,6 +492,7 @@ std::string ExplainBusy(sim_syscalls* sys, const prog::BoundProgram& bound,
   const prog::BoundCall& call = bound.calls[index];
   const prog::CallResult& result = results[index];
   if (call.desc == nullptr || result.fd < 0) return {};
+  if (call.process != prog::kMainProcess) return {};
   iommufd_snapshot snapshot;
   if (!TakeSnapshot(sys, result.fd, &snapshot)) return {};
   const Names names(snapshot, Origins(bound, results, index, result.fd));

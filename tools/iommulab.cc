@@ -601,6 +601,7 @@ const char* ObjectName(desc_object object) {
     case desc_object::STDEV:
       return "selftest device";
     case desc_object::ACCESS_PAGES:
+    case desc_object::DMABUF:
     case desc_object::MAX:
       break;
   }
@@ -749,6 +750,8 @@ int ListCommand(const std::vector<std::string>& names) {
                      "   only ",
                      absl::StrJoin(prog::RevisionNames(d.revisions), ", "))
                      .c_str());
+    if (d.returns_fd) printf("    -> a descriptor\n");
+    if (d.returns_number) printf("    -> a number\n");
     ListStruct(*d.arg, 4);
   }
   return kExitGood;

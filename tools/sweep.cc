@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <memory>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "tools/lab_kernel.h"
 
@@ -20,6 +21,7 @@ constexpr unsigned kMostFailures = 10000;
 bool Sweepable(const prog::BoundCall& call) {
   switch (call.builtin) {
     case prog::Builtin::kMachine:
+    case prog::Builtin::kExit:
     case prog::Builtin::kJoin:
     case prog::Builtin::kLoad:
     case prog::Builtin::kStore:
@@ -78,13 +80,24 @@ SweepOutcome SweepFailNth(
       const bool another = injected && run.results[i].injected_error == 0 &&
                            swept.desc != nullptr &&
                            swept.desc->creates != desc_object::NONE;
-      const size_t judged = stays || another ? i : bound.calls.size();
+      // What a device reports is lost where memory is short, and that it was
+      // may be seen; a read or a write that has moved something stops where it
+      // fails and says how much that was.
+      const bool report = injected && swept.desc != nullptr &&
+                          absl::StartsWith(swept.desc->name, "TRIGGER_");
+      const bool part = injected && run.results[i].injected_error == 0 &&
+                        (swept.builtin == prog::Builtin::kRead ||
+                         swept.builtin == prog::Builtin::kWrite);
+      const size_t judged =
+          stays || another || report || part ? i : bound.calls.size();
       for (size_t k = 0; k < judged; k++) {
         const prog::CallResult& result = run.results[k];
         const prog::BoundCall& call = bound.calls[k];
         if (result.expected || call.builtin == prog::Builtin::kMachine) {
           continue;
         }
+        // Another thread's may have waited for the report.
+        if (report && !call.call->thread.empty()) continue;
         bad(absl::StrCat(where, "then line ", call.call->pos.line, " ",
                          call.call->name, " expected ", result.why, ", got ",
                          prog::FormatResult(call, result)));

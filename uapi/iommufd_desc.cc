@@ -86,6 +86,11 @@ static consteval bool all_whole()
 	for (const desc_ioctl &d : desc_ioctls) {
 		if (!is_whole(*d.arg) || d.min_size > d.arg->size)
 			return false;
+		if (d.arg_is_value) {
+			if (d.min_size || d.arg->fields.size() != 1 || d.arg->size != 8)
+				return false;
+			continue;
+		}
 		if (d.arg->fields[0].kind != desc_kind::SIZE)
 			return false;
 	}
@@ -100,11 +105,8 @@ static consteval bool all_there()
 	for (uint32_t nr = IOMMUFD_CMD_BASE; nr <= iommufd_desc_last_nr(); nr++)
 		if (!iommufd_desc_lookup(_IO(IOMMUFD_TYPE, nr), 0, DESC_ALL))
 			return false;
-	for (uint32_t op = IOMMU_TEST_OP_ADD_RESERVED; op <= IOMMU_TEST_OP_DMABUF_REVOKE; op++)
-		if (!iommufd_desc_lookup(IOMMU_TEST_CMD, op, DESC_HW_QUEUE))
-			return false;
 	for (const auto &[name, r] : desc_revisions)
-		for (uint32_t op = IOMMU_TEST_OP_ADD_RESERVED; op <= IOMMU_TEST_OP_PASID_CHECK_HWPT;
+		for (uint32_t op = IOMMU_TEST_OP_ADD_RESERVED; op <= IOMMU_TEST_OP_DMABUF_REVOKE;
 		     op++)
 			if (!iommufd_desc_lookup(IOMMU_TEST_CMD, op, r))
 				return false;

@@ -16,9 +16,10 @@
 
 /* What a field means; decides how a generator fills it and how a printer shows it. */
 enum class desc_kind : uint8_t {
-	SIZE,	  /* the command's own size field: usually sizeof the struct */
-	OP,	  /* IOMMU_TEST_CMD's op number: fixed by the description */
-	FLAGS,	  /* OR of `names`; bits outside `valid` are refused with EOPNOTSUPP */
+	SIZE, /* the command's own size field: usually sizeof the struct */
+	OP,   /* IOMMU_TEST_CMD's op number: fixed by the description */
+	/* OR of `names`; bits outside `valid` are refused with EOPNOTSUPP, by VFIO_* with EINVAL */
+	FLAGS,
 	ENUM,	  /* one of `names` */
 	ID_IN,	  /* an object id that must exist, of type `object` */
 	ID_OUT,	  /* an object id that the kernel returns */
@@ -68,6 +69,8 @@ enum class desc_object : uint8_t {
 	 * access
 	 */
 	ACCESS_PAGES,
+	/* not an object either: only descriptors are of it, and IOAS_MAP_FILE takes them too */
+	DMABUF,
 	MAX,
 };
 
@@ -135,7 +138,8 @@ enum desc_revision : uint8_t {
 	DESC_ALL = 0xff,
 };
 
-/* By the names that an open takes; the first is the default. */
+/* By the names that an open takes; the first is the default, and a form's own name comes before
+ * those of its parts. */
 struct desc_revision_name {
 	const char *name;
 	desc_revision revision;
@@ -143,6 +147,8 @@ struct desc_revision_name {
 inline constexpr desc_revision_name desc_revisions[] = {
 	{"vcmdq-v2", DESC_VCMDQ_V2},
 	{"hw-queue", DESC_HW_QUEUE},
+	/* what it has is described as in the merged form */
+	{"linux-v6_12", DESC_HW_QUEUE},
 };
 
 /* nullptr: no name has this bit. */
@@ -156,19 +162,31 @@ constexpr const char *desc_revision_name_of(uint8_t revision)
 
 /* One ioctl, or one op of IOMMU_TEST_CMD. */
 struct desc_ioctl {
-	/* "VCMDQ_ALLOC", "MOCK_DOMAIN": without IOMMU_ or IOMMU_TEST_OP_ */
+	/*
+	 * "VCMDQ_ALLOC", "MOCK_DOMAIN": without IOMMU_ or IOMMU_TEST_OP_. VFIO's, which have
+	 * /dev/vfio/vfio's numbers, keep their VFIO_.
+	 */
 	const char *name;
 	uint32_t cmd;	   /* the ioctl number */
 	uint32_t op;	   /* IOMMU_TEST_CMD's op; 0 for others */
 	uint16_t min_size; /* bytes: the smallest size that is accepted */
 	uint8_t revisions; /* enum desc_revision: where the command exists */
 	const struct desc_struct *arg;
-	/* the object that success leaves behind, that DESTROY takes */
+	/* the object that success leaves behind, that DESTROY takes; or what returns_fd is of */
 	desc_object creates = desc_object::NONE;
-	bool returns_fd = false; /* success is a new file descriptor, not 0 */
+	bool returns_fd = false;     /* success is a new file descriptor, not 0 */
+	bool returns_number = false; /* success is a number that may be more than 0 */
+	/*
+	 * The ioctl's argument is no address: it is the value of arg's only field, which is 8 bytes
+	 * wide. min_size is 0.
+	 */
+	bool arg_is_value = false;
 };
 
-/* All commands: the ioctls in order of their numbers, then the test ops in order of theirs. */
+/*
+ * All commands: the ioctls in order of their numbers (VFIO's first), then the test ops in order of
+ * theirs.
+ */
 std::span<const desc_ioctl> iommufd_desc_all();
 
 /* By name; nullptr when there is none. A name is unique within one revision. */

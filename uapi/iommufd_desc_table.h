@@ -6,7 +6,9 @@
  *
  * Mirrors no kernel file. The facts are those of include/uapi/linux/iommufd.h and
  * drivers/iommu/iommufd/iommufd_test.h; min_size is the last argument of IOCTL_OP in
- * drivers/iommu/iommufd/main.c (v6.15; the series for VCMDQ_ALLOC and VIOMMU_ALLOC).
+ * drivers/iommu/iommufd/main.c (v6.15; the series for VCMDQ_ALLOC and VIOMMU_ALLOC). VFIO's are
+ * those of include/uapi/linux/vfio.h that drivers/iommu/iommufd/vfio_compat.c knows (v7.2), their
+ * min_size is its minsz. The dma-buf ops are as of v7.2, in every form.
  *
  * To add a command: its struct's fields in offset order, every byte of it (RESERVED when the
  * handler refuses what is not zero, PADDING when it does not look), then a row in desc_ioctls. What
@@ -19,6 +21,7 @@
 #include "uapi/iommufd.h"
 #include "uapi/iommufd_desc.h"
 #include "uapi/iommufd_test.h"
+#include "uapi/vfio.h"
 
 namespace desc_table {
 
@@ -46,6 +49,42 @@ inline constexpr desc_name vfio_ioas_ops[] = {
 	{"GET", IOMMU_VFIO_IOAS_GET},
 	{"SET", IOMMU_VFIO_IOAS_SET},
 	{"CLEAR", IOMMU_VFIO_IOAS_CLEAR},
+};
+
+inline constexpr desc_name vfio_extensions[] = {
+	{"TYPE1_IOMMU", VFIO_TYPE1_IOMMU},
+	{"SPAPR_TCE_IOMMU", VFIO_SPAPR_TCE_IOMMU},
+	{"TYPE1v2_IOMMU", VFIO_TYPE1v2_IOMMU},
+	{"DMA_CC_IOMMU", VFIO_DMA_CC_IOMMU},
+	{"EEH", VFIO_EEH},
+	{"TYPE1_NESTING_IOMMU", __VFIO_RESERVED_TYPE1_NESTING_IOMMU},
+	{"SPAPR_TCE_v2_IOMMU", VFIO_SPAPR_TCE_v2_IOMMU},
+	{"NOIOMMU_IOMMU", VFIO_NOIOMMU_IOMMU},
+	{"UNMAP_ALL", VFIO_UNMAP_ALL},
+	{"UPDATE_VADDR", VFIO_UPDATE_VADDR},
+};
+
+inline constexpr desc_name vfio_info_flags[] = {
+	{"PGSIZES", VFIO_IOMMU_INFO_PGSIZES},
+	{"CAPS", VFIO_IOMMU_INFO_CAPS},
+};
+
+inline constexpr desc_name vfio_dma_map_flags[] = {
+	{"READ", VFIO_DMA_MAP_FLAG_READ},
+	{"WRITE", VFIO_DMA_MAP_FLAG_WRITE},
+	{"VADDR", VFIO_DMA_MAP_FLAG_VADDR},
+};
+
+inline constexpr desc_name vfio_dma_unmap_flags[] = {
+	{"GET_DIRTY_BITMAP", VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP},
+	{"ALL", VFIO_DMA_UNMAP_FLAG_ALL},
+	{"VADDR", VFIO_DMA_UNMAP_FLAG_VADDR},
+};
+
+inline constexpr desc_name vfio_dirty_pages_flags[] = {
+	{"START", VFIO_IOMMU_DIRTY_PAGES_FLAG_START},
+	{"STOP", VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP},
+	{"GET_BITMAP", VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP},
 };
 
 inline constexpr desc_name hwpt_alloc_flags[] = {
@@ -522,6 +561,64 @@ inline constexpr desc_field iommu_vfio_ioas_fields[] = {
 };
 inline constexpr desc_struct vfio_ioas = STRUCT(iommu_vfio_ioas);
 
+/* VFIO's. In their structs argsz is the size; the last of them has other bytes behind it. */
+
+#define VALUE_ARG(_name, _kind, ...)                                \
+	desc_field                                                  \
+	{                                                           \
+		.name = _name, .offset = 0, .width = 8,             \
+		.kind = desc_kind::_kind __VA_OPT__(, ) __VA_ARGS__ \
+	}
+
+inline constexpr desc_field vfio_no_arg_fields[] = {VALUE_ARG("arg", PADDING)};
+inline constexpr desc_struct vfio_no_arg = {"", 8, vfio_no_arg_fields};
+
+inline constexpr desc_field vfio_extension_fields[] = {
+	VALUE_ARG("extension", ENUM, .names = vfio_extensions)};
+inline constexpr desc_struct vfio_extension = {"", 8, vfio_extension_fields};
+
+inline constexpr desc_field vfio_iommu_fields[] = {
+	VALUE_ARG("type", ENUM, .names = vfio_extensions, .default_value = VFIO_TYPE1v2_IOMMU)};
+inline constexpr desc_struct vfio_iommu = {"", 8, vfio_iommu_fields};
+
+/* A chain of capabilities follows, when argsz has room for all of it. */
+inline constexpr desc_field vfio_iommu_type1_info_fields[] = {
+	FIELD(vfio_iommu_type1_info, argsz, SIZE, .returned = true),
+	FIELD(vfio_iommu_type1_info, flags, NUMBER_OUT, .names = vfio_info_flags),
+	FIELD(vfio_iommu_type1_info, iova_pgsizes, NUMBER_OUT),
+	FIELD(vfio_iommu_type1_info, cap_offset, NUMBER_OUT),
+	FIELD(vfio_iommu_type1_info, pad, PADDING),
+};
+inline constexpr desc_struct vfio_info = STRUCT(vfio_iommu_type1_info);
+
+inline constexpr desc_field vfio_iommu_type1_dma_map_fields[] = {
+	FIELD(vfio_iommu_type1_dma_map, argsz, SIZE),
+	FIELD(vfio_iommu_type1_dma_map, flags, FLAGS, .names = vfio_dma_map_flags,
+	      .valid = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE),
+	FIELD(vfio_iommu_type1_dma_map, vaddr, USER_VA),
+	FIELD(vfio_iommu_type1_dma_map, iova, IOVA),
+	FIELD(vfio_iommu_type1_dma_map, size, IOVA_LEN),
+};
+inline constexpr desc_struct vfio_dma_map = STRUCT(vfio_iommu_type1_dma_map);
+
+inline constexpr desc_field vfio_iommu_type1_dma_unmap_fields[] = {
+	FIELD(vfio_iommu_type1_dma_unmap, argsz, SIZE),
+	FIELD(vfio_iommu_type1_dma_unmap, flags, FLAGS, .names = vfio_dma_unmap_flags,
+	      .valid = VFIO_DMA_UNMAP_FLAG_ALL),
+	FIELD(vfio_iommu_type1_dma_unmap, iova, IOVA),
+	FIELD(vfio_iommu_type1_dma_unmap, size, IOVA_LEN, .returned = true),
+};
+inline constexpr desc_struct vfio_dma_unmap = STRUCT(vfio_iommu_type1_dma_unmap);
+
+/* Never looked at: the command is unknown to iommufd. */
+inline constexpr desc_field vfio_iommu_type1_dirty_bitmap_fields[] = {
+	FIELD(vfio_iommu_type1_dirty_bitmap, argsz, SIZE),
+	FIELD(vfio_iommu_type1_dirty_bitmap, flags, NUMBER, .names = vfio_dirty_pages_flags),
+};
+inline constexpr desc_struct vfio_dirty_bitmap = STRUCT(vfio_iommu_type1_dirty_bitmap);
+
+#undef VALUE_ARG
+
 inline constexpr desc_field iommu_hwpt_alloc_fields[] = {
 	FIELD(iommu_hwpt_alloc, size, SIZE),
 	FIELD(iommu_hwpt_alloc, flags, FLAGS, .names = hwpt_alloc_flags,
@@ -854,7 +951,8 @@ TEST_OP(pasid_check_hwpt, TEST_ID(ID_IN, OBJECT(STDEV)), TEST_FIELD(pasid_check,
 TEST_OP(dmabuf_get, TEST_ID(PADDING), TEST_FIELD(dmabuf_get, length, NUMBER),
 	TEST_FIELD(dmabuf_get, open_flags, NUMBER));
 
-TEST_OP(dmabuf_revoke, TEST_ID(PADDING), TEST_FIELD(dmabuf_revoke, dmabuf_fd, FD_IN),
+TEST_OP(dmabuf_revoke, TEST_ID(PADDING),
+	TEST_FIELD(dmabuf_revoke, dmabuf_fd, FD_IN, OBJECT(DMABUF)),
 	TEST_FIELD(dmabuf_revoke, revoked, NUMBER));
 
 /* --- the commands --- */
@@ -873,9 +971,24 @@ TEST_OP(dmabuf_revoke, TEST_ID(PADDING), TEST_FIELD(dmabuf_revoke, dmabuf_fd, FD
 			revisions, &arg##_arg, __VA_ARGS__                                      \
 	}
 #define CREATES(o) desc_object::o
+#define VFIO(_name, _min_size, _arg, ...)                                      \
+	desc_ioctl                                                             \
+	{                                                                      \
+		.name = #_name, .cmd = _name, .op = 0, .min_size = _min_size,  \
+		.revisions = DESC_ALL, .arg = &_arg __VA_OPT__(, ) __VA_ARGS__ \
+	}
 
 /* The ioctls in order of their numbers, then the test ops in order of theirs. */
 inline constexpr desc_ioctl desc_ioctls[] = {
+	VFIO(VFIO_GET_API_VERSION, 0, vfio_no_arg, .returns_number = true, .arg_is_value = true),
+	VFIO(VFIO_CHECK_EXTENSION, 0, vfio_extension, .returns_number = true, .arg_is_value = true),
+	VFIO(VFIO_SET_IOMMU, 0, vfio_iommu, .arg_is_value = true),
+	VFIO(VFIO_IOMMU_GET_INFO, OFFSETOFEND(vfio_iommu_type1_info, iova_pgsizes), vfio_info),
+	VFIO(VFIO_IOMMU_MAP_DMA, OFFSETOFEND(vfio_iommu_type1_dma_map, size), vfio_dma_map),
+	VFIO(VFIO_IOMMU_UNMAP_DMA, OFFSETOFEND(vfio_iommu_type1_dma_unmap, size), vfio_dma_unmap),
+	VFIO(VFIO_IOMMU_DIRTY_PAGES, OFFSETOFEND(vfio_iommu_type1_dirty_bitmap, flags),
+	     vfio_dirty_bitmap),
+
 	IOCTL(DESTROY, iommu_destroy, id, DESC_ALL, destroy),
 	IOCTL(IOAS_ALLOC, iommu_ioas_alloc, out_ioas_id, DESC_ALL, ioas_alloc, CREATES(IOAS)),
 	IOCTL(IOAS_ALLOW_IOVAS, iommu_ioas_allow_iovas, allowed_iovas, DESC_ALL, ioas_allow_iovas),
@@ -930,10 +1043,11 @@ inline constexpr desc_ioctl desc_ioctls[] = {
 	TEST(PASID_REPLACE, DESC_ALL, pasid_replace),
 	TEST(PASID_DETACH, DESC_ALL, pasid_detach),
 	TEST(PASID_CHECK_HWPT, DESC_ALL, pasid_check_hwpt),
-	TEST(DMABUF_GET, DESC_HW_QUEUE, dmabuf_get, desc_object::NONE, true),
-	TEST(DMABUF_REVOKE, DESC_HW_QUEUE, dmabuf_revoke),
+	TEST(DMABUF_GET, DESC_ALL, dmabuf_get, CREATES(DMABUF), true),
+	TEST(DMABUF_REVOKE, DESC_ALL, dmabuf_revoke),
 };
 
+#undef VFIO
 #undef CREATES
 #undef TEST
 #undef IOCTL

@@ -2,7 +2,7 @@
 /*
  * The surface: what a program can do to a kernel that has iommufd, as an abstract class. The
  * in-process core implements it (core/sim_syscalls.h); so may a real kernel's system calls, or a
- * client of another process.
+ * client of another process. An instance is one process.
  *
  * Mirrors the Linux system calls of the same names. Results are as the kernel returns them: a
  * non-negative value, or -errno; errno itself is never used. User addresses are u64: they belong to
@@ -11,8 +11,10 @@
  */
 #pragma once
 
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -24,6 +26,7 @@ struct memory_options {
 	bool huge = false;
 	bool fragmented = false; /* no two neighbouring pages are neighbours physically */
 	bool readonly = false;	 /* PROT_READ only */
+	bool shared = false;	 /* MAP_SHARED: a forked process has the same memory, not a copy */
 	/* every page of it has failed: a copy gives EFAULT, a pin fails */
 	bool poisoned = false;
 	uint64_t addr = 0; /* where to place it; 0: anywhere */
@@ -50,7 +53,10 @@ public:
 	virtual int munmap(uint64_t addr, size_t length) = 0;
 	virtual long read(int fd, uint64_t buf, size_t count) = 0;
 	virtual long write(int fd, uint64_t buf, size_t count) = 0;
-	/* One descriptor: returns revents (>= 0) or -errno. timeout_ms 0 never blocks. */
+	/*
+	 * One descriptor: returns revents (>= 0) or -errno. timeout_ms 0 never blocks, a negative
+	 * one waits until there is something. -EINTR: a signal.
+	 */
 	virtual int poll(int fd, short events, int timeout_ms) = 0;
 
 	/*
@@ -60,6 +66,26 @@ public:
 	virtual uint64_t anon(const memory_options &opts) = 0;
 	/* A memory file of opts.size bytes: a file descriptor, or -errno. */
 	virtual int memfd(const memory_options &opts) = 0;
+	/* Of a memory file. -ENOSYS: this surface cannot. */
+	virtual int ftruncate(int fd, uint64_t length)
+	{
+		(void)fd;
+		(void)length;
+		return -ENOSYS;
+	}
+
+	/*
+	 * 0 and the child in *child: another process of the same kernel, which has copies of this
+	 * one's descriptors, memory, limits and credentials, and one task: that of the thread that
+	 * uses it first. It ends, with its memory and then its descriptors, when it is destroyed
+	 * (exit(2) and wait(2)): before or after its parent, on any thread. -ENOMEM; -ENOSYS: this
+	 * surface cannot.
+	 */
+	virtual int fork(std::unique_ptr<syscalls> *child)
+	{
+		(void)child;
+		return -ENOSYS;
+	}
 
 	/* The program's own loads and stores. -EFAULT where the process would get a signal. */
 	virtual int load(uint64_t addr, void *dst, size_t n) = 0;
@@ -76,8 +102,8 @@ public:
 	/* What the kernel logged since the last call, a line each. */
 	virtual std::string take_log() = 0;
 	/*
-	 * Empty when nothing is left behind (objects, pins, pages, domains, open files); else one
-	 * line for each kind of residue.
+	 * Empty when nothing is left behind in the kernel (objects, pins, pages, domains, open
+	 * files, other processes); else one line for each kind of residue.
 	 */
 	virtual std::string residue() = 0;
 };

@@ -5,7 +5,7 @@
  *
  * Mirrors the parts of drivers/iommu/iommu.c that iommufd and its drivers use, and the copy helpers
  * of include/linux/iommu.h, of Linux 7.2. It differs as iommu.h says; also there is no device
- * recovery and no deferred attach.
+ * recovery and no deferred attach, and a device that joins a group gets the group's PASIDs.
  */
 #include "core/iommu/iommu.h"
 
@@ -249,6 +249,41 @@ static void __iommu_group_set_core_domain(struct iommu_group *group) __must_hold
 							    : group->default_domain);
 }
 
+static bool dev_has_pasid(const struct device *dev, ioasid_t pasid)
+{
+	return pasid < dev->iommu->max_pasids;
+}
+
+static void iommu_remove_dev_pasid(struct device *dev, ioasid_t pasid, struct iommu_domain *domain)
+{
+	struct iommu_domain *blocked_domain = dev_iommu_ops(dev)->blocked_domain;
+
+	WARN_ON(blocked_domain->ops->set_dev_pasid(blocked_domain, dev, pasid, domain));
+}
+
+/* Gives a device that has just joined what the group's PASIDs are attached to, as far as it has
+ * them. All or none; what the driver says. */
+static int __iommu_device_join_pasids(struct iommu_group *group, struct device *dev)
+	__must_hold(group->mutex)
+{
+	struct iommu_attach_handle *handle;
+	unsigned long pasid, undo;
+	int rc = 0;
+
+	xa_for_each_range (&group->pasid_array, pasid, handle, IOMMU_NO_PASID + 1, ULONG_MAX) {
+		if (!dev_has_pasid(dev, (ioasid_t)pasid))
+			return 0;
+		rc = handle->domain->ops->set_dev_pasid(handle->domain, dev, (ioasid_t)pasid,
+							nullptr);
+		if (rc)
+			break;
+	}
+	if (rc)
+		xa_for_each_range (&group->pasid_array, undo, handle, IOMMU_NO_PASID + 1, pasid - 1)
+			iommu_remove_dev_pasid(dev, (ioasid_t)undo, handle->domain);
+	return rc;
+}
+
 int iommu_probe_device(struct device *dev, struct iommu_device *iommu)
 {
 	const struct iommu_ops *ops = iommu->ops;
@@ -307,6 +342,8 @@ int iommu_probe_device(struct device *dev, struct iommu_device *iommu)
 	list_add_tail(&gdev->list, &group->devices);
 	if (group->domain) {
 		ret = __iommu_device_set_domain(group, dev, group->domain, nullptr, 0);
+		if (!ret)
+			ret = __iommu_device_join_pasids(group, dev);
 	} else {
 		group->default_domain = ops->default_domain    ? ops->default_domain
 					: ops->identity_domain ? ops->identity_domain
@@ -859,15 +896,9 @@ int iommu_replace_group_handle(struct iommu_group *group, struct iommu_domain *n
 	return 0;
 }
 
-static void iommu_remove_dev_pasid(struct device *dev, ioasid_t pasid, struct iommu_domain *domain)
-{
-	struct iommu_domain *blocked_domain = dev_iommu_ops(dev)->blocked_domain;
-
-	WARN_ON(blocked_domain->ops->set_dev_pasid(blocked_domain, dev, pasid, domain));
-}
-
 /* Takes a PASID of the devices before one that failed back to the old domain, or to none when
- * there was none or the driver has a bug. */
+ * there was none or the driver refuses it by now: it may be short of memory, which the kernel warns
+ * of. */
 static void __iommu_revert_group_pasid(struct iommu_domain *tried, struct iommu_group *group,
 				       ioasid_t pasid, struct iommu_domain *old,
 				       const struct group_device *failed) __must_hold(group->mutex)
@@ -879,9 +910,12 @@ static void __iommu_revert_group_pasid(struct iommu_domain *tried, struct iommu_
 
 		if (moved == failed)
 			return;
-		if (dev->iommu->max_pasids &&
-		    (!old || WARN_ON(old->ops->set_dev_pasid(old, dev, pasid, tried))))
-			iommu_remove_dev_pasid(dev, pasid, tried);
+		if (!dev_has_pasid(dev, pasid) ||
+		    (old && !old->ops->set_dev_pasid(old, dev, pasid, tried)))
+			continue;
+		iommu_remove_dev_pasid(dev, pasid, tried);
+		if (old)
+			dev_warn_ratelimited(dev, "PASID %u cannot go back, is blocked", pasid);
 	}
 }
 
@@ -893,7 +927,7 @@ static int __iommu_set_group_pasid(struct iommu_domain *domain, struct iommu_gro
 
 	list_for_each_entry (gdev, &group->devices, list) {
 		struct device *dev = gdev->dev;
-		int rc = dev->iommu->max_pasids
+		int rc = dev_has_pasid(dev, pasid)
 				 ? domain->ops->set_dev_pasid(domain, dev, pasid, old)
 				 : 0;
 
@@ -986,7 +1020,7 @@ void iommu_detach_device_pasid(struct iommu_domain *domain, struct device *dev, 
 
 	mutex_guard lock(&group->mutex);
 	list_for_each_entry (device, &group->devices, list)
-		if (device->dev->iommu->max_pasids > 0)
+		if (dev_has_pasid(device->dev, pasid))
 			iommu_remove_dev_pasid(device->dev, pasid, domain);
 	xa_erase(&group->pasid_array, pasid);
 }

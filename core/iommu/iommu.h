@@ -13,6 +13,7 @@
 
 #include <cstddef>
 
+#include "core/iommu/iova_bitmap.h"
 #include "core/linux/device.h"
 #include "core/linux/err.h"
 #include "core/linux/list.h"
@@ -31,19 +32,25 @@
 #define IOMMU_MMIO   (1 << 4) /* the target is a device, an MSI doorbell say */
 #define IOMMU_PRIV   (1 << 5)
 
+/* read_and_clear_dirty(): the bits stay as they are. IOMMU_HWPT_GET_DIRTY_BITMAP_NO_CLEAR's value.
+ */
+#define IOMMU_DIRTY_NO_CLEAR (1 << 0)
+
 struct dev_iommu;
 struct iommu_attach_handle;
 struct iommu_device;
-struct iommu_dirty_bitmap;
 struct iommu_dirty_ops;
 struct iommu_domain;
 struct iommu_domain_ops;
+struct iommu_fault_param;
 struct iommu_group;
 struct iommu_ops;
+struct iommu_page_response;
 struct iommufd_ctx;
 struct iommufd_hw_pagetable;
 struct iommufd_struct;
 struct iommufd_viommu;
+struct iopf_fault;
 struct iopf_group;
 
 typedef unsigned int ioasid_t;
@@ -126,6 +133,20 @@ struct iommu_iotlb_gather {
 	bool queued;
 };
 
+/* Where read_and_clear_dirty() tells what it found. Either may be NULL: nobody asks. */
+struct iommu_dirty_bitmap {
+	struct iova_bitmap *bitmap;
+	struct iommu_iotlb_gather *gather; /* what must be flushed for the bits to be set again */
+};
+
+/*
+ * Of a domain whose hardware notes in the page table which pages were written.
+ *
+ * @set_dirty_tracking: enabled twice is fine. Any thread, with the IOAS's iova_rwsem for reading.
+ * @read_and_clear_dirty: iommu_dirty_bitmap_record() for each dirty page in [iova, iova + size),
+ * which becomes clean unless flags has IOMMU_DIRTY_NO_CLEAR. Pages that reach out of the range are
+ * clean as a whole then. What is not mapped is skipped. Other calls may run at the same time.
+ */
 struct iommu_dirty_ops {
 	int (*set_dirty_tracking)(struct iommu_domain *domain, bool enabled) = nullptr;
 	int (*read_and_clear_dirty)(struct iommu_domain *domain, unsigned long iova, size_t size,
@@ -204,6 +225,8 @@ int __iommu_copy_struct_to_user(const struct iommu_user_data *dst_data, const vo
  * @probe_device: required. Returns the IOMMU instance that serves the device.
  * @device_group: the device's group with a reference; generic_device_group() makes one for each
  *device.
+ * @page_response: the device's fault has its answer. Called under the lock of the device's faults:
+ *reports none.
  * @viommu_alloc: the series' form. The driver allocates with iommufd_viommu_alloc<T>(ictx, ops) and
  *gives up with iommufd_struct_destroy(). user_data is NULL when the user gave none.
  * @get_viommu_struct: the merged form. What to allocate for a vIOMMU of this type, NULL when there
@@ -227,6 +250,9 @@ struct iommu_ops {
 	void (*release_device)(struct device *dev) = nullptr;
 	result<struct iommu_group *> (*device_group)(struct device *dev) = nullptr;
 	void (*get_resv_regions)(struct device *dev, struct list_head *list) = nullptr;
+
+	void (*page_response)(struct device *dev, struct iopf_fault *evt,
+			      struct iommu_page_response *msg) = nullptr;
 
 	result<struct iommufd_viommu *> (*viommu_alloc)(
 		struct device *dev, struct iommu_domain *parent_domain, struct iommufd_ctx *ictx,
@@ -288,13 +314,21 @@ struct iommu_device {
 	bool ready = false;
 };
 
+/* PCI's PASID control register, as pci_pasid_status() returns it. */
+#define PCI_PASID_CTRL_ENABLE 0x01
+#define PCI_PASID_CTRL_EXEC   0x02 /* requests may be for instructions */
+#define PCI_PASID_CTRL_PRIV   0x04 /* requests may be privileged */
+
 /* What the IOMMU core keeps for a device; device::iommu. CUSTOMISED: isolated_msi stands for the
- * walk over MSI domains; max_pasids is set by probe_device, in place of the firmware's
- * "pasid-num-bits" and of PCI's capability. */
+ * walk over MSI domains; max_pasids and pci_pasid_ctrl are set by probe_device, in place of the
+ * firmware's "pasid-num-bits" and of PCI's capability. */
 struct dev_iommu {
+	struct mutex lock{LOCK_CLASS(dev_iommu, lock)};
+	struct iommu_fault_param *fault_param __guarded_by(lock) = nullptr; /* see io-pgfault.h */
 	struct iommu_device *iommu_dev = nullptr;
 	void *priv = nullptr;
 	u32 max_pasids = 0;	     /* 0: the device has none */
+	u32 pci_pasid_ctrl = 0;	     /* 0: no PCI device, or not enabled */
 	bool require_direct = false; /* has IOMMU_RESV_DIRECT regions: cannot be blocked */
 	bool isolated_msi = false;   /* its DMA cannot raise interrupts of others */
 };
@@ -401,6 +435,24 @@ static inline void iommu_iotlb_sync(struct iommu_domain *domain, struct iommu_io
 	if (domain->ops->iotlb_sync && gather->start < gather->end)
 		domain->ops->iotlb_sync(domain, gather);
 	iommu_iotlb_gather_init(gather);
+}
+
+static inline void iommu_dirty_bitmap_init(struct iommu_dirty_bitmap *dirty,
+					   struct iova_bitmap *bitmap,
+					   struct iommu_iotlb_gather *gather)
+{
+	if (gather)
+		iommu_iotlb_gather_init(gather);
+	*dirty = {.bitmap = bitmap, .gather = gather};
+}
+
+static inline void iommu_dirty_bitmap_record(struct iommu_dirty_bitmap *dirty, unsigned long iova,
+					     unsigned long length)
+{
+	if (dirty->bitmap)
+		iova_bitmap_set(dirty->bitmap, iova, length);
+	if (dirty->gather)
+		iommu_iotlb_gather_add_range(dirty->gather, iova, length);
 }
 
 /* Reserved regions of a device; the list is the caller's, given back with iommu_put_resv_regions().

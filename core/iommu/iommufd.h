@@ -256,6 +256,17 @@ void iommufd_ctx_put(struct iommufd_ctx *ictx);
 result<struct iommufd_ctx *> iommufd_ctx_from_file(struct file *file);
 result<struct iommufd_ctx *> iommufd_ctx_from_fd(int fd);
 
+/*
+ * VFIO's container ioctls work on one IOAS of the context. A driver that attaches a group calls
+ * _ioas_create(), which does nothing when there is one, then _ioas_get_id(). -EINVAL: the container
+ * is one without IOMMU; -ENODEV: no IOAS; -ENOMEM.
+ */
+int iommufd_vfio_compat_ioas_create(struct iommufd_ctx *ictx);
+int iommufd_vfio_compat_ioas_get_id(struct iommufd_ctx *ictx, u32 *out_ioas_id);
+/* A device without an IOMMU comes: only VFIO_NOIOMMU_IOMMU can be set from now on. -EINVAL: there
+ * is a compat IOAS already. */
+int iommufd_vfio_compat_set_no_iommu(struct iommufd_ctx *ictx);
+
 /* Drivers of IOMMUs. */
 
 /*
@@ -273,8 +284,8 @@ struct iommufd_viommu : iommufd_object {
 
 	/* virt_id -> vDEVICE; its lock keeps what iommufd_viommu_find_dev() returns */
 	struct xarray vdevs{LOCK_CLASS(iommufd_viommu, vdevs)};
-	struct list_head veventqs;
 	struct rw_semaphore veventqs_rwsem{LOCK_CLASS(iommufd_viommu, veventqs_rwsem)};
+	struct list_head veventqs __guarded_by(veventqs_rwsem);
 
 	enum iommu_viommu_type type = IOMMU_VIOMMU_TYPE_DEFAULT;
 };
@@ -393,6 +404,13 @@ struct device *iommufd_viommu_find_dev(struct iommufd_viommu *viommu, unsigned l
 /* -ENOENT: the device has no vDEVICE on this vIOMMU. */
 int iommufd_viommu_get_vdev_id(struct iommufd_viommu *viommu, struct device *dev,
 			       unsigned long *vdev_id);
+/*
+ * From a driver's interrupt thread: something happened that the guest of the vIOMMU wants to know.
+ * event_data is what the uapi defines for the type. 0, also when the queue was full; -EOPNOTSUPP:
+ * there is no queue for the type; -ENOMEM: the event is lost, which the queue remembers.
+ */
+int iommufd_viommu_report_event(struct iommufd_viommu *viommu, enum iommu_veventq_type type,
+				const void *event_data, size_t data_len);
 
 /*
  * Allocators of the series' form. -ENOMEM, or -EBUSY when the table is full. What they return has

@@ -3,8 +3,10 @@
  * Devices: binding, groups, attachments; accesses; GET_HW_INFO.
  *
  * Mirrors drivers/iommu/iommufd/device.c of Linux 7.2. It differs in this: vDEVICEs that live apart
- * from their devices (the vCMDQ series v2) lose their device here; no PCI, hence neither the page
- * request nor the PASID capability of one; no module parameter for insecure interrupts.
+ * from their devices (the vCMDQ series v2) lose their device here; no PCI, hence no page request
+ * interface, and dev_iommu has what PCI would say of PASIDs; a device that is not attached detaches
+ * nothing, also when others of its group are; an automatic HWPT may lose its devices to another
+ * device of their group while it is being made; no module parameter for insecure interrupts.
  */
 #include "core/iommufd/iommufd_private.h"
 
@@ -384,6 +386,7 @@ static int iommufd_hwpt_attach_device(struct iommufd_hw_pagetable *hwpt,
 		return -ENOMEM;
 
 	handle->igroup = idev->igroup;
+	handle->pasid = pasid;
 	if (pasid == IOMMU_NO_PASID)
 		rc = iommu_attach_group_handle(hwpt->domain, idev->igroup->group, handle);
 	else
@@ -414,11 +417,14 @@ static void iommufd_hwpt_detach_device(struct iommufd_hw_pagetable *hwpt,
 		iommu_detach_group_handle(hwpt->domain, idev->igroup->group);
 	else
 		iommu_detach_device_pasid(hwpt->domain, idev->dev, pasid);
+
+	iommufd_auto_response_faults(hwpt, handle);
 	kfree_obj(handle);
 }
 
 static int iommufd_hwpt_replace_device(struct iommufd_device *idev, ioasid_t pasid,
-				       struct iommufd_hw_pagetable *hwpt)
+				       struct iommufd_hw_pagetable *hwpt,
+				       struct iommufd_hw_pagetable *old)
 	__must_hold(idev->igroup->lock)
 {
 	struct iommufd_attach_handle *handle, *old_handle;
@@ -435,6 +441,7 @@ static int iommufd_hwpt_replace_device(struct iommufd_device *idev, ioasid_t pas
 		return -ENOMEM;
 
 	handle->igroup = idev->igroup;
+	handle->pasid = pasid;
 	if (pasid == IOMMU_NO_PASID)
 		rc = iommu_replace_group_handle(idev->igroup->group, hwpt->domain, handle);
 	else
@@ -443,6 +450,9 @@ static int iommufd_hwpt_replace_device(struct iommufd_device *idev, ioasid_t pas
 		kfree_obj(handle);
 		return rc;
 	}
+
+	/* those that the old one's queue has; the new one's are of the new handle */
+	iommufd_auto_response_faults(old, old_handle);
 	kfree_obj(old_handle);
 	return 0;
 }
@@ -545,11 +555,17 @@ struct iommufd_hw_pagetable *iommufd_hw_pagetable_detach(struct iommufd_device *
 		hwpt = attach->hwpt;
 		hwpt_paging = find_hwpt_paging(hwpt);
 
-		xa_erase(&attach->device_array, idev->id);
+		/* others of its group may be attached: their users are theirs to put */
+		if (!xa_erase(&attach->device_array, idev->id))
+			return nullptr;
 		if (xa_empty(&attach->device_array)) {
 			iommufd_hwpt_detach_device(hwpt, idev, pasid);
 			xa_erase(&idev->igroup->pasid_attach, pasid);
 			kfree_obj(attach);
+		} else {
+			/* the others keep the attachment, but nobody answers for this one now */
+			iommufd_auto_response_faults(
+				hwpt, iommufd_device_get_attach_handle(idev, pasid), idev->dev);
 		}
 		if (hwpt_paging && pasid == IOMMU_NO_PASID)
 			iopt_remove_reserved_iova(&hwpt_paging->ioas->iopt, idev->dev);
@@ -662,7 +678,7 @@ iommufd_device_do_replace(struct iommufd_device *idev, ioasid_t pasid,
 
 	old_hwpt_paging = find_hwpt_paging(old_hwpt);
 
-	rc = iommufd_hwpt_replace_device(idev, pasid, hwpt);
+	rc = iommufd_hwpt_replace_device(idev, pasid, hwpt, old_hwpt);
 	if (rc) {
 		if (attach_resv && !iommufd_share_ioas(hwpt_paging, old_hwpt_paging))
 			iommufd_group_remove_reserved_iova(idev->igroup, hwpt_paging);
@@ -689,12 +705,13 @@ using attach_fn = result<struct iommufd_hw_pagetable *> (*)(struct iommufd_devic
 							    struct iommufd_hw_pagetable *hwpt);
 
 /*
- * Attaches to an IOAS: to the first automatic HWPT that the device takes, or to a new one. HWPTs
- * that a user made are never chosen. Returns as the attach_fn does.
+ * Attaches to the first automatic HWPT of the IOAS that the device takes, or to a new one: then
+ * *made is that, with a user that the caller has to put. Returns as the attach_fn does.
  */
 static result<struct iommufd_hw_pagetable *>
-iommufd_device_auto_get_domain(struct iommufd_device *idev, ioasid_t pasid,
-			       struct iommufd_ioas *ioas, u32 *pt_id, attach_fn do_attach)
+__iommufd_device_auto_get_domain(struct iommufd_device *idev, ioasid_t pasid,
+				 struct iommufd_ioas *ioas, u32 *pt_id, attach_fn do_attach,
+				 struct iommufd_hw_pagetable **made)
 {
 	/* a driver may finish a domain only when it is attached, so prefer to do both at once */
 	bool immediate_attach = do_attach == iommufd_device_do_attach;
@@ -742,10 +759,31 @@ iommufd_device_auto_get_domain(struct iommufd_device *idev, ioasid_t pasid,
 		destroy_hwpt = *replaced;
 	}
 
-	hwpt_paging->auto_domain = true;
 	*pt_id = hwpt_paging->id;
+	/*
+	 * Another device of the group may have taken all of them away already: their users are
+	 * then put before the HWPT is in the table, and must not look for it there. Whether it has
+	 * to go is seen when ours is put.
+	 */
+	refcount_inc(&hwpt_paging->users);
+	*made = hwpt_paging;
 	iommufd_object_finalize(idev->ictx, hwpt_paging);
+	hwpt_paging->auto_domain = true;
 	return destroy_hwpt;
+}
+
+/* The same, without anything to put but what it returns. HWPTs that a user made are never chosen.
+ */
+static result<struct iommufd_hw_pagetable *>
+iommufd_device_auto_get_domain(struct iommufd_device *idev, ioasid_t pasid,
+			       struct iommufd_ioas *ioas, u32 *pt_id, attach_fn do_attach)
+{
+	struct iommufd_hw_pagetable *made = nullptr;
+	auto old = __iommufd_device_auto_get_domain(idev, pasid, ioas, pt_id, do_attach, &made);
+
+	if (made)
+		iommufd_hw_pagetable_put(idev->ictx, made);
+	return old;
 }
 
 static int iommufd_device_change_pt(struct iommufd_device *idev, ioasid_t pasid, u32 *pt_id,
@@ -1139,9 +1177,16 @@ int iommufd_get_hw_info(struct iommufd_ucmd *ucmd)
 		cmd->out_capabilities |= IOMMU_HW_CAP_PCI_ATS_NOT_SUPPORTED;
 
 	/* PASIDs that the driver has enabled when it probed the device */
+	const struct dev_iommu *param = (*idev)->dev->iommu;
+
 	cmd->out_max_pasid_log2 = 0;
-	if ((*idev)->dev->iommu->max_pasids)
-		cmd->out_max_pasid_log2 = ilog2((*idev)->dev->iommu->max_pasids);
+	if (rev->pasid && param->max_pasids) {
+		cmd->out_max_pasid_log2 = ilog2(param->max_pasids);
+		if (param->pci_pasid_ctrl & PCI_PASID_CTRL_EXEC)
+			cmd->out_capabilities |= IOMMU_HW_CAP_PCI_PASID_EXEC;
+		if (param->pci_pasid_ctrl & PCI_PASID_CTRL_PRIV)
+			cmd->out_capabilities |= IOMMU_HW_CAP_PCI_PASID_PRIV;
+	}
 
 	return iommufd_ucmd_respond(ucmd, sizeof(*cmd));
 }

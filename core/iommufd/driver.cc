@@ -4,14 +4,14 @@
  *
  * Mirrors drivers/iommu/iommufd/driver.c of Linux 7.2, which has the helpers of the vCMDQ series v2
  * under new names. It differs in this: a dependency and a region leave a note for introspection;
- * iommufd_sw_msi() returns the IOVA instead of writing a msi_desc; iommufd_viommu_report_event() is
- * not there.
+ * iommufd_sw_msi() returns the IOVA instead of writing a msi_desc.
  */
 #include "core/iommufd/iommufd_private.h"
 
 #include "core/linux/device.h"
 
 #include <climits>
+#include <cstring>
 
 static struct iommufd_sibling *iommufd_sibling_of(struct iommufd_object *obj)
 {
@@ -156,6 +156,37 @@ int iommufd_viommu_get_vdev_id(struct iommufd_viommu *viommu, struct device *dev
 		}
 	}
 	return -ENOENT;
+}
+
+int iommufd_viommu_report_event(struct iommufd_viommu *viommu, enum iommu_veventq_type type,
+				const void *event_data, size_t data_len)
+{
+	if (WARN_ON_ONCE(!data_len || !event_data))
+		return -EINVAL;
+
+	rwsem_read_guard veventqs(&viommu->veventqs_rwsem);
+	struct iommufd_veventq *veventq = iommufd_viommu_find_veventq(viommu, type);
+
+	if (!veventq)
+		return -EOPNOTSUPP;
+
+	/* before the queue is locked; a driver's interrupt thread must not wait for memory */
+	struct iommufd_vevent *vevent = iommufd_vevent_alloc(data_len, GFP_NOWAIT);
+	const int rc = vevent ? 0 : -ENOMEM;
+
+	if (vevent)
+		memcpy(vevent->event_data(), event_data, data_len);
+
+	spinlock_guard queue(&veventq->lock);
+
+	if (vevent && veventq->num_events != veventq->depth) {
+		veventq->num_events++;
+	} else {
+		kfree_obj(vevent);
+		vevent = &veventq->lost_events_header;
+	}
+	iommufd_vevent_handler(veventq, vevent);
+	return rc;
 }
 
 /* The context's map of one doorbell page: all domains of devices with the same window get the same

@@ -3,10 +3,16 @@
  * Hardware page tables: paging ones over an address space, nested ones over a parent or a vIOMMU,
  * and their invalidation.
  *
- * Mirrors drivers/iommu/iommufd/hw_pagetable.c of Linux 7.2. It differs in this: no fault queues
- * yet, so that a fault_id is never found; dirty tracking as a flag of HWPT_ALLOC only.
+ * Mirrors drivers/iommu/iommufd/hw_pagetable.c of Linux 7.2.
  */
 #include "core/iommufd/iommufd_private.h"
+
+static void __iommufd_hwpt_destroy(struct iommufd_hw_pagetable *hwpt)
+{
+	if (hwpt->domain)
+		iommu_domain_free(hwpt->domain);
+	hwpt->fault.reset();
+}
 
 void iommufd_hwpt_paging_destroy(struct iommufd_object *obj)
 {
@@ -20,8 +26,7 @@ void iommufd_hwpt_paging_destroy(struct iommufd_object *obj)
 		iopt_table_remove_domain(&hwpt_paging->ioas->iopt, hwpt_paging->domain);
 	}
 
-	if (hwpt_paging->domain)
-		iommu_domain_free(hwpt_paging->domain);
+	__iommufd_hwpt_destroy(hwpt_paging);
 	hwpt_paging->ioas.reset();
 }
 
@@ -44,8 +49,7 @@ void iommufd_hwpt_nested_destroy(struct iommufd_object *obj)
 {
 	auto *hwpt_nested = static_cast<struct iommufd_hwpt_nested *>(obj);
 
-	if (hwpt_nested->domain)
-		iommu_domain_free(hwpt_nested->domain);
+	__iommufd_hwpt_destroy(hwpt_nested);
 	hwpt_nested->viommu.reset();
 	hwpt_nested->parent_ref.reset();
 }
@@ -120,7 +124,8 @@ iommufd_hwpt_paging_alloc(struct iommufd_ctx *ictx, struct iommufd_ioas *ioas,
 			  bool immediate_attach, const struct iommu_user_data *user_data)
 {
 	const u32 valid_flags = IOMMU_HWPT_ALLOC_NEST_PARENT | IOMMU_HWPT_ALLOC_DIRTY_TRACKING |
-				IOMMU_HWPT_FAULT_ID_VALID | IOMMU_HWPT_ALLOC_PASID;
+				IOMMU_HWPT_FAULT_ID_VALID |
+				(ictx->rev->pasid ? IOMMU_HWPT_ALLOC_PASID : 0);
 
 	lockdep_assert_held(&ioas->mutex);
 
@@ -177,12 +182,13 @@ iommufd_hwpt_nested_alloc(struct iommufd_ctx *ictx, struct iommufd_hwpt_paging *
 			  struct iommufd_device *idev, u32 flags,
 			  const struct iommu_user_data *user_data)
 {
+	const u32 valid_flags = IOMMU_HWPT_FAULT_ID_VALID |
+				(ictx->rev->pasid ? IOMMU_HWPT_ALLOC_PASID : 0);
 	const struct iommu_ops *ops = dev_iommu_ops(idev->dev);
 	struct iommufd_hwpt_nested *hwpt_nested;
 	int rc;
 
-	if (flags & ~(IOMMU_HWPT_FAULT_ID_VALID | IOMMU_HWPT_ALLOC_PASID) || !user_data->len ||
-	    !ops->domain_alloc_nested)
+	if (flags & ~valid_flags || !user_data->len || !ops->domain_alloc_nested)
 		return -EOPNOTSUPP;
 	if (parent->auto_domain || !parent->nest_parent || parent->domain->owner != ops)
 		return -EINVAL;
@@ -245,30 +251,35 @@ iommufd_viommu_alloc_hwpt_nested(struct iommufd_viommu *viommu, u32 flags,
 	return hwpt_nested;
 }
 
+/* Its page faults go to the queue, for as long as it lives. -ENOENT: no such queue. */
+static int iommufd_hwpt_set_fault(struct iommufd_ucmd *ucmd, struct iommufd_hw_pagetable *hwpt,
+				  u32 fault_id)
+{
+	auto fault = iommufd_get_fault(ucmd, fault_id);
+
+	if (!fault)
+		return fault.error();
+	hwpt->fault = users_ref<struct iommufd_fault>(*fault);
+	hwpt->domain->iopf_handler = iommufd_fault_iopf_handler;
+	return 0;
+}
+
 /* The end of HWPT_ALLOC: whatever fails takes the new HWPT with it. */
 static int iommufd_hwpt_alloc_finish(struct iommufd_ucmd *ucmd, struct iommufd_hw_pagetable *hwpt)
 {
 	auto *cmd = static_cast<struct iommu_hwpt_alloc *>(ucmd->cmd);
-	int rc;
+	int rc = 0;
 
-	if (cmd->flags & IOMMU_HWPT_FAULT_ID_VALID) {
-		/* no object is a fault queue: as a wrong id */
-		auto fault = iommufd_get_object(ucmd->ictx, cmd->fault_id, IOMMUFD_OBJ_FAULT);
-
-		WARN_ON(fault);
-		rc = fault.error();
-		goto out_hwpt;
+	if (cmd->flags & IOMMU_HWPT_FAULT_ID_VALID)
+		rc = iommufd_hwpt_set_fault(ucmd, hwpt, cmd->fault_id);
+	if (!rc) {
+		cmd->out_hwpt_id = hwpt->id;
+		rc = iommufd_ucmd_respond(ucmd, sizeof(*cmd));
 	}
-
-	cmd->out_hwpt_id = hwpt->id;
-	rc = iommufd_ucmd_respond(ucmd, sizeof(*cmd));
 	if (rc)
-		goto out_hwpt;
-	iommufd_object_finalize(ucmd->ictx, hwpt);
-	return 0;
-
-out_hwpt:
-	iommufd_object_abort_and_destroy(ucmd->ictx, hwpt);
+		iommufd_object_abort_and_destroy(ucmd->ictx, hwpt);
+	else
+		iommufd_object_finalize(ucmd->ictx, hwpt);
 	return rc;
 }
 
@@ -335,6 +346,38 @@ int iommufd_hwpt_alloc(struct iommufd_ucmd *ucmd)
 	}
 }
 
+int iommufd_hwpt_set_dirty_tracking(struct iommufd_ucmd *ucmd)
+{
+	auto *cmd = static_cast<struct iommu_hwpt_set_dirty_tracking *>(ucmd->cmd);
+
+	/* __reserved is not looked at: the kernel never has, and users may have grown used to it */
+	if (cmd->flags & ~IOMMU_HWPT_DIRTY_TRACKING_ENABLE)
+		return -EOPNOTSUPP;
+
+	auto hwpt_paging = iommufd_get_hwpt_paging(ucmd, cmd->hwpt_id);
+
+	if (!hwpt_paging)
+		return hwpt_paging.error();
+	return iopt_set_dirty_tracking(&(*hwpt_paging)->ioas->iopt, (*hwpt_paging)->domain,
+				       cmd->flags & IOMMU_HWPT_DIRTY_TRACKING_ENABLE);
+}
+
+int iommufd_hwpt_get_dirty_bitmap(struct iommufd_ucmd *ucmd)
+{
+	auto *cmd = static_cast<struct iommu_hwpt_get_dirty_bitmap *>(ucmd->cmd);
+
+	static_assert(IOMMU_HWPT_GET_DIRTY_BITMAP_NO_CLEAR == IOMMU_DIRTY_NO_CLEAR);
+	if (cmd->flags & ~IOMMU_HWPT_GET_DIRTY_BITMAP_NO_CLEAR || cmd->__reserved)
+		return -EOPNOTSUPP;
+
+	auto hwpt_paging = iommufd_get_hwpt_paging(ucmd, cmd->hwpt_id);
+
+	if (!hwpt_paging)
+		return hwpt_paging.error();
+	return iopt_read_and_clear_dirty_data(&(*hwpt_paging)->ioas->iopt, (*hwpt_paging)->domain,
+					      cmd->flags, cmd);
+}
+
 /* Far above any real batch: one call must not keep a CPU for long. */
 #define IOMMU_HWPT_INVALIDATE_ENTRY_NUM_MAX (1U << 19)
 
@@ -358,7 +401,9 @@ static int iommufd_do_invalidate(struct iommufd_ucmd *ucmd, u32 *done)
 			       cmd->entry_num > IOMMU_HWPT_INVALIDATE_ENTRY_NUM_MAX))
 		return -EINVAL;
 
-	auto pt = iommufd_get_object(ucmd->ictx, cmd->hwpt_id, IOMMUFD_OBJ_ANY);
+	auto pt = iommufd_get_object(ucmd->ictx, cmd->hwpt_id,
+				     ucmd->ictx->rev->viommu ? IOMMUFD_OBJ_ANY
+							     : IOMMUFD_OBJ_HWPT_NESTED);
 
 	if (!pt)
 		return pt.error();

@@ -25,7 +25,19 @@ struct looked_at {
 	}
 };
 
-/* What does not change once an object is published. */
+void look_at_hwpt(struct looked_at *l, struct iommufd_hw_pagetable *hwpt)
+{
+	if (hwpt->fault)
+		l->edge(hwpt->id, hwpt->fault.get(), IOMMUFD_EDGE_HWPT_FAULT);
+}
+
+void look_at_file(struct looked_at *l, struct iommufd_eventq *eventq)
+{
+	if (eventq->filep.load(std::memory_order_relaxed))
+		l->edge(0, eventq, IOMMUFD_EDGE_FILE);
+}
+
+/* What does not change once an object is published; and whether its file is still there. */
 void look_at_members(struct looked_at *l, struct iommufd_object *obj,
 		     struct iommufd_snapshot_object *o)
 {
@@ -36,6 +48,7 @@ void look_at_members(struct looked_at *l, struct iommufd_object *obj,
 		o->auto_domain = hwpt->auto_domain;
 		if (hwpt->ioas)
 			l->edge(obj->id, hwpt->ioas.get(), IOMMUFD_EDGE_HWPT_IOAS);
+		look_at_hwpt(l, hwpt);
 		break;
 	}
 	case IOMMUFD_OBJ_HWPT_NESTED: {
@@ -45,6 +58,7 @@ void look_at_members(struct looked_at *l, struct iommufd_object *obj,
 			l->edge(obj->id, hwpt->parent_ref.get(), IOMMUFD_EDGE_HWPT_PARENT);
 		if (hwpt->viommu)
 			l->edge(obj->id, hwpt->viommu.get(), IOMMUFD_EDGE_HWPT_VIOMMU);
+		look_at_hwpt(l, hwpt);
 		break;
 	}
 	case IOMMUFD_OBJ_VIOMMU: {
@@ -52,6 +66,17 @@ void look_at_members(struct looked_at *l, struct iommufd_object *obj,
 
 		if (viommu->hwpt)
 			l->edge(obj->id, viommu->hwpt.get(), IOMMUFD_EDGE_VIOMMU_HWPT);
+		break;
+	}
+	case IOMMUFD_OBJ_FAULT:
+		look_at_file(l, static_cast<struct iommufd_fault *>(obj));
+		break;
+	case IOMMUFD_OBJ_VEVENTQ: {
+		auto *veventq = static_cast<struct iommufd_veventq *>(obj);
+
+		if (veventq->viommu)
+			l->edge(obj->id, veventq->viommu.get(), IOMMUFD_EDGE_VEVENTQ_VIOMMU);
+		look_at_file(l, veventq);
 		break;
 	}
 	case IOMMUFD_OBJ_VDEVICE: {
@@ -95,6 +120,8 @@ void look_at_table(struct looked_at *l)
 	u32 max_id = l->ictx->max_id.load(std::memory_order_relaxed);
 	xa_guard objects(&l->ictx->objects);
 
+	if (l->ictx->vfio_ioas)
+		l->out->vfio_ioas = l->ictx->vfio_ioas->id;
 	for (u32 id = 1; id <= max_id; id++) {
 		void *entry = xa_load_raw(&l->ictx->objects, id);
 		struct iommufd_snapshot_object o = {};
@@ -196,6 +223,26 @@ void look_at_ioas(struct looked_at *l, struct iommufd_ioas *ioas)
 	up_write(&iopt->iova_rwsem);
 }
 
+void look_at_eventq(struct looked_at *l, struct iommufd_eventq *eventq)
+{
+	struct iommufd_snapshot_eventq o = {eventq->id, 0, 0};
+
+	{
+		spinlock_guard lock(&eventq->lock);
+		o.queued = (u32)list_count_nodes(&eventq->deliver);
+	}
+	if (eventq->type == IOMMUFD_OBJ_FAULT) {
+		struct xarray *response = &static_cast<struct iommufd_fault *>(eventq)->response;
+		xa_guard lock(response);
+		unsigned long cookie;
+		void *group;
+
+		xa_for_each (response, cookie, group)
+			o.unanswered++;
+	}
+	l->out->eventqs.push_back(o);
+}
+
 void look_at_regions(struct looked_at *l)
 {
 	struct iommufd_mmap *immap;
@@ -237,6 +284,10 @@ void iommufd_snapshot_ctx(struct iommufd_ctx *ictx, struct iommufd_snapshot *out
 			break;
 		case IOMMUFD_OBJ_IOAS:
 			look_at_ioas(&l, static_cast<struct iommufd_ioas *>(obj));
+			break;
+		case IOMMUFD_OBJ_FAULT:
+		case IOMMUFD_OBJ_VEVENTQ:
+			look_at_eventq(&l, static_cast<struct iommufd_eventq *>(obj));
 			break;
 		case IOMMUFD_OBJ_VCMDQ:
 			look_at_sibling(&l, obj,
@@ -315,6 +366,8 @@ const char *iommufd_edge_kind_name(enum iommufd_edge_kind kind)
 		return "nested over it";
 	case IOMMUFD_EDGE_HWPT_VIOMMU:
 		return "made on it";
+	case IOMMUFD_EDGE_HWPT_FAULT:
+		return "its page faults go there";
 	case IOMMUFD_EDGE_VIOMMU_HWPT:
 		return "stands on it";
 	case IOMMUFD_EDGE_VDEVICE_VIOMMU:
@@ -324,6 +377,8 @@ const char *iommufd_edge_kind_name(enum iommufd_edge_kind kind)
 	case IOMMUFD_EDGE_VCMDQ_VIOMMU:
 	case IOMMUFD_EDGE_HW_QUEUE_VIOMMU:
 		return "a queue of it";
+	case IOMMUFD_EDGE_VEVENTQ_VIOMMU:
+		return "events of it";
 	case IOMMUFD_EDGE_HW_QUEUE_ACCESS:
 		return "pins its memory through it";
 	case IOMMUFD_EDGE_DEPENDS:
@@ -340,6 +395,8 @@ const char *iommufd_edge_kind_name(enum iommufd_edge_kind kind)
 		return "the driver that created it";
 	case IOMMUFD_EDGE_MMAP:
 		return "a mapping of its region";
+	case IOMMUFD_EDGE_FILE:
+		return "its file, which is open";
 	case IOMMUFD_EDGE_MAX:
 		break;
 	}

@@ -24,8 +24,10 @@ enum iommufd_edge_kind : u8 {
 	IOMMUFD_EDGE_HWPT_IOAS,	  /* a paging HWPT copies its IOAS */
 	IOMMUFD_EDGE_HWPT_PARENT, /* a nested HWPT stands on its parent */
 	IOMMUFD_EDGE_HWPT_VIOMMU, /* a nested HWPT was made on a vIOMMU */
+	IOMMUFD_EDGE_HWPT_FAULT,  /* a HWPT's page faults go to a fault queue */
 	IOMMUFD_EDGE_VIOMMU_HWPT, /* a vIOMMU stands on its parent HWPT */
 	IOMMUFD_EDGE_VDEVICE_VIOMMU,
+	IOMMUFD_EDGE_VEVENTQ_VIOMMU,
 	IOMMUFD_EDGE_VDEVICE_DEVICE, /* a short reference that the device takes back when it goes */
 	IOMMUFD_EDGE_VCMDQ_VIOMMU,
 	IOMMUFD_EDGE_HW_QUEUE_VIOMMU,
@@ -38,6 +40,7 @@ enum iommufd_edge_kind : u8 {
 	IOMMUFD_EDGE_ATTACHED, /* the same driver, until it detaches */
 	IOMMUFD_EDGE_CREATED,  /* the driver that created the access, until it destroys it */
 	IOMMUFD_EDGE_MMAP,     /* mappings of a region of the owner */
+	IOMMUFD_EDGE_FILE,     /* the file of an event queue, until it is released */
 	IOMMUFD_EDGE_MAX,
 };
 
@@ -79,12 +82,21 @@ struct iommufd_snapshot_region {
 	u32 mappings;
 };
 
+/* What an event queue has. */
+struct iommufd_snapshot_eventq {
+	u32 id;
+	u32 queued;	/* events (groups of faults) that can be read */
+	u32 unanswered; /* FAULT: groups that were read */
+};
+
 struct iommufd_snapshot {
 	std::vector<struct iommufd_snapshot_object> objects; /* by id */
 	std::vector<struct iommufd_snapshot_edge> edges;     /* by to, from, kind */
 	std::vector<struct iommufd_snapshot_pin> pins;
 	std::vector<struct iommufd_snapshot_region> regions;
+	std::vector<struct iommufd_snapshot_eventq> eventqs;
 	const char *revision = "";
+	u32 vfio_ioas = 0; /* of VFIO's container ioctls, which hold no user of it; 0: none */
 	bool complete = true;
 };
 

@@ -3,10 +3,9 @@
  * Mirrors drivers/iommu/iommufd/io_pagetable.c as of Linux v7.2, with iopt_pin_pages() and
  * iopt_unpin_pages() of the vCMDQ series' v2 at the end.
  *
- * Differs: no dma-buf and no reading of dirty bitmaps; where dirty bits are only cleared the driver
- * gets a NULL bitmap, and one flush of everything follows. An unmap counts its tries to get rid of
- * the accesses anew for each area, so that a long row of adjacent, pinned areas does not look like
- * a driver that hangs on.
+ * Differs: an unmap counts its tries to get rid of the accesses anew for each area, so
+ * that a long row of adjacent, pinned areas does not look like a driver that hangs on. The range of
+ * a dirty bitmap is checked with iova_rwsem held.
  *
  * This half decides where things are mapped: areas, allowed and reserved IOVA, the set of domains.
  * What is mapped there, and the pins, is pages.cc.
@@ -261,6 +260,8 @@ static unsigned long iopt_slice_addr(const struct iopt_pages_list *slice)
 		return slice->pages->uptr + slice->start_byte;
 	case IOPT_ADDRESS_FILE:
 		return slice->pages->start + slice->start_byte;
+	case IOPT_ADDRESS_DMABUF:
+		return slice->pages->dmabuf.start + slice->start_byte;
 	}
 	return 0;
 }
@@ -422,6 +423,25 @@ int iopt_map_user_pages(struct iommufd_ctx *ictx, struct io_pagetable *iopt, uns
 			       iommu_prot, flags);
 }
 
+/* The pages of a descriptor that is no dma-buf. */
+static result<struct iopt_pages *> iopt_alloc_fd_pages(int fd, unsigned long start_byte,
+						       unsigned long start, unsigned long length,
+						       bool writable)
+{
+	fd_guard file((unsigned int)fd);
+
+	if (!file)
+		return -EBADF;
+	/*
+	 * The kernel (v7.2) finds this out when it pins. An IOAS without a domain pins nothing: a
+	 * file of iommufd's own, mapped there, would hold the context that maps it, and neither
+	 * would ever go.
+	 */
+	if (!is_memfd(file.get()))
+		return -EINVAL;
+	return iopt_alloc_file_pages(file.get(), start_byte, start, length, writable);
+}
+
 int iopt_map_file_pages(struct iommufd_ctx *ictx, struct io_pagetable *iopt, unsigned long *iova,
 			int fd, unsigned long start, unsigned long length, int iommu_prot,
 			unsigned int flags)
@@ -432,50 +452,135 @@ int iopt_map_file_pages(struct iommufd_ctx *ictx, struct io_pagetable *iopt, uns
 	if (int rc = iopt_range_last(start, length, &last))
 		return rc;
 
-	struct file *file = fget(fd);
-
-	if (!file)
-		return -EBADF;
-	/*
-	 * The kernel (v7.2) finds this out when it pins. An IOAS without a domain pins nothing: a
-	 * file of iommufd's own, mapped there, would hold the context that maps it, and neither
-	 * would ever go.
-	 */
-	if (!is_memfd(file)) {
-		fput(file);
-		return -EINVAL;
-	}
-
+	const bool writable = iommu_prot & IOMMU_WRITE;
+	auto dmabuf = dma_buf_get(fd);
 	auto pages =
-		iopt_alloc_file_pages(file, start_byte, start, length, iommu_prot & IOMMU_WRITE);
+		dmabuf ? iopt_alloc_dmabuf_pages(ictx, *dmabuf, start_byte, start, length, writable)
+		       : iopt_alloc_fd_pages(fd, start_byte, start, length, writable);
 
-	fput(file);
-	if (!pages)
+	if (!pages) {
+		if (dmabuf)
+			dma_buf_put(*dmabuf);
 		return pages.error();
+	}
 	return iopt_map_common(ictx, iopt, *pages, iova, length, start_byte, iommu_prot, flags);
+}
+
+/* For one reading of dirty bits: what its iova_bitmap_fn_t needs. */
+struct iova_bitmap_fn_arg {
+	unsigned long flags;
+	struct io_pagetable *iopt;
+	struct iommu_domain *domain;
+	struct iommu_dirty_bitmap *dirty;
+};
+
+/* Reads up to the first gap; -EINVAL when there is one. */
+static int __iommu_read_and_clear_dirty(struct iova_bitmap *, unsigned long iova, size_t length,
+					void *opaque)
+{
+	const auto *arg = static_cast<struct iova_bitmap_fn_arg *>(opaque);
+	const unsigned long last_iova = iova + (length - 1);
+	struct iopt_area_contig_iter iter;
+	struct iopt_area *area;
+
+	lockdep_assert_held_read(&arg->iopt->iova_rwsem);
+
+	iopt_for_each_contig_area (&iter, area, arg->iopt, iova, last_iova) {
+		unsigned long last = min(last_iova, iopt_area_last_iova(area));
+
+		if (int rc = arg->domain->dirty_ops->read_and_clear_dirty(
+			    arg->domain, iter.cur_iova, last - iter.cur_iova + 1, arg->flags,
+			    arg->dirty))
+			return rc;
+	}
+	return iopt_area_contig_done(&iter) ? 0 : -EINVAL;
+}
+
+/* -EOPNOTSUPP: the domain does not track; -ENOMEM. As in the kernel a range that is not mapped to
+ * its end, and a bitmap that is not there, are no errors: the bits are missing. */
+static int iommu_read_and_clear_dirty(struct iommu_domain *domain, struct io_pagetable *iopt,
+				      unsigned long flags,
+				      struct iommu_hwpt_get_dirty_bitmap *bitmap)
+	__must_hold_shared(iopt->iova_rwsem)
+{
+	const struct iommu_dirty_ops *ops = domain->dirty_ops;
+	struct iommu_iotlb_gather gather;
+	struct iommu_dirty_bitmap dirty;
+	struct iova_bitmap_fn_arg arg = {
+		.flags = flags,
+		.iopt = iopt,
+		.domain = domain,
+		.dirty = &dirty,
+	};
+
+	if (!ops || !ops->read_and_clear_dirty)
+		return -EOPNOTSUPP;
+
+	auto iter = iova_bitmap_alloc(bitmap->iova, bitmap->length, bitmap->page_size,
+				      user_inout<void>(bitmap->data));
+
+	if (!iter)
+		return iter.error();
+	iommu_dirty_bitmap_init(&dirty, *iter, &gather);
+	(void)iova_bitmap_for_each(*iter, &arg, __iommu_read_and_clear_dirty);
+	if (!(flags & IOMMU_DIRTY_NO_CLEAR))
+		iommu_iotlb_sync(domain, &gather);
+	iova_bitmap_free(*iter);
+	return 0;
+}
+
+/* The one length of 0 that passes is that of the whole space. */
+int iommufd_check_iova_range(struct io_pagetable *iopt, struct iommu_hwpt_get_dirty_bitmap *bitmap)
+{
+	const unsigned long iommu_pgsize = iopt->iova_alignment;
+	u64 last_iova;
+
+	if (check_add_overflow(bitmap->iova, bitmap->length - 1, &last_iova))
+		return -EOVERFLOW;
+
+	/* where the range begins and where the next one would */
+	const u64 edges = bitmap->iova | (last_iova + 1);
+
+	if (edges & (iommu_pgsize - 1))
+		return -EINVAL;
+	/* that page_size is a power of two is not asked for, nor that it is one of the domain's */
+	if (!bitmap->page_size || edges & (bitmap->page_size - 1))
+		return -EINVAL;
+	return 0;
+}
+
+int iopt_read_and_clear_dirty_data(struct io_pagetable *iopt, struct iommu_domain *domain,
+				   unsigned long flags, struct iommu_hwpt_get_dirty_bitmap *bitmap)
+{
+	rwsem_read_guard guard(&iopt->iova_rwsem);
+
+	if (int rc = iommufd_check_iova_range(iopt, bitmap))
+		return rc;
+	return iommu_read_and_clear_dirty(domain, iopt, flags, bitmap);
 }
 
 static int iopt_clear_dirty_data(struct io_pagetable *iopt, struct iommu_domain *domain)
 	__must_hold_shared(iopt->iova_rwsem)
 {
 	const struct iommu_dirty_ops *ops = domain->dirty_ops;
-	int ret = 0;
+	struct iommu_iotlb_gather gather;
+	struct iommu_dirty_bitmap dirty;
+	int rc = 0;
 
 	lockdep_assert_held_read(&iopt->iova_rwsem);
 
+	/* No bitmap: the bits are dropped */
+	iommu_dirty_bitmap_init(&dirty, nullptr, &gather);
 	for (struct iopt_area *area : itree_walk<struct iopt_area>(&iopt->area_itree)) {
-		/* No bitmap: the bits are dropped */
 		if (area->pages)
-			ret = ops->read_and_clear_dirty(domain, iopt_area_iova(area),
-							iopt_area_length(area), 0, nullptr);
-		if (ret)
+			rc = ops->read_and_clear_dirty(domain, iopt_area_iova(area),
+						       iopt_area_length(area), 0, &dirty);
+		if (rc)
 			break;
 	}
-
 	/* A cached translation would not set the bit again */
-	if (domain->ops->flush_iotlb_all)
-		domain->ops->flush_iotlb_all(domain);
-	return ret;
+	iommu_iotlb_sync(domain, &gather);
+	return rc;
 }
 
 int iopt_set_dirty_tracking(struct io_pagetable *iopt, struct iommu_domain *domain, bool enable)
@@ -752,6 +857,8 @@ static void iopt_area_leave_domain(struct iopt_area *area, struct iommu_domain *
 		WARN_ON(area->storage_domain != domain);
 		iopt_area_clear_storage(area, pages);
 		iopt_area_unfill_domain(area, pages, domain);
+		if (iopt_is_dmabuf(pages))
+			iopt_dmabuf_untrack_domain(pages, area, domain);
 		return;
 	}
 
@@ -762,6 +869,13 @@ static void iopt_area_leave_domain(struct iopt_area *area, struct iommu_domain *
 		WARN_ON(!area->storage_domain);
 		if (area->storage_domain == domain)
 			area->storage_domain = heir;
+		if (iopt_is_dmabuf(pages)) {
+			/* all at once: a revoke unmaps what is tracked, and only that */
+			if (!iopt_dmabuf_revoked(pages))
+				iopt_area_unmap_domain(area, domain);
+			iopt_dmabuf_untrack_domain(pages, area, domain);
+			return;
+		}
 	}
 	iopt_area_unmap_domain(area, domain);
 }
@@ -790,8 +904,14 @@ static int iopt_area_enter_domain(struct iopt_area *area, struct iommu_domain *d
 	struct iopt_pages *pages = area->pages;
 
 	mutex_guard guard(&pages->mutex);
-	if (int rc = iopt_area_fill_domain(area, domain))
+	if (iopt_is_dmabuf(pages))
+		if (int rc = iopt_dmabuf_track_domain(pages, area, domain))
+			return rc;
+	if (int rc = iopt_area_fill_domain(area, domain)) {
+		if (iopt_is_dmabuf(pages))
+			iopt_dmabuf_untrack_domain(pages, area, domain);
 		return rc;
+	}
 	if (!area->storage_domain) {
 		WARN_ON(!first_domain);
 		iopt_area_set_storage(area, pages, domain);
@@ -810,6 +930,8 @@ static void iopt_area_abort_domain(struct iopt_area *area, struct iommu_domain *
 		iopt_area_clear_storage(area, pages);
 	/* With other domains the pages are still in domains_itree, so this unpins none */
 	iopt_area_unfill_domain(area, pages, domain);
+	if (iopt_is_dmabuf(pages))
+		iopt_dmabuf_untrack_domain(pages, area, domain);
 }
 
 /* Maps every area into domain, or none of them. */
@@ -1034,6 +1156,9 @@ static int iopt_area_split(struct io_pagetable *iopt, struct iopt_area *area, un
 		return 0;
 	if (!pages || area->prevent_access)
 		return -EBUSY;
+	/* The halves would have to take over what is tracked */
+	if (iopt_is_dmabuf(pages))
+		return -EOPNOTSUPP;
 	if ((new_start | iopt_area_start_byte(area, new_start)) & mask)
 		return -EINVAL;
 

@@ -3,8 +3,9 @@
  * Mirrors drivers/iommu/iommufd/io_pagetable.h and the io_pagetable part of iommufd_private.h, as
  * of Linux v7.2, with iopt_pin_pages() and iopt_unpin_pages() of the vCMDQ series' v2.
  *
- * Differs: no dma-buf; a user address is a number here and gets its direction where it is copied;
- * there is no iopt_read_and_clear_dirty_data() because there is no iova_bitmap.
+ * Differs: a user address is a number here and gets its direction where it is copied; the mutex of
+ * an iopt_pages over a dma-buf has no lock class of its own, because nothing here takes a
+ * reservation under mmap_lock.
  *
  * In these files 'last' is inclusive ([0,0] is one thing) and 'end' is exclusive ([0,0) is none).
  * An IOVA may be as high as ULONG_MAX, so a last IOVA + 1 may wrap. A page index never comes near
@@ -17,6 +18,7 @@
 #include "core/iommu/iommu.h"
 #include "core/iommu/iommufd.h"
 #include "core/linux/bug.h"
+#include "core/linux/dma-buf.h"
 #include "core/linux/interval_tree.h"
 #include "core/linux/kref.h"
 #include "core/linux/list.h"
@@ -30,6 +32,7 @@
 struct device;
 struct file;
 struct iommu_domain;
+struct iommu_hwpt_get_dirty_bitmap;
 struct iommufd_access;
 struct iommufd_ctx;
 struct iopt_area;
@@ -44,7 +47,8 @@ struct user_struct;
  * in-kernel accesses at once. The map itself is the areas in area_itree; the domains get copies of
  * it.
  *
- * Lock order: domains_rwsem, iova_rwsem, iopt_pages::mutex.
+ * Lock order: domains_rwsem, iova_rwsem, iopt_pages::mutex. A dma-buf's reservation comes between
+ * domains_rwsem and the mutex; it and iova_rwsem are never held together.
  *
  * domains_rwsem guards the set of domains. Whoever leaves an area with pages == NULL behind between
  * two holds of iova_rwsem has it for reading all that time, so that no domain comes or goes
@@ -138,7 +142,26 @@ enum {
 [[nodiscard]] int iopt_unmap_all(struct io_pagetable *iopt, unsigned long *unmapped);
 
 /*
- * Switches dirty tracking of @domain; the dirty bits of all areas are cleared before it goes on.
+ * Is the range of @bitmap one that the table could have mapped? 0; -EOVERFLOW: wraps (length 0 too,
+ * unless iova is 0: that is the whole space); -EINVAL: not aligned to iova_alignment, page_size 0,
+ * not aligned to page_size, in this order. Compare iommufd_check_iova_range().
+ */
+[[nodiscard]] int iommufd_check_iova_range(struct io_pagetable *iopt,
+					   struct iommu_hwpt_get_dirty_bitmap *bitmap)
+	__must_hold_shared(iopt->iova_rwsem);
+/*
+ * Sets the bits of the pages that were written through @domain since they were last cleared, in the
+ * user's bitmap, and leaves its others alone; the pages become clean unless @flags has
+ * IOMMU_DIRTY_NO_CLEAR. Reads up to the first IOVA that is not mapped. 0, the errors of
+ * iommufd_check_iova_range(), -EOPNOTSUPP (the domain cannot), -ENOMEM. Compare
+ * iopt_read_and_clear_dirty_data().
+ */
+[[nodiscard]] int iopt_read_and_clear_dirty_data(struct io_pagetable *iopt,
+						 struct iommu_domain *domain, unsigned long flags,
+						 struct iommu_hwpt_get_dirty_bitmap *bitmap);
+/*
+ * Switches dirty tracking of @domain; the dirty bits of all areas are cleared before it goes on,
+ * also when it was on already. Off, the bits stay as they are.
  * Returns 0, -EOPNOTSUPP (the domain cannot) or the driver's error. Compare
  * iopt_set_dirty_tracking().
  */
@@ -176,8 +199,9 @@ void iopt_table_remove_domain(struct io_pagetable *iopt, struct iommu_domain *do
 void iopt_remove_reserved_iova(struct io_pagetable *iopt, void *owner);
 /*
  * Splits the areas around each iovas[i], which becomes the last IOVA of its lower part. Returns 0,
- * -EBUSY (the area comes or goes), -EINVAL (not aligned, pinned by an access, or domains may use
- * large pages) or -ENOMEM. Cuts made before an error stay. Compare iopt_cut_iova().
+ * -EBUSY (the area comes or goes), -EOPNOTSUPP (a dma-buf), -EINVAL (not aligned, pinned by an
+ * access, or domains may use large pages) or -ENOMEM. Cuts made before an error stay. Compare
+ * iopt_cut_iova().
  */
 [[nodiscard]] int iopt_cut_iova(struct io_pagetable *iopt, unsigned long *iovas, size_t num_iovas);
 void iopt_enable_large_pages(struct io_pagetable *iopt);
@@ -261,6 +285,18 @@ struct iopt_reserved {
 [[nodiscard]] int iopt_area_fill_domains(struct iopt_area *area, struct iopt_pages *pages);
 /* Undoes it. @area->pages is NULL again. Pages that an access needs stay pinned. */
 void iopt_area_unfill_domains(struct iopt_area *area, struct iopt_pages *pages);
+
+/*
+ * Which domains have PFNs of a dma-buf, for the moment when the exporter takes it back. An area is
+ * tracked for each of its table's domains, from before the PFNs are there until they are gone; a
+ * revoked one too. -ENOMEM. Compare the kernel's of the same names.
+ */
+[[nodiscard]] int iopt_dmabuf_track_domain(struct iopt_pages *pages, struct iopt_area *area,
+					   struct iommu_domain *domain);
+void iopt_dmabuf_untrack_domain(struct iopt_pages *pages, struct iopt_area *area,
+				struct iommu_domain *domain);
+[[nodiscard]] int iopt_dmabuf_track_all_domains(struct iopt_area *area, struct iopt_pages *pages);
+void iopt_dmabuf_untrack_all_domains(struct iopt_area *area, struct iopt_pages *pages);
 
 /* Maps the area into one domain more. The caller holds area->pages->mutex. */
 [[nodiscard]] int iopt_area_fill_domain(struct iopt_area *area, struct iommu_domain *domain);
@@ -385,6 +421,24 @@ enum {
 enum iopt_address_type {
 	IOPT_ADDRESS_USER = 0,
 	IOPT_ADDRESS_FILE,
+	IOPT_ADDRESS_DMABUF,
+};
+
+/* One pair of an area and a domain; of iopt_pages_dmabuf::tracker. */
+struct iopt_pages_dmabuf_track {
+	struct iommu_domain *domain = nullptr;
+	struct iopt_area *area = nullptr;
+	struct list_head elm;
+};
+
+/* phys and tracker change under the mutex of the iopt_pages; the rest is immutable. */
+struct iopt_pages_dmabuf {
+	struct dma_buf_attachment *attach = nullptr;
+	/* The whole buffer. Length 0: revoked, which is for ever. */
+	struct phys_vec phys;
+	/* The page aligned first byte in it */
+	unsigned long start = 0;
+	struct list_head tracker;
 };
 
 /*
@@ -403,6 +457,11 @@ struct iopt_pages {
 	/* Pages pinned, and how many of them are accounted for */
 	size_t npinned __guarded_by(mutex) = 0;
 	size_t last_npinned __guarded_by(mutex) = 0;
+	/* What IOAS_CHANGE_PROCESS has charged to the new process and not yet returned to the old
+	 * one; not 0 only while it is at work */
+	size_t charged_ahead __guarded_by(mutex) = 0;
+	/* Change under mutex together with iova_rwsem of every table that can be looked up: one of
+	 * the two is enough to read them */
 	struct task_struct *source_task = nullptr;
 	struct mm_struct *source_mm = nullptr;
 	struct user_struct *source_user = nullptr;
@@ -412,6 +471,8 @@ struct iopt_pages {
 	/* IOPT_ADDRESS_FILE: and the page aligned first byte in it */
 	struct file *file = nullptr;
 	unsigned long start = 0;
+	/* IOPT_ADDRESS_DMABUF: never pinned and never paid for; no in-kernel access */
+	struct iopt_pages_dmabuf dmabuf;
 	bool writable = false;
 	u8 account_mode = IOPT_PAGES_ACCOUNT_NONE;
 
@@ -422,6 +483,18 @@ struct iopt_pages {
 	struct rb_root_cached domains_itree __guarded_by(mutex) = {};
 };
 
+static inline bool iopt_is_dmabuf(const struct iopt_pages *pages)
+{
+	return pages->type == IOPT_ADDRESS_DMABUF;
+}
+
+/* A dma-buf that the exporter has taken back: no domain has it, and none gets it. */
+static inline bool iopt_dmabuf_revoked(const struct iopt_pages *pages)
+{
+	lockdep_assert_held(&pages->mutex);
+	return iopt_is_dmabuf(pages) && !pages->dmabuf.phys.len;
+}
+
 /* Both: the result has one reference. -EOVERFLOW, -EINVAL (length 0 or absurd) or -ENOMEM. */
 result<struct iopt_pages *> iopt_alloc_user_pages(user_inout<void> uptr, unsigned long length,
 						  bool writable);
@@ -430,6 +503,14 @@ result<struct iopt_pages *> iopt_alloc_user_pages(user_inout<void> uptr, unsigne
 result<struct iopt_pages *> iopt_alloc_file_pages(struct file *file, unsigned long start_byte,
 						  unsigned long start, unsigned long length,
 						  bool writable);
+/*
+ * The same for a dma-buf. On success the caller's reference on @dmabuf goes to the result. -EINVAL:
+ * beyond its end; -ENODEV: revoked; -EOPNOTSUPP: its exporter does not tell where it is; -ENOMEM.
+ */
+result<struct iopt_pages *> iopt_alloc_dmabuf_pages(struct iommufd_ctx *ictx,
+						    struct dma_buf *dmabuf,
+						    unsigned long start_byte, unsigned long start,
+						    unsigned long length, bool writable);
 void iopt_release_pages(struct kref *kref);
 static inline void iopt_put_pages(struct iopt_pages *pages)
 {

@@ -2,8 +2,9 @@
 /*
  * The I/O address space object and its commands.
  *
- * Mirrors drivers/iommu/iommufd/ioas.c of Linux 7.2. It differs in this: IOAS_CHANGE_PROCESS is not
- * there.
+ * Mirrors drivers/iommu/iommufd/ioas.c of Linux 7.2. It differs in this: IOAS_CHANGE_PROCESS moves
+ * mm->pinned_vm whatever else is accounted, since later unpins take it from the new process; and a
+ * process that is gone is owed nothing.
  */
 #include "core/iommufd/iommufd_private.h"
 
@@ -11,6 +12,7 @@
 #include "core/linux/interval_tree.h"
 
 #include <climits>
+#include <utility>
 
 void iommufd_ioas_destroy(struct iommufd_object *obj)
 {
@@ -322,6 +324,199 @@ int iommufd_ioas_unmap(struct iommufd_ucmd *ucmd)
 
 	cmd->length = bytes;
 	return iommufd_ucmd_respond(ucmd, sizeof(*cmd));
+}
+
+/*
+ * Every address space that can be looked up, by id in ioas_list, with iova_rwsem held for writing
+ * and a user: so that nobody reads source_x of any pages, and nobody pins. Copies share pages,
+ * hence all of them. This is the one place that nests these locks; ioas_creation_lock orders the
+ * places and keeps new address spaces out. -ENOMEM: nothing is held. Compare
+ * iommufd_take_all_iova_rwsem.
+ */
+static void iommufd_release_all_iova_rwsem(struct iommufd_ctx *ictx, struct xarray *ioas_list)
+	LOCK_ANALYSIS_ESCAPE("any number of address spaces, which no annotation can name")
+{
+	struct iommufd_ioas *ioas;
+	unsigned long id;
+
+	xa_for_each (ioas_list, id, ioas) {
+		up_write(&ioas->iopt.iova_rwsem);
+		refcount_dec(&ioas->users);
+	}
+	up_write(&ictx->ioas_creation_lock);
+	xa_destroy(ioas_list);
+}
+
+/* The first address space with this id or a larger one, with a user; *id becomes its. */
+static struct iommufd_ioas *iommufd_next_ioas(struct iommufd_ctx *ictx, unsigned long *id)
+{
+	xa_guard objects(&ictx->objects);
+	struct iommufd_object *obj;
+
+	xa_for_each_range (&ictx->objects, *id, obj, *id, ULONG_MAX)
+		if (obj->type == IOMMUFD_OBJ_IOAS && refcount_inc_not_zero(&obj->users))
+			return static_cast<struct iommufd_ioas *>(obj);
+	return nullptr;
+}
+
+static int iommufd_take_all_iova_rwsem(struct iommufd_ctx *ictx, struct xarray *ioas_list)
+	LOCK_ANALYSIS_ESCAPE("any number of address spaces, which no annotation can name")
+{
+	unsigned long id = 0;
+
+	down_write(&ictx->ioas_creation_lock);
+	while (struct iommufd_ioas *ioas = iommufd_next_ioas(ictx, &id)) {
+		down_write_nest_lock(&ioas->iopt.iova_rwsem, &ictx->ioas_creation_lock);
+		if (int rc = xa_err(xa_store(ioas_list, id, ioas, GFP_KERNEL))) {
+			up_write(&ioas->iopt.iova_rwsem);
+			refcount_dec(&ioas->users);
+			iommufd_release_all_iova_rwsem(ictx, ioas_list);
+			return rc;
+		}
+		id++;
+	}
+	return 0;
+}
+
+/* fn for each area of all of them, until one says an error. */
+template <class F> static int iommufd_for_each_ioas_area(struct xarray *ioas_list, F fn)
+{
+	struct iommufd_ioas *ioas;
+	unsigned long id;
+
+	xa_for_each (ioas_list, id, ioas) {
+		struct io_pagetable *iopt = &ioas->iopt;
+
+		lockdep_assert_held_write(&iopt->iova_rwsem);
+		for (struct iopt_area *area = iopt_area_iter_first(iopt, 0, ULONG_MAX); area;
+		     area = iopt_area_iter_next(area, 0, ULONG_MAX))
+			if (int rc = fn(area))
+				return rc;
+	}
+	return 0;
+}
+
+/* Does another than current pay for them, in any of the counts? Each mode counts in mm->pinned_vm.
+ */
+static bool need_charge_update(const struct iopt_pages *pages)
+{
+	return pages->source_mm != current->mm || (pages->account_mode == IOPT_PAGES_ACCOUNT_USER &&
+						   pages->source_user != current_user());
+}
+
+/* Pages by who pays for them. */
+struct iommufd_charges {
+	unsigned long npages[IOPT_PAGES_ACCOUNT_MODE_NUM] = {};
+};
+
+static int charge_current_mode(u8 account_mode, unsigned long npages, bool inc)
+{
+	struct iopt_pages mine;
+
+	if (!npages)
+		return 0;
+	mine.source_mm = current->mm;
+	mine.source_task = current->group_leader;
+	mine.source_user = current_user();
+	mine.account_mode = account_mode;
+	return iopt_pages_update_pinned(&mine, npages, inc, nullptr);
+}
+
+static void uncharge_current(const struct iommufd_charges *charges, u8 modes)
+{
+	for (u8 mode = 0; mode != modes; mode++)
+		charge_current_mode(mode, charges->npages[mode], false);
+}
+
+/* All or nothing. -ENOMEM: over the limit of one of them. */
+static int charge_current(const struct iommufd_charges *charges)
+{
+	for (u8 mode = 0; mode != IOPT_PAGES_ACCOUNT_MODE_NUM; mode++) {
+		if (int rc = charge_current_mode(mode, charges->npages[mode], true)) {
+			uncharge_current(charges, mode);
+			return rc;
+		}
+	}
+	return 0;
+}
+
+static void change_mm(struct iopt_pages *pages) __must_hold(pages->mutex)
+{
+	struct task_struct *old_task = pages->source_task;
+	struct user_struct *old_user = pages->source_user;
+	struct mm_struct *old_mm = pages->source_mm;
+
+	pages->source_mm = current->mm;
+	mmgrab(pages->source_mm);
+	pages->source_task = get_task_struct(current->group_leader);
+	pages->source_user = get_uid(current_user());
+
+	mmdrop(old_mm);
+	put_task_struct(old_task);
+	free_uid(old_user);
+}
+
+static int iommufd_change_process(struct xarray *ioas_list)
+{
+	struct iommufd_charges charges;
+	int rc = iommufd_for_each_ioas_area(ioas_list, [](const struct iopt_area *area) {
+		/* not yet, or not any more */
+		if (!area->pages)
+			return -EBUSY;
+		/* its memory is the old process's own */
+		return area->pages->type == IOPT_ADDRESS_FILE ? 0 : -EINVAL;
+	});
+
+	if (rc)
+		return rc;
+
+	/* pages that several areas share are charged once, as they are pinned */
+	iommufd_for_each_ioas_area(ioas_list, [&](struct iopt_area *area) {
+		struct iopt_pages *pages = area->pages;
+		mutex_guard lock(&pages->mutex);
+
+		if (!pages->charged_ahead && need_charge_update(pages)) {
+			pages->charged_ahead = pages->npinned;
+			charges.npages[pages->account_mode] += pages->npinned;
+		}
+		return 0;
+	});
+
+	rc = charge_current(&charges);
+	iommufd_for_each_ioas_area(ioas_list, [rc](struct iopt_area *area) {
+		struct iopt_pages *pages = area->pages;
+		mutex_guard lock(&pages->mutex);
+		const size_t ahead = std::exchange(pages->charged_ahead, 0);
+
+		if (rc)
+			return 0;
+		if (ahead)
+			iopt_pages_update_pinned(pages, ahead, false, nullptr);
+		change_mm(pages);
+		return 0;
+	});
+	return rc;
+}
+
+/*
+ * From now on current pays for what is pinned through the context. -EBUSY: something is being
+ * mapped or unmapped; -EINVAL: memory that is mapped by address; -ENOMEM: over current's limit, or
+ * no memory. Nothing has changed then.
+ */
+int iommufd_ioas_change_process(struct iommufd_ucmd *ucmd)
+{
+	auto *cmd = static_cast<struct iommu_ioas_change_process *>(ucmd->cmd);
+	struct xarray ioas_list{LOCK_CLASS(iommufd_ioas_change_process, ioas_list)};
+
+	if (cmd->__reserved)
+		return -EOPNOTSUPP;
+	if (int rc = iommufd_take_all_iova_rwsem(ucmd->ictx, &ioas_list))
+		return rc;
+
+	const int rc = iommufd_change_process(&ioas_list);
+
+	iommufd_release_all_iova_rwsem(ucmd->ictx, &ioas_list);
+	return rc;
 }
 
 int iommufd_option_rlimit_mode(struct iommu_option *cmd, struct iommufd_ctx *ictx)

@@ -7,8 +7,7 @@
  * functions are in io_pagetable.h. It differs in this: objects derive from each other
  * (iommufd_hwpt_paging is an iommufd_hw_pagetable is an iommufd_object); short and long references
  * are types; a type whose abort needs a caller's lock says so with has_abort, and cannot be
- * allocated through a ucmd. Fault queues and vEVENTQs are not there yet: their commands have no
- * row.
+ * allocated through a ucmd.
  */
 #pragma once
 
@@ -25,11 +24,15 @@
 #include "core/linux/refcount.h"
 #include "core/linux/rwsem.h"
 #include "core/linux/slab.h"
+#include "core/linux/spinlock.h"
 #include "core/linux/uaccess.h"
 #include "core/linux/wait.h"
 #include "core/linux/xarray.h"
 #include "uapi/iommufd.h"
 
+#include <atomic>
+
+struct dma_buf_attachment;
 struct file;
 struct iommu_option;
 struct iommufd_device;
@@ -38,7 +41,9 @@ struct iommufd_hw_pagetable;
 struct iommufd_hwpt_paging;
 struct iommufd_ioas;
 struct iommufd_ucmd;
+struct iopf_group;
 struct kernel;
+struct phys_vec;
 
 /* One MSI doorbell page and the IOVA that the whole context gives it. */
 struct iommufd_sw_msi_map {
@@ -81,8 +86,9 @@ struct iommufd_ctx {
 
 	u8 account_mode =
 		IOPT_PAGES_ACCOUNT_USER; /* changes under objects' lock while there is no object */
-	u8 no_iommu_mode = 0;		 /* of VFIO */
-	struct iommufd_ioas *vfio_ioas = nullptr; /* under objects' lock */
+	/* VFIO's: both change under objects' lock. The IOAS is not held: it takes itself away. */
+	u8 no_iommu_mode = 0;
+	struct iommufd_ioas *vfio_ioas = nullptr;
 };
 
 /* A region that can be mmapped. Lives in iommufd_ctx::mt_mmap. */
@@ -105,7 +111,9 @@ struct iommufd_ucmd {
 	struct iommufd_object *new_obj = nullptr;
 };
 
+/* VFIO's container ioctls; see vfio_compat.cc. */
 int iommufd_vfio_ioctl(struct iommufd_ctx *ictx, unsigned int cmd, unsigned long arg);
+int iommufd_vfio_ioas(struct iommufd_ucmd *ucmd);
 
 /* Copies the response back, as much of it as the user has room for. 0 or -EFAULT. */
 static inline int iommufd_ucmd_respond(struct iommufd_ucmd *ucmd, size_t cmd_len)
@@ -240,13 +248,17 @@ int iommufd_ioas_map(struct iommufd_ucmd *ucmd);
 int iommufd_ioas_map_file(struct iommufd_ucmd *ucmd);
 int iommufd_ioas_copy(struct iommufd_ucmd *ucmd);
 int iommufd_ioas_unmap(struct iommufd_ucmd *ucmd);
+int iommufd_ioas_change_process(struct iommufd_ucmd *ucmd);
 int iommufd_ioas_option(struct iommufd_ucmd *ucmd);
 int iommufd_option_rlimit_mode(struct iommu_option *cmd, struct iommufd_ctx *ictx);
+
+struct iommufd_fault;
 
 /* One iommu_domain with an id. Two types derive from it, both has_abort. */
 struct iommufd_hw_pagetable : iommufd_object {
 	struct iommu_domain *domain = nullptr;
-	bool pasid_compat = false; /* may be attached to a PASID, or beside one */
+	users_ref<struct iommufd_fault> fault; /* where its page faults go */
+	bool pasid_compat = false;	       /* may be attached to a PASID, or beside one */
 };
 
 /* Its tables are the kernel's: a copy of an IOAS. */
@@ -255,8 +267,8 @@ struct iommufd_hwpt_paging : iommufd_hw_pagetable {
 	static constexpr bool has_abort = true;
 
 	users_ref<struct iommufd_ioas> ioas;
-	bool auto_domain =
-		false; /* made by an attach; goes with its last device. Under ioas->mutex */
+	/* made by an attach; goes with its last device. Set once it is in the object table */
+	std::atomic<bool> auto_domain{false};
 	bool enforce_cache_coherency = false;
 	bool nest_parent = false;
 	struct list_head hwpt_item;		   /* of iommufd_ioas::hwpt_list */
@@ -328,6 +340,8 @@ void iommufd_hwpt_paging_abort(struct iommufd_object *obj);
 void iommufd_hwpt_nested_destroy(struct iommufd_object *obj);
 void iommufd_hwpt_nested_abort(struct iommufd_object *obj);
 int iommufd_hwpt_alloc(struct iommufd_ucmd *ucmd);
+int iommufd_hwpt_set_dirty_tracking(struct iommufd_ucmd *ucmd);
+int iommufd_hwpt_get_dirty_bitmap(struct iommufd_ucmd *ucmd);
 int iommufd_hwpt_invalidate(struct iommufd_ucmd *ucmd);
 
 /* Puts a user of a HWPT. Never under ioas->mutex: an automatic one may go. */
@@ -432,11 +446,112 @@ static inline void iommufd_access_destroy_internal(struct iommufd_ctx *ictx,
  */
 struct iommufd_attach_handle : iommu_attach_handle {
 	struct iommufd_group *igroup = nullptr;
+	ioasid_t pasid = IOMMU_NO_PASID;
 };
 
 static inline struct iommufd_attach_handle *to_iommufd_handle(struct iommu_attach_handle *hdl)
 {
 	return static_cast<struct iommufd_attach_handle *>(hdl);
+}
+
+/* ---- event queues: objects with a file of their own ---- */
+
+/*
+ * What both kinds have in common. The file holds a user of its object and a reference to the
+ * context, until it is released.
+ */
+struct iommufd_eventq : iommufd_object {
+	struct iommufd_ctx *ictx = nullptr;
+	std::atomic<struct file *> filep{nullptr}; /* NULL again when it is released */
+
+	struct spinlock lock{LOCK_CLASS(iommufd_eventq, lock)};
+	struct list_head deliver __guarded_by(lock); /* what can be read */
+
+	wait_queue_head_t wait_queue;
+};
+
+struct file *iommufd_eventq_file(struct iommufd_object *obj);
+
+/* Where the page faults of HWPTs go, and where their answers come from. */
+struct iommufd_fault : iommufd_eventq {
+	static constexpr enum iommufd_object_type obj_type = IOMMUFD_OBJ_FAULT;
+
+	/* whoever moves a group out of deliver or response, until it is in the other or answered */
+	struct mutex mutex{LOCK_CLASS(iommufd_fault, mutex)};
+	/* cookie -> iopf_group that was read and not answered yet */
+	struct xarray response{LOCK_CLASS(iommufd_fault, response), XA_FLAGS_ALLOC1};
+};
+
+static inline result<short_ref<struct iommufd_fault>> iommufd_get_fault(struct iommufd_ucmd *ucmd,
+									u32 id)
+{
+	return iommufd_get<struct iommufd_fault>(ucmd->ictx, id);
+}
+
+int iommufd_fault_alloc(struct iommufd_ucmd *ucmd);
+void iommufd_fault_destroy(struct iommufd_object *obj);
+int iommufd_fault_iopf_handler(struct iopf_group *group);
+/*
+ * Answers what came through an attachment that has ended, whose handle is about to be freed. With a
+ * device only what is its own: it leaves a group that stays attached.
+ */
+void iommufd_auto_response_faults(struct iommufd_hw_pagetable *hwpt,
+				  const struct iommufd_attach_handle *handle,
+				  const struct device *dev = nullptr);
+
+/* One event; data_len bytes of data follow it in memory. */
+struct iommufd_vevent {
+	struct iommufd_vevent_header header = {};
+	struct list_head node; /* of iommufd_eventq::deliver */
+	size_t data_len = 0;
+
+	u8 *event_data() { return reinterpret_cast<u8 *>(this + 1); }
+};
+
+static inline bool vevent_for_lost_events_header(const struct iommufd_vevent *vevent)
+{
+	return vevent->header.flags & IOMMU_VEVENTQ_FLAG_LOST_EVENTS;
+}
+
+/* NULL: no memory. */
+struct iommufd_vevent *iommufd_vevent_alloc(size_t data_len, gfp_t gfp);
+
+/* Events of one type that concern a vIOMMU's guest. */
+struct iommufd_veventq : iommufd_eventq {
+	static constexpr enum iommufd_object_type obj_type = IOMMUFD_OBJ_VEVENTQ;
+	static constexpr bool has_abort = true; /* under its vIOMMU's veventqs_rwsem */
+
+	users_ref<struct iommufd_viommu> viommu;
+	struct list_head node; /* of iommufd_viommu::veventqs */
+
+	enum iommu_veventq_type type = IOMMU_VEVENTQ_TYPE_DEFAULT;
+	unsigned int depth = 0;
+
+	u32 num_events __guarded_by(lock) = 0; /* without lost_events_header */
+	u32 sequence __guarded_by(lock) = 0;   /* of the next event */
+	/* the last entry of deliver, if at all: stands for events that had no room */
+	struct iommufd_vevent lost_events_header __guarded_by(lock);
+};
+
+int iommufd_veventq_alloc(struct iommufd_ucmd *ucmd);
+void iommufd_veventq_destroy(struct iommufd_object *obj);
+void iommufd_veventq_abort(struct iommufd_object *obj);
+/* Puts the event, which may be lost_events_header, at the end and wakes who waits. */
+void iommufd_vevent_handler(struct iommufd_veventq *veventq, struct iommufd_vevent *vevent)
+	__must_hold(veventq->lock);
+
+static inline struct iommufd_veventq *iommufd_viommu_find_veventq(struct iommufd_viommu *viommu,
+								  enum iommu_veventq_type type)
+	__must_hold_shared(viommu->veventqs_rwsem)
+{
+	struct iommufd_veventq *veventq;
+
+	lockdep_assert_held(&viommu->veventqs_rwsem);
+
+	list_for_each_entry (veventq, &viommu->veventqs, node)
+		if (veventq->type == type)
+			return veventq;
+	return nullptr;
 }
 
 static inline result<short_ref<struct iommufd_viommu>> iommufd_get_viommu(struct iommufd_ucmd *ucmd,
@@ -482,6 +597,9 @@ struct iommufd_test_ops {
 	int (*ioctl)(struct iommufd_ucmd *ucmd) = nullptr;     /* IOMMU_TEST_CMD */
 	void (*destroy)(struct iommufd_object *obj) = nullptr; /* of IOMMUFD_OBJ_SELFTEST */
 	bool (*is_mock_dev)(struct device *dev) = nullptr;
+	/* with the reservation held; -EOPNOTSUPP: not a dma-buf of the selftest's */
+	int (*dma_buf_iommufd_map)(struct dma_buf_attachment *attachment,
+				   struct phys_vec *phys) = nullptr;
 	/* a syzkaller aid: turns an area's number into its IOVA */
 	void (*syz_conv_iova_id)(struct iommufd_ucmd *ucmd, unsigned int ioas_id, u64 *iova,
 				 u32 *flags) = nullptr;
@@ -495,3 +613,4 @@ bool iommufd_should_fail(void);
 bool iommufd_selftest_is_mock_dev(struct device *dev);
 void iommufd_test_syz_conv_iova_id(struct iommufd_ucmd *ucmd, unsigned int ioas_id, u64 *iova,
 				   u32 *flags);
+int iommufd_test_dma_buf_iommufd_map(struct dma_buf_attachment *attachment, struct phys_vec *phys);

@@ -5,7 +5,7 @@
  * Mirrors drivers/iommu/iommufd/main.c of Linux 7.2, with the mmap policy of the vCMDQ series v2
  * beside the merged one. It differs in this: the tables are built at compile time, where a missing
  * or doubled row does not compile; which table a context has is the choice of its revision
- * (revision.cc); there is no module, no miscdevice and no dma-buf.
+ * (revision.cc); there is no module and no miscdevice.
  *
  * The life of an object. Its id is reserved first, so that all that can fail is done before anybody
  * can see it; iommufd_object_finalize() publishes it. From then on others may hold it: short
@@ -29,8 +29,10 @@
 /*
  * @pre_destroy: the object's short references beyond those of calls are given up; may sleep.
  * @abort: instead of destroy when the object was never published, under the caller's lock.
+ * @file: the file of the object's own, or NULL, of one that was never published.
  */
 struct iommufd_object_ops {
+	struct file *(*file)(struct iommufd_object *obj) = nullptr;
 	void (*pre_destroy)(struct iommufd_object *obj) = nullptr;
 	void (*destroy)(struct iommufd_object *obj) = nullptr;
 	void (*abort)(struct iommufd_object *obj) = nullptr;
@@ -39,7 +41,6 @@ struct iommufd_object_ops {
 /* What a broken table runs into. consteval cannot call these: the compiler's message names them. */
 void build_bug_two_rows_for_one_object_type();
 void build_bug_object_type_without_a_row();
-void build_bug_object_type_has_a_row_but_is_named_absent();
 void build_bug_abort_op_and_has_abort_disagree();
 
 namespace {
@@ -54,9 +55,8 @@ struct object_table {
 	struct iommufd_object_ops ops[IOMMUFD_OBJ_MAX];
 };
 
-template <size_t N, size_t M>
-consteval struct object_table iommufd_object_table(const struct object_row (&rows)[N],
-						   const enum iommufd_object_type (&absent)[M])
+template <size_t N>
+consteval struct object_table iommufd_object_table(const struct object_row (&rows)[N])
 {
 	struct object_table t = {};
 	bool known[IOMMUFD_OBJ_MAX] = {};
@@ -71,11 +71,6 @@ consteval struct object_table iommufd_object_table(const struct object_row (&row
 		known[row.type] = true;
 		t.ops[row.type] = row.ops;
 	}
-	for (enum iommufd_object_type type : absent) {
-		if (known[type])
-			build_bug_object_type_has_a_row_but_is_named_absent();
-		known[type] = true;
-	}
 	for (int type = IOMMUFD_OBJ_NONE + 1; type < IOMMUFD_OBJ_MAX; type++)
 		if (!known[type])
 			build_bug_object_type_without_a_row();
@@ -89,28 +84,26 @@ consteval struct object_table iommufd_object_table(const struct object_row (&row
 	object_row{_struct::obj_type, iommufd_has_abort<_struct>, {__VA_ARGS__}}
 /* clang-format on */
 
-/* Every type has a row, or is named in the second list because nothing can create it. */
-static constexpr struct object_table iommufd_objects = iommufd_object_table(
-	{
-		OBJECT_OP(iommufd_access, .destroy = iommufd_access_destroy_object),
-		OBJECT_OP(iommufd_device, .pre_destroy = iommufd_device_pre_destroy,
-			  .destroy = iommufd_device_destroy),
-		OBJECT_OP(iommufd_hw_queue, .destroy = iommufd_hw_queue_destroy),
-		OBJECT_OP(iommufd_hwpt_paging, .destroy = iommufd_hwpt_paging_destroy,
-			  .abort = iommufd_hwpt_paging_abort),
-		OBJECT_OP(iommufd_hwpt_nested, .destroy = iommufd_hwpt_nested_destroy,
-			  .abort = iommufd_hwpt_nested_abort),
-		OBJECT_OP(iommufd_ioas, .destroy = iommufd_ioas_destroy),
-		object_row{IOMMUFD_OBJ_SELFTEST, false, {.destroy = iommufd_selftest_destroy}},
-		OBJECT_OP(iommufd_vcmdq, .destroy = iommufd_vcmdq_destroy),
-		OBJECT_OP(iommufd_vdevice, .destroy = iommufd_vdevice_destroy,
-			  .abort = iommufd_vdevice_abort),
-		OBJECT_OP(iommufd_viommu, .destroy = iommufd_viommu_destroy),
-	},
-	{
-		IOMMUFD_OBJ_FAULT,
-		IOMMUFD_OBJ_VEVENTQ,
-	});
+/* Every type has a row. */
+static constexpr struct object_table iommufd_objects = iommufd_object_table({
+	OBJECT_OP(iommufd_access, .destroy = iommufd_access_destroy_object),
+	OBJECT_OP(iommufd_device, .pre_destroy = iommufd_device_pre_destroy,
+		  .destroy = iommufd_device_destroy),
+	OBJECT_OP(iommufd_fault, .file = iommufd_eventq_file, .destroy = iommufd_fault_destroy),
+	OBJECT_OP(iommufd_hw_queue, .destroy = iommufd_hw_queue_destroy),
+	OBJECT_OP(iommufd_hwpt_paging, .destroy = iommufd_hwpt_paging_destroy,
+		  .abort = iommufd_hwpt_paging_abort),
+	OBJECT_OP(iommufd_hwpt_nested, .destroy = iommufd_hwpt_nested_destroy,
+		  .abort = iommufd_hwpt_nested_abort),
+	OBJECT_OP(iommufd_ioas, .destroy = iommufd_ioas_destroy),
+	object_row{IOMMUFD_OBJ_SELFTEST, false, {.destroy = iommufd_selftest_destroy}},
+	OBJECT_OP(iommufd_vcmdq, .destroy = iommufd_vcmdq_destroy),
+	OBJECT_OP(iommufd_vdevice, .destroy = iommufd_vdevice_destroy,
+		  .abort = iommufd_vdevice_abort),
+	OBJECT_OP(iommufd_veventq, .file = iommufd_eventq_file, .destroy = iommufd_veventq_destroy,
+		  .abort = iommufd_veventq_abort),
+	OBJECT_OP(iommufd_viommu, .destroy = iommufd_viommu_destroy),
+});
 
 static inline const struct iommufd_object_ops *iommufd_ops(const struct iommufd_object *obj)
 {
@@ -203,7 +196,14 @@ void iommufd_object_abort_and_destroy(struct iommufd_ctx *ictx, struct iommufd_o
 {
 	const struct iommufd_object_ops *ops = iommufd_ops(obj);
 	auto undo = ops->abort ? ops->abort : ops->destroy;
+	struct file *file = ops->file ? ops->file(obj) : nullptr;
 
+	/*
+	 * Its release puts the file's user of the object, which is freed below: not later. Nobody
+	 * else has the file, which gets a descriptor only when nothing can fail any more.
+	 */
+	if (file)
+		__fput_sync(file);
 	undo(obj);
 	iommufd_object_abort(ictx, obj);
 }
@@ -471,12 +471,6 @@ static long iommufd_fops_ioctl(struct file *filp, unsigned int cmd, unsigned lon
 	return iommufd_ucmd_execute(&ucmd, op);
 }
 
-/* VFIO's container ioctls have no implementation here: their numbers are unknown commands. */
-int iommufd_vfio_ioctl(struct iommufd_ctx *, unsigned int, unsigned long)
-{
-	return -ENOIOCTLCMD;
-}
-
 static void iommufd_fops_vma_open(struct vm_area_struct *vma)
 {
 	auto *immap = static_cast<struct iommufd_mmap *>(vma->vm_private_data);
@@ -668,4 +662,13 @@ void iommufd_test_syz_conv_iova_id(struct iommufd_ucmd *ucmd, unsigned int ioas_
 
 	if (ops && ops->syz_conv_iova_id)
 		ops->syz_conv_iova_id(ucmd, ioas_id, iova, flags);
+}
+
+/* Nobody else here exports memory of which iommufd may know the address: no VFIO. */
+int iommufd_test_dma_buf_iommufd_map(struct dma_buf_attachment *attachment, struct phys_vec *phys)
+{
+	const struct iommufd_test_ops *ops = iommufd_test_hooks();
+
+	return ops && ops->dma_buf_iommufd_map ? ops->dma_buf_iommufd_map(attachment, phys)
+					       : -EOPNOTSUPP;
 }

@@ -2,10 +2,11 @@
 /*
  * Mirrors drivers/iommu/iommufd/pages.c as of Linux v7.2.
  *
- * Differs: no dma-buf, so a batch has one kind; no folios, since pages are of order 0: file pages
- * come as an array of pages like user pages; a failed map unmaps the other domains before it
- * unpins; returning pages to an address space that is gone always succeeds, so that last_npinned
- * never goes stale.
+ * Differs: a batch is of one iopt_pages, which says whether it is memory or MMIO, so that PFNs of a
+ * dma-buf that are read back from a domain are MMIO as well; no folios, since pages are of order 0:
+ * file pages come as an array of pages like user pages; a failed map unmaps the other domains
+ * before it unpins; returning pages to an address space that is gone always succeeds, so that
+ * last_npinned never goes stale.
  *
  * iopt_pages is where PFNs live and move. A page of it is in up to three places: in the xarray
  * pinned_pfns (while an in-kernel access covers it), in the domains of the areas that cover it, and
@@ -207,6 +208,11 @@ static struct iopt_area *iopt_pages_find_domain_area(struct iopt_pages *pages, u
 	return container_of(node, struct iopt_area, pages_node);
 }
 
+enum batch_kind : u8 {
+	BATCH_CPU_MEMORY = 0,
+	BATCH_MMIO, /* not cached, and no struct page need be there */
+};
+
 /*
  * A list of PFNs on their way from one place to another, in runs of consecutive ones: run i is
  * pfns[i] to pfns[i] + npfns[i] - 1. The longer the runs, the fewer calls of the driver. Both
@@ -218,6 +224,7 @@ struct pfn_batch {
 	unsigned int array_size = 0;
 	unsigned int end = 0;
 	unsigned long total_pfns = 0;
+	enum batch_kind kind = BATCH_CPU_MEMORY;
 };
 #define MAX_NPFNS UINT32_MAX
 
@@ -301,24 +308,29 @@ static void batch_destroy(struct pfn_batch *batch, void *backup)
 		kfree(batch->pfns);
 }
 
-/* False when it is full: the PFN was not added. */
-static inline bool batch_add_pfn(struct pfn_batch *batch, unsigned long pfn)
+/* Adds nr consecutive PFNs. False when it is full: none was added. */
+static inline bool batch_add_pfn_num(struct pfn_batch *batch, unsigned long pfn, u32 nr)
 {
 	unsigned int end = batch->end;
 
 	if (end && pfn == batch->pfns[end - 1] + batch->npfns[end - 1] &&
-	    batch->npfns[end - 1] != MAX_NPFNS) {
-		batch->npfns[end - 1]++;
+	    nr <= MAX_NPFNS - batch->npfns[end - 1]) {
+		batch->npfns[end - 1] += nr;
 	} else if (end < batch->array_size) {
 		batch->pfns[end] = pfn;
-		batch->npfns[end] = 1;
+		batch->npfns[end] = nr;
 		batch->end++;
 	} else {
 		return false;
 	}
 
-	batch->total_pfns++;
+	batch->total_pfns += nr;
 	return true;
+}
+
+static inline bool batch_add_pfn(struct pfn_batch *batch, unsigned long pfn)
+{
+	return batch_add_pfn_num(batch, pfn, 1);
 }
 
 /* Calls take(pfn) for what domain has for [start_index, last_index], until it returns false. */
@@ -420,6 +432,10 @@ static int batch_to_domain(struct pfn_batch *batch, struct iommu_domain *domain,
 	const unsigned long area_last = iopt_area_last_iova(area);
 	struct mapped_so_far mapped(domain, iopt_area_index_to_iova(area, start_index));
 	unsigned int into_page = iopt_area_offset_in_page(area, start_index);
+	int prot = area->iommu_prot;
+
+	if (batch->kind == BATCH_MMIO)
+		prot = (prot & ~IOMMU_CACHE) | IOMMU_MMIO;
 
 	for (unsigned int run = 0; run < batch->end; run++) {
 		const unsigned long iova = mapped.start + mapped.length;
@@ -432,10 +448,9 @@ static int batch_to_domain(struct pfn_batch *batch, struct iommu_domain *domain,
 			run_last = area_last;
 
 		const size_t length = run_last - iova + 1;
-		int rc = in_small_pages ? batch_iommu_map_small(domain, iova, paddr, length,
-								area->iommu_prot)
-					: iommu_map(domain, iova, paddr, length, area->iommu_prot,
-						    GFP_KERNEL_ACCOUNT);
+		int rc = in_small_pages
+				 ? batch_iommu_map_small(domain, iova, paddr, length, prot)
+				 : iommu_map(domain, iova, paddr, length, prot, GFP_KERNEL_ACCOUNT);
 
 		if (rc)
 			return rc;
@@ -833,6 +848,22 @@ static void pfn_reader_unpin(struct pfn_reader *pfns)
 	}
 }
 
+/* Adds [start_index, last_index] of a dma-buf: it is one run, page aligned as all PFNs are. */
+static int pfn_reader_fill_dmabuf(struct pfn_reader *pfns, unsigned long start_index,
+				  unsigned long last_index)
+{
+	const struct iopt_pages *pages = pfns->pages;
+	const struct iopt_pages_dmabuf *dmabuf = &pages->dmabuf;
+	const phys_addr_t start = dmabuf->phys.paddr + dmabuf->start;
+
+	/* the caller has looked, and has held the mutex since */
+	if (WARN_ON(iopt_dmabuf_revoked(pages)))
+		return -EINVAL;
+	batch_add_pfn_num(&pfns->batch, PHYS_PFN(start) + start_index,
+			  (u32)(last_index - start_index + 1));
+	return 0;
+}
+
 /* Adds some of the current span to the batch. */
 static int pfn_reader_fill_span(struct pfn_reader *pfns)
 {
@@ -864,6 +895,9 @@ static int pfn_reader_fill_span(struct pfn_reader *pfns)
 				  min(iopt_area_last_index(area), span->last_used));
 		return 0;
 	}
+
+	if (iopt_is_dmabuf(pages))
+		return pfn_reader_fill_dmabuf(pfns, start_index, span->last_hole);
 
 	if (start_index >= user->upages_end) {
 		rc = pfn_reader_user_pin(user, pages, start_index, span->last_hole);
@@ -923,6 +957,7 @@ static int pfn_reader_init(struct pfn_reader *pfns, struct iopt_pages *pages,
 	rc = batch_init(&pfns->batch, last_index - start_index + 1);
 	if (rc)
 		return rc;
+	pfns->batch.kind = iopt_is_dmabuf(pages) ? BATCH_MMIO : BATCH_CPU_MEMORY;
 	interval_tree_double_span_iter_first(&pfns->span, &pages->access_itree,
 					     &pages->domains_itree, start_index, last_index);
 	return 0;
@@ -940,6 +975,9 @@ static void pfn_reader_release_pins(struct pfn_reader *pfns)
 	struct iopt_pages *pages = pfns->pages;
 
 	lockdep_assert_held(&pages->mutex);
+
+	if (iopt_is_dmabuf(pages))
+		return;
 
 	if (batch_end < user->upages_end) {
 		iopt_pages_err_unpin(pages, batch_end, user->upages_end - 1,
@@ -1051,6 +1089,172 @@ result<struct iopt_pages *> iopt_alloc_file_pages(struct file *file, unsigned lo
 	return pages;
 }
 
+/* The exporter takes the buffer back: the areas stay and the domains lose it, for good. */
+static void iopt_revoke_notify(struct dma_buf_attachment *attach)
+{
+	auto *pages = static_cast<struct iopt_pages *>(attach->importer_priv);
+	struct iopt_pages_dmabuf_track *track;
+
+	mutex_guard guard(&pages->mutex);
+	if (iopt_dmabuf_revoked(pages))
+		return;
+
+	list_for_each_entry (track, &pages->dmabuf.tracker, elm)
+		iopt_area_unmap_domain_range(track->area, track->domain,
+					     iopt_area_index(track->area),
+					     iopt_area_last_index(track->area));
+	pages->dmabuf.phys.len = 0;
+}
+
+static const struct dma_buf_attach_ops iopt_dmabuf_attach_revoke_ops = {
+	.allow_peer2peer = true,
+	.invalidate_mappings = iopt_revoke_notify,
+};
+
+/* Where the buffer is, pinned, from now until a revoke. */
+static int iopt_pin_dmabuf(struct iopt_pages *pages, struct dma_buf_attachment *attach)
+	__must_hold(attach->dmabuf->resv.lock)
+{
+	/* under the mutex although nobody else sees the pages yet: lockdep learns the order */
+	mutex_guard guard(&pages->mutex);
+
+	if (int rc = dma_buf_pin(attach))
+		return rc;
+
+	int rc = iommufd_test_dma_buf_iommufd_map(attach, &pages->dmabuf.phys);
+
+	if (rc)
+		dma_buf_unpin(attach);
+	return rc;
+}
+
+static int iopt_map_dmabuf(struct iommufd_ctx *, struct iopt_pages *pages, struct dma_buf *dmabuf)
+{
+	auto attach =
+		dma_buf_dynamic_attach(dmabuf, nullptr, &iopt_dmabuf_attach_revoke_ops, pages);
+
+	if (!attach)
+		return attach.error();
+
+	int rc;
+
+	{
+		struct dma_buf_attachment *const attached = *attach;
+		mutex_guard resv(&attached->dmabuf->resv.lock);
+
+		rc = iopt_pin_dmabuf(pages, attached);
+	}
+	if (rc) {
+		dma_buf_detach(dmabuf, *attach);
+		return rc;
+	}
+	/* iopt_release_pages() gives it back */
+	pages->dmabuf.attach = *attach;
+	return 0;
+}
+
+static void iopt_unmap_dmabuf(struct dma_buf_attachment *attach)
+{
+	struct dma_buf *dmabuf = attach->dmabuf;
+
+	{
+		mutex_guard resv(&attach->dmabuf->resv.lock);
+
+		dma_buf_unpin(attach);
+	}
+	dma_buf_detach(dmabuf, attach);
+	dma_buf_put(dmabuf);
+}
+
+result<struct iopt_pages *> iopt_alloc_dmabuf_pages(struct iommufd_ctx *ictx,
+						    struct dma_buf *dmabuf,
+						    unsigned long start_byte, unsigned long start,
+						    unsigned long length, bool writable)
+{
+	/* start + length - 1 does not wrap: the caller has looked */
+	if (dmabuf->size <= start + length - 1 || length / PAGE_SIZE >= MAX_NPFNS)
+		return -EINVAL;
+
+	auto pages = iopt_alloc_pages(start_byte, length, writable);
+
+	if (!pages)
+		return pages;
+	/* The memory is the exporter's, and so is the account */
+	pages->account_mode = IOPT_PAGES_ACCOUNT_NONE;
+	pages->type = IOPT_ADDRESS_DMABUF;
+	pages->dmabuf.start = start - start_byte;
+
+	if (int rc = iopt_map_dmabuf(ictx, *pages, dmabuf)) {
+		iopt_put_pages(*pages);
+		return rc;
+	}
+	return pages;
+}
+
+int iopt_dmabuf_track_domain(struct iopt_pages *pages, struct iopt_area *area,
+			     struct iommu_domain *domain)
+{
+	struct iopt_pages_dmabuf_track *track;
+
+	lockdep_assert_held(&pages->mutex);
+	if (WARN_ON(!iopt_is_dmabuf(pages)))
+		return -EINVAL;
+	list_for_each_entry (track, &pages->dmabuf.tracker, elm)
+		if (WARN_ON(track->area == area && track->domain == domain))
+			return -EINVAL;
+
+	track = kzalloc_obj<struct iopt_pages_dmabuf_track>();
+	if (!track)
+		return -ENOMEM;
+	track->area = area;
+	track->domain = domain;
+	list_add_tail(&track->elm, &pages->dmabuf.tracker);
+	return 0;
+}
+
+/* Forgets the area's pairs, with domain alone unless that is NULL. How many they were. */
+static unsigned int iopt_dmabuf_untrack(struct iopt_pages *pages, const struct iopt_area *area,
+					const struct iommu_domain *domain)
+{
+	struct iopt_pages_dmabuf_track *track, *after;
+	unsigned int found = 0;
+
+	lockdep_assert_held(&pages->mutex);
+	list_for_each_entry_safe (track, after, &pages->dmabuf.tracker, elm) {
+		if (track->area != area || (domain && track->domain != domain))
+			continue;
+		list_del(&track->elm);
+		kfree_obj(track);
+		found++;
+	}
+	return found;
+}
+
+void iopt_dmabuf_untrack_domain(struct iopt_pages *pages, struct iopt_area *area,
+				struct iommu_domain *domain)
+{
+	WARN_ON(iopt_dmabuf_untrack(pages, area, domain) != 1);
+}
+
+int iopt_dmabuf_track_all_domains(struct iopt_area *area, struct iopt_pages *pages)
+{
+	struct iommu_domain *domain;
+	unsigned long id;
+
+	xa_for_each (&area->iopt->domains, id, domain) {
+		if (int rc = iopt_dmabuf_track_domain(pages, area, domain)) {
+			iopt_dmabuf_untrack_all_domains(area, pages);
+			return rc;
+		}
+	}
+	return 0;
+}
+
+void iopt_dmabuf_untrack_all_domains(struct iopt_area *area, struct iopt_pages *pages)
+{
+	iopt_dmabuf_untrack(pages, area, nullptr);
+}
+
 LOCK_ANALYSIS_ESCAPE("the last reference is gone: nobody else sees it")
 void iopt_release_pages(struct kref *kref)
 {
@@ -1060,7 +1264,10 @@ void iopt_release_pages(struct kref *kref)
 	WARN_ON(!RB_EMPTY_ROOT(&pages->domains_itree));
 	WARN_ON(pages->npinned);
 	WARN_ON(!xa_empty(&pages->pinned_pfns));
-	if (pages->type == IOPT_ADDRESS_FILE)
+	WARN_ON(!list_empty(&pages->dmabuf.tracker));
+	if (pages->dmabuf.attach)
+		iopt_unmap_dmabuf(pages->dmabuf.attach);
+	else if (pages->type == IOPT_ADDRESS_FILE)
 		fput(pages->file);
 	mmdrop(pages->source_mm);
 	put_task_struct(pages->source_task);
@@ -1128,6 +1335,13 @@ static void __iopt_area_unfill_domain(struct iopt_area *area, struct iopt_pages 
 
 	lockdep_assert_held(&pages->mutex);
 
+	if (iopt_is_dmabuf(pages)) {
+		/* nothing is pinned */
+		if (!WARN_ON(iopt_dmabuf_revoked(pages)))
+			iopt_area_unmap_domain_range(area, domain, first_index, last_index);
+		return;
+	}
+
 	batch_init_backup(&batch, last_index - first_index + 1, backup, sizeof(backup));
 	interval_tree_for_each_double_span(&held, &pages->domains_itree, &pages->access_itree,
 					   first_index, last_index)
@@ -1164,7 +1378,8 @@ void iopt_area_unfill_domain(struct iopt_area *area, struct iopt_pages *pages,
 {
 	lockdep_assert_held(&pages->mutex);
 
-	__iopt_area_unfill_domain(area, pages, domain, iopt_area_last_index(area));
+	if (!iopt_dmabuf_revoked(pages))
+		__iopt_area_unfill_domain(area, pages, domain, iopt_area_last_index(area));
 }
 
 int iopt_area_fill_domain(struct iopt_area *area, struct iommu_domain *domain)
@@ -1175,6 +1390,9 @@ int iopt_area_fill_domain(struct iopt_area *area, struct iommu_domain *domain)
 	int rc;
 
 	lockdep_assert_held(&pages->mutex);
+
+	if (iopt_dmabuf_revoked(pages))
+		return 0;
 
 	rc = pfn_reader_first(&pfns, pages, iopt_area_index(area), iopt_area_last_index(area));
 	if (rc)
@@ -1269,6 +1487,28 @@ static void iopt_area_unmap_batches(struct iopt_area *area, struct iopt_pages *p
 		iopt_area_unfill_partial_domain(area, pages, last_domain, last_domain_end);
 }
 
+/* Reads the PFNs and maps them into every domain, or into none. */
+static int iopt_area_map_domains(struct iopt_area *area, struct iopt_pages *pages)
+	__must_hold(pages->mutex)
+{
+	struct fill_progress progress;
+	struct pfn_reader pfns;
+	int rc;
+
+	if (iopt_dmabuf_revoked(pages))
+		return 0;
+
+	rc = pfn_reader_first(&pfns, pages, iopt_area_index(area), iopt_area_last_index(area));
+	if (rc)
+		return rc;
+
+	rc = iopt_area_map_batches(area, &pfns, &progress);
+	if (rc)
+		iopt_area_unmap_batches(area, pages, &pfns, &progress);
+	pfn_reader_destroy(&pfns);
+	return rc;
+}
+
 int iopt_area_fill_domains(struct iopt_area *area, struct iopt_pages *pages)
 {
 	struct io_pagetable *iopt = area->iopt;
@@ -1279,20 +1519,15 @@ int iopt_area_fill_domains(struct iopt_area *area, struct iopt_pages *pages)
 		return 0;
 
 	mutex_guard guard(&pages->mutex);
-	struct fill_progress progress;
-	struct pfn_reader pfns;
-	int rc;
 
-	rc = pfn_reader_first(&pfns, pages, iopt_area_index(area), iopt_area_last_index(area));
-	if (rc)
+	if (iopt_is_dmabuf(pages))
+		if (int rc = iopt_dmabuf_track_all_domains(area, pages))
+			return rc;
+	if (int rc = iopt_area_map_domains(area, pages)) {
+		if (iopt_is_dmabuf(pages))
+			iopt_dmabuf_untrack_all_domains(area, pages);
 		return rc;
-
-	rc = iopt_area_map_batches(area, &pfns, &progress);
-	if (rc)
-		iopt_area_unmap_batches(area, pages, &pfns, &progress);
-	pfn_reader_destroy(&pfns);
-	if (rc)
-		return rc;
+	}
 
 	area->storage_domain = static_cast<struct iommu_domain *>(xa_load(&iopt->domains, 0));
 	interval_tree_insert(&area->pages_node, &pages->domains_itree);
@@ -1313,13 +1548,17 @@ void iopt_area_unfill_domains(struct iopt_area *area, struct iopt_pages *pages)
 	if (!storage)
 		return;
 
+	const bool there = !iopt_dmabuf_revoked(pages);
+
 	xa_for_each (&area->iopt->domains, id, domain)
-		if (domain != storage)
+		if (there && domain != storage)
 			iopt_area_unmap_domain_range(area, domain, iopt_area_index(area),
 						     iopt_area_last_index(area));
 
 	interval_tree_remove(&area->pages_node, &pages->domains_itree);
 	iopt_area_unfill_domain(area, pages, storage);
+	if (iopt_is_dmabuf(pages))
+		iopt_dmabuf_untrack_all_domains(area, pages);
 	area->storage_domain = nullptr;
 }
 
@@ -1563,6 +1802,9 @@ int iopt_pages_rw_access(struct iopt_pages *pages, unsigned long start_byte, voi
 	if ((flags & IOMMUFD_ACCESS_RW_WRITE) && !pages->writable)
 		return -EPERM;
 
+	if (iopt_is_dmabuf(pages))
+		return -EINVAL;
+
 	if (pages->type != IOPT_ADDRESS_USER)
 		return iopt_pages_rw_slow(pages, start_index, last_index, start_byte % PAGE_SIZE,
 					  data, length, flags);
@@ -1636,6 +1878,8 @@ int iopt_area_add_access(struct iopt_area *area, unsigned long start_index,
 
 	if (!pages->writable && (flags & IOMMUFD_ACCESS_RW_WRITE))
 		return -EPERM;
+	if (iopt_is_dmabuf(pages))
+		return -EINVAL;
 
 	mutex_guard guard(&pages->mutex);
 	struct iopt_pages_access *access =

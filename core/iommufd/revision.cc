@@ -3,10 +3,10 @@
  * The ioctl tables of the revisions, and what else they differ in.
  *
  * Mirrors iommufd_ioctl_ops[] of drivers/iommu/iommufd/main.c: Linux v6.15 plus the vCMDQ series
- * v2, and Linux 7.2. It differs in this: a table must say of every command whether it has it, and
- * is checked when it is compiled. A doubled or a forgotten row, a struct that the dispatcher's
- * buffer cannot hold, a last member that is not the one that the command's description names, or a
- * command without a description does not compile.
+ * v2, Linux 7.2, and what Linux v6.12 had. It differs in this: a table has every command that its
+ * form describes, and is checked when it is compiled. A doubled or a forgotten row, a struct that
+ * the dispatcher's buffer cannot hold, a last member that is not the one that the command's
+ * description names, or a command without a description does not compile.
  */
 #include "core/iommufd/revision.h"
 
@@ -19,7 +19,6 @@
 /* What a broken table runs into. consteval cannot call these: the compiler's message names them. */
 void build_bug_two_rows_for_one_ioctl();
 void build_bug_ioctl_without_a_row();
-void build_bug_ioctl_has_a_row_but_is_named_absent();
 void build_bug_ioctl_number_outside_the_table();
 void build_bug_command_larger_than_the_buffer();
 void build_bug_bad_last_member();
@@ -32,11 +31,13 @@ constexpr unsigned int last_cmd = iommufd_desc_last_nr();
 constexpr unsigned int test_cmd = _IOC_NR(IOMMU_TEST_CMD);
 static_assert(test_cmd - IOMMUFD_CMD_BASE + 1 == IOMMUFD_IOCTL_NR);
 
-/* `revision` is the bit of enum desc_revision under which the commands are described. */
-template <size_t N, size_t M>
+/*
+ * `revision` is the bit of enum desc_revision under which the commands are described. A table that
+ * is not whole is that of a kernel which has only some of them.
+ */
+template <size_t N>
 consteval struct iommufd_ioctl_table
-iommufd_ioctl_table_of(u8 revision, const struct iommufd_ioctl_op (&rows)[N],
-		       const unsigned int (&absent)[M])
+iommufd_ioctl_table_of(u8 revision, const struct iommufd_ioctl_op (&rows)[N], bool whole = true)
 {
 	struct iommufd_ioctl_table t = {};
 	bool known[IOMMUFD_IOCTL_NR] = {};
@@ -60,20 +61,8 @@ iommufd_ioctl_table_of(u8 revision, const struct iommufd_ioctl_op (&rows)[N],
 		known[nr] = true;
 		t.ops[nr] = row;
 	}
-	for (unsigned int cmd : absent) {
-		unsigned int nr = _IOC_NR(cmd);
-
-		if (!iommufd_desc_has(cmd, revision))
-			build_bug_ioctl_without_a_description();
-		if (nr < IOMMUFD_CMD_BASE || nr > last_cmd)
-			build_bug_ioctl_number_outside_the_table();
-		nr -= IOMMUFD_CMD_BASE;
-		if (known[nr])
-			build_bug_ioctl_has_a_row_but_is_named_absent();
-		known[nr] = true;
-	}
 	for (unsigned int nr = IOMMUFD_CMD_BASE; nr <= last_cmd; nr++)
-		if (!known[nr - IOMMUFD_CMD_BASE] &&
+		if (whole && !known[nr - IOMMUFD_CMD_BASE] &&
 		    iommufd_desc_has(_IO(IOMMUFD_TYPE, nr), revision))
 			build_bug_ioctl_without_a_row();
 	if (!known[test_cmd - IOMMUFD_CMD_BASE])
@@ -90,18 +79,19 @@ iommufd_ioctl_table_of(u8 revision, const struct iommufd_ioctl_op (&rows)[N],
 		.ioctl_num = _ioctl, .execute = _fn,                              \
 	}
 
-/* In both forms, and with a row in neither table: fault queues, events, dirty bitmaps, VFIO. */
-#define IOMMUFD_ABSENT                                                                        \
-	IOMMU_FAULT_QUEUE_ALLOC, IOMMU_HWPT_GET_DIRTY_BITMAP, IOMMU_HWPT_SET_DIRTY_TRACKING, \
-		IOMMU_IOAS_CHANGE_PROCESS, IOMMU_VEVENTQ_ALLOC, IOMMU_VFIO_IOAS
-
-/* In every form the same. */
-#define IOMMUFD_COMMON_OPS										\
+/* What Linux v6.12 had, and has in every form. */
+#define IOMMUFD_LINUX_6_12_OPS										\
 	IOCTL_OP(IOMMU_DESTROY, iommufd_destroy, struct iommu_destroy, id),				\
+	IOCTL_OP(IOMMU_FAULT_QUEUE_ALLOC, iommufd_fault_alloc, struct iommu_fault_alloc,		\
+		 out_fault_fd),										\
 	IOCTL_OP(IOMMU_GET_HW_INFO, iommufd_get_hw_info, struct iommu_hw_info, __reserved),		\
 	IOCTL_OP(IOMMU_HWPT_ALLOC, iommufd_hwpt_alloc, struct iommu_hwpt_alloc, __reserved),		\
+	IOCTL_OP(IOMMU_HWPT_GET_DIRTY_BITMAP, iommufd_hwpt_get_dirty_bitmap,				\
+		 struct iommu_hwpt_get_dirty_bitmap, data),						\
 	IOCTL_OP(IOMMU_HWPT_INVALIDATE, iommufd_hwpt_invalidate,					\
 		 struct iommu_hwpt_invalidate, __reserved),						\
+	IOCTL_OP(IOMMU_HWPT_SET_DIRTY_TRACKING, iommufd_hwpt_set_dirty_tracking,			\
+		 struct iommu_hwpt_set_dirty_tracking, __reserved),					\
 	IOCTL_OP(IOMMU_IOAS_ALLOC, iommufd_ioas_alloc_ioctl, struct iommu_ioas_alloc, out_ioas_id),	\
 	IOCTL_OP(IOMMU_IOAS_ALLOW_IOVAS, iommufd_ioas_allow_iovas,					\
 		 struct iommu_ioas_allow_iovas, allowed_iovas),						\
@@ -109,10 +99,19 @@ iommufd_ioctl_table_of(u8 revision, const struct iommufd_ioctl_op (&rows)[N],
 	IOCTL_OP(IOMMU_IOAS_IOVA_RANGES, iommufd_ioas_iova_ranges,					\
 		 struct iommu_ioas_iova_ranges, out_iova_alignment),					\
 	IOCTL_OP(IOMMU_IOAS_MAP, iommufd_ioas_map, struct iommu_ioas_map, iova),			\
-	IOCTL_OP(IOMMU_IOAS_MAP_FILE, iommufd_ioas_map_file, struct iommu_ioas_map_file, iova),		\
 	IOCTL_OP(IOMMU_IOAS_UNMAP, iommufd_ioas_unmap, struct iommu_ioas_unmap, length),		\
 	IOCTL_OP(IOMMU_OPTION, iommufd_option, struct iommu_option, val64),				\
-	IOCTL_OP(IOMMU_TEST_CMD, iommufd_test, struct iommu_test_cmd, last)
+	IOCTL_OP(IOMMU_TEST_CMD, iommufd_test, struct iommu_test_cmd, last),				\
+	IOCTL_OP(IOMMU_VFIO_IOAS, iommufd_vfio_ioas, struct iommu_vfio_ioas, __reserved)
+
+/* In both forms of the series the same. */
+#define IOMMUFD_COMMON_OPS										\
+	IOMMUFD_LINUX_6_12_OPS,										\
+	IOCTL_OP(IOMMU_IOAS_CHANGE_PROCESS, iommufd_ioas_change_process,				\
+		 struct iommu_ioas_change_process, __reserved),						\
+	IOCTL_OP(IOMMU_IOAS_MAP_FILE, iommufd_ioas_map_file, struct iommu_ioas_map_file, iova),		\
+	IOCTL_OP(IOMMU_VEVENTQ_ALLOC, iommufd_veventq_alloc, struct iommu_veventq_alloc,		\
+		 out_veventq_fd)
 
 static constexpr struct iommufd_ioctl_table iommufd_ioctl_ops_vcmdq_v2 =
 	iommufd_ioctl_table_of(DESC_VCMDQ_V2, {
@@ -122,7 +121,7 @@ static constexpr struct iommufd_ioctl_table iommufd_ioctl_ops_vcmdq_v2 =
 		 struct iommu_vdevice_alloc, virt_id),
 	IOCTL_OP(IOMMU_VIOMMU_ALLOC, iommufd_viommu_alloc_v2_ioctl,
 		 struct iommu_viommu_alloc, out_viommu_id),
-}, {IOMMUFD_ABSENT});
+});
 
 static constexpr struct iommufd_ioctl_table iommufd_ioctl_ops_hw_queue =
 	iommufd_ioctl_table_of(DESC_HW_QUEUE, {
@@ -133,7 +132,12 @@ static constexpr struct iommufd_ioctl_table iommufd_ioctl_ops_hw_queue =
 		 struct iommu_vdevice_alloc, virt_id),
 	IOCTL_OP(IOMMU_VIOMMU_ALLOC, iommufd_viommu_alloc_ioctl,
 		 struct iommu_viommu_alloc, out_viommu_id),
-}, {IOMMUFD_ABSENT});
+});
+
+static constexpr struct iommufd_ioctl_table iommufd_ioctl_ops_linux_6_12 =
+	iommufd_ioctl_table_of(DESC_HW_QUEUE, {
+	IOMMUFD_LINUX_6_12_OPS,
+}, false);
 /* clang-format on */
 
 const struct iommufd_revision iommufd_revision_vcmdq_v2 = {
@@ -144,6 +148,8 @@ const struct iommufd_revision iommufd_revision_vcmdq_v2 = {
 	.vdevice_follows_device = false,
 	.hw_info_input_type = false,
 	.hw_info_ats = false,
+	.pasid = true,
+	.viommu = true,
 };
 
 const struct iommufd_revision iommufd_revision_hw_queue = {
@@ -154,6 +160,20 @@ const struct iommufd_revision iommufd_revision_hw_queue = {
 	.vdevice_follows_device = true,
 	.hw_info_input_type = true,
 	.hw_info_ats = true,
+	.pasid = true,
+	.viommu = true,
+};
+
+const struct iommufd_revision iommufd_revision_linux_6_12 = {
+	.name = "linux-v6_12",
+	.ioctls = &iommufd_ioctl_ops_linux_6_12,
+	.desc_revision = DESC_HW_QUEUE,
+	.mmap_exact = true,
+	.vdevice_follows_device = true,
+	.hw_info_input_type = false,
+	.hw_info_ats = false,
+	.pasid = false,
+	.viommu = false,
 };
 
 const struct iommufd_revision *iommufd_revision_nr(unsigned int nr)
@@ -161,6 +181,7 @@ const struct iommufd_revision *iommufd_revision_nr(unsigned int nr)
 	static constexpr const struct iommufd_revision *all[] = {
 		&iommufd_revision_vcmdq_v2,
 		&iommufd_revision_hw_queue,
+		&iommufd_revision_linux_6_12,
 	};
 
 	static_assert(ARRAY_SIZE(all) == ARRAY_SIZE(desc_revisions), "a name without a revision");

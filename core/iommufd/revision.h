@@ -52,10 +52,17 @@ struct iommufd_revision {
 	bool hw_info_input_type : 1;
 	/* GET_HW_INFO reports IOMMU_HW_CAP_PCI_ATS_NOT_SUPPORTED. */
 	bool hw_info_ats : 1;
+	/* HWPT_ALLOC takes IOMMU_HWPT_ALLOC_PASID, and GET_HW_INFO reports PASIDs. */
+	bool pasid : 1;
+	/* HWPT_INVALIDATE takes a vIOMMU and says EINVAL to what it does not take; without vIOMMUs
+	 * only a nested HWPT is found. */
+	bool viommu : 1;
 };
 
 extern const struct iommufd_revision iommufd_revision_vcmdq_v2; /* the default */
 extern const struct iommufd_revision iommufd_revision_hw_queue;
+/* The commands and errnos of a 6.12 kernel, for programs that were written for one. */
+extern const struct iommufd_revision iommufd_revision_linux_6_12;
 
 /* NULL: no such name. An empty name is the default. */
 const struct iommufd_revision *iommufd_find_revision(std::string_view name);

@@ -101,7 +101,12 @@ static std::atomic<struct file *> *fd_slot(struct files_struct *files, unsigned 
 
 struct file *fget(unsigned int fd)
 {
-	std::atomic<struct file *> *slot = fd_slot(current->files, fd);
+	std::atomic<struct file *> *slot;
+
+	for (const struct lent_fd *lent = current->files->lent; unlikely(lent); lent = lent->next)
+		if (lent->fd == fd)
+			return get_file(lent->file);
+	slot = fd_slot(current->files, fd);
 
 	while (slot) {
 		struct file *file = slot->load(std::memory_order_acquire);
@@ -193,6 +198,44 @@ void close_all_files(struct files_struct *files)
 			fput(file);
 	}
 	task_work_run();
+}
+
+std::unique_ptr<struct files_struct> dup_fd(struct files_struct *oldf)
+{
+	if (should_fail(FAULT_SLAB))
+		return nullptr;
+	std::unique_ptr<struct files_struct> table(new (std::nothrow) files_struct(oldf->kernel));
+	struct files_struct *newf = table.get();
+
+	if (!newf)
+		return nullptr;
+	raw_guard old_guard(&oldf->lock);
+	raw_guard new_guard(&newf->lock);
+
+	// No reference is taken before everything has its place.
+	for (int c = 0; c < files_struct::NR_CHUNKS; c++) {
+		if (!oldf->used[c])
+			continue;
+		auto *chunk = new (std::nothrow) std::atomic<struct file *>[files_struct::CHUNK]();
+
+		if (!chunk)
+			return nullptr;
+		newf->chunks[c].store(chunk, std::memory_order_release);
+	}
+	for (unsigned int fd = 0; fd < files_struct::NR_CHUNKS * files_struct::CHUNK; fd++) {
+		std::atomic<struct file *> *slot = fd_slot(newf, fd);
+		struct file *file;
+
+		if (!slot)
+			continue;
+		file = fd_slot(oldf, fd)->load(std::memory_order_acquire);
+		if (!file)
+			continue;
+		// The old table's reference cannot go while its lock is held.
+		slot->store(get_file(file), std::memory_order_release);
+		newf->used[fd / files_struct::CHUNK] |= BIT_ULL(fd % files_struct::CHUNK);
+	}
+	return table;
 }
 
 result<struct file *> anon_inode_getfile(const char *, const struct file_operations *fops,

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// Mirrors include/linux/{fs,file,fdtable,anon_inodes,poll}.h, Linux v7.2. The lifetime (the last
+// Mirrors include/linux/{fs,file,fdtable,anon_inodes}.h, Linux v7.2. The lifetime (the last
 // fput() defers the release to the end of the system call), and the lowest free descriptor are the
 // kernel's. CUSTOMISED: descriptors start at 3 and end at 1023 (-EMFILE).
 #pragma once
 
 #include <atomic>
+#include <memory>
 
 #include <poll.h>
 
@@ -18,12 +19,7 @@ struct vm_area_struct;
 using __poll_t = unsigned int; // POLLIN and friends
 using fl_owner_t = void *;
 
-struct poll_table_struct {};
-struct wait_queue_head;
-// STUBBED: poll looks once, it never sleeps.
-static inline void poll_wait(struct file *, struct wait_queue_head *, struct poll_table_struct *)
-{
-}
+struct poll_table_struct; // see poll.h
 
 // Buffers are addresses in current->mm. A missing op: -ENOTTY for ioctl, -ENODEV for mmap, -EINVAL
 // for read and write.
@@ -48,6 +44,14 @@ struct file {
 	struct file *next_free = nullptr;
 };
 
+// A descriptor of any number that stands for @file, which stays its owner's: see
+// files_struct::lent.
+struct lent_fd {
+	unsigned int fd;
+	struct file *file;
+	struct lent_fd *next;
+};
+
 // A descriptor table. One per process; the tasks of a process share it.
 struct files_struct {
 	static constexpr int FIRST_FD = 3;
@@ -64,6 +68,9 @@ struct files_struct {
 	raw_mutex lock;
 	u64 used[NR_CHUNKS] __guarded_by(lock) = {}; // reserved or installed
 	std::atomic<std::atomic<struct file *> *> chunks[NR_CHUNKS] = {};
+	// Found before what is in the table. For who makes calls in the name of another process,
+	// whose numbers are not ours: set between the calls of the one task that uses the table.
+	const struct lent_fd *lent = nullptr;
 };
 
 // The file of @fd in current->files with a reference, or NULL.
@@ -101,6 +108,9 @@ void fd_install(unsigned int fd, struct file *file);
 [[nodiscard]] int close_fd(unsigned int fd);
 // Closes everything in @files: the exit of a process. Runs the releases.
 void close_all_files(struct files_struct *files);
+// A table of its own with what @oldf has; each file gets a reference more. What is only reserved is
+// not copied. NULL without memory. Compare dup_fd().
+[[nodiscard]] std::unique_ptr<struct files_struct> dup_fd(struct files_struct *oldf);
 
 // A file with one reference, not in any table. -ENOMEM, -ENFILE. Compare anon_inode_getfile().
 [[nodiscard]] result<struct file *> anon_inode_getfile(const char *name,

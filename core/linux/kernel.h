@@ -78,7 +78,6 @@ struct kernel {
 	const struct iommufd_test_ops *iommufd_test = nullptr;
 	void *iommufd_test_state = nullptr; // drivers/selftest
 	void *platform = nullptr;	    // drivers/platform
-	void *syscalls = nullptr;	    // core/sim_syscalls
 
 	raw_mutex tasks_lock;
 	std::vector<struct task_struct *> tasks __guarded_by(tasks_lock);

@@ -254,7 +254,15 @@ void lock_acquire(const struct lockdep_map *map, unsigned int subclass, lock_mod
 		__might_sleep(where);
 
 	int idx = class_index(ld, map->key, subclass);
+	struct held_lock *last = t->lockdep_depth ? &t->held_locks[t->lockdep_depth - 1] : nullptr;
 
+	/* any number of them takes one place */
+	if (nest && last && last->class_idx == idx && last->map != map && last->mode == mode &&
+	    lock_held(nest) >= 0) {
+		last->several = true;
+		last->more++;
+		return;
+	}
 	if (unlikely(idx < 0 || t->lockdep_depth == MAX_LOCK_DEPTH)) {
 		WARN_ONCE(!t->lockdep_silent, "lockdep: too many lock classes, or locks held");
 		t->lockdep_silent = true;
@@ -288,11 +296,17 @@ void lock_acquire(const struct lockdep_map *map, unsigned int subclass, lock_mod
 		held_lock{map, where, (u16)idx, (u8)subclass, mode, kind};
 }
 
-// -1 when @map is not held by @t.
+// -1 when @map is not held by @t. Of several that share a place any of the class will do.
 static int held_position(const struct task_struct *t, const struct lockdep_map *map)
 {
+	const struct lockdep_state *ld = t->kernel->lockdep.get();
+
 	for (int i = t->lockdep_depth; i-- > 0;)
 		if (t->held_locks[i].map == map)
+			return i;
+	for (int i = t->lockdep_depth; i-- > 0;)
+		if (t->held_locks[i].several &&
+		    ld->classes[t->held_locks[i].class_idx].key == map->key)
 			return i;
 	return -1;
 }
@@ -318,6 +332,10 @@ void lock_release(const struct lockdep_map *map, const src_loc &where)
 
 	if (unlikely(i < 0)) {
 		report_not_held(map, "gives back a lock that is not held", where);
+		return;
+	}
+	if (t->held_locks[i].more) {
+		t->held_locks[i].more--;
 		return;
 	}
 	t->lockdep_depth--;

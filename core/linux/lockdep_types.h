@@ -35,7 +35,8 @@ struct lockdep_map {
 enum lock_mode : u8 { LOCK_EXCLUSIVE, LOCK_SHARED };
 enum lock_kind : u8 { LOCK_SLEEPS, LOCK_SPINS };
 
-// One lock that a task holds.
+// One lock that a task holds; or several of one class that were taken one after another under a
+// lock that orders them, which are told apart no further: then @map is the first one.
 struct held_lock {
 	const struct lockdep_map *map;
 	src_loc where;
@@ -43,6 +44,8 @@ struct held_lock {
 	u8 subclass;
 	lock_mode mode;
 	lock_kind kind;
+	u32 more = 0; // locks of the class beside one
+	bool several = false;
 };
 
 #define MAX_LOCK_DEPTH 48

@@ -164,7 +164,8 @@ struct vm_area_struct *find_vma(struct mm_context *ctx, unsigned long addr);
 // Frees what is left of an address space without users.
 void exit_mmap(struct mm_context *ctx);
 
-// @to has the mappings of @from, as after a fork: each announced with vm_ops->open(). -ENOMEM.
+// @to has the mappings of @from, as after a fork: each announced with vm_ops->open(), the private
+// pages of an arena copied. -ENOMEM. Compare dup_mmap().
 int dup_mappings(struct mm_context *to, struct mm_context *from);
 // This process's memory is mapped and unmapped along with ours.
 static inline bool host_is_ours(const struct mm_context *ctx)

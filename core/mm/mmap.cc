@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// Mirrors mm/mmap.c, mm/vma.c, mm/mprotect.c and the fault side of mm/memory.c and mm/hugetlb.c,
-// Linux v7.2. CUSTOMISED: see vma.h. A first touch, reading or writing, takes a frame of its own; a
-// private mapping of a file copies the file's page then.
+// Mirrors mm/mmap.c, mm/vma.c, mm/mprotect.c, the fault side of mm/memory.c and mm/hugetlb.c, and
+// dup_mm() of kernel/fork.c, Linux v7.2. CUSTOMISED: see vma.h. A first touch, reading or writing,
+// takes a frame of its own; a private mapping of a file copies the file's page then; a fork copies
+// what is private.
 #include <linux/membarrier.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -68,7 +69,7 @@ static std::atomic<u64> *pte_alloc(struct mm_context *ctx, unsigned long addr, b
 	return &pmd->load(std::memory_order_relaxed)->pte[n & 511];
 }
 
-// Calls fn(entry) for each entry of [start, end) that is not empty.
+// Calls fn(entry, address) for each entry of [start, end) that is not empty.
 template <class F>
 static void for_each_pte(struct mm_context *ctx, unsigned long start, unsigned long end, F fn)
 {
@@ -81,7 +82,7 @@ static void for_each_pte(struct mm_context *ctx, unsigned long start, unsigned l
 		if (pte) {
 			for (; start < stop; start += PAGE_SIZE, pte++)
 				if (pte->load(std::memory_order_relaxed))
-					fn(pte);
+					fn(pte, start);
 		}
 		start = stop;
 	}
@@ -89,7 +90,7 @@ static void for_each_pte(struct mm_context *ctx, unsigned long start, unsigned l
 
 static void unmap_page_range(struct mm_context *ctx, unsigned long start, unsigned long end)
 {
-	for_each_pte(ctx, start, end, [&](std::atomic<u64> *pte) {
+	for_each_pte(ctx, start, end, [&](std::atomic<u64> *pte, unsigned long) {
 		u64 v = pte->exchange(0, std::memory_order_acq_rel);
 
 		if (v & PTE_PAGE)
@@ -281,7 +282,9 @@ static void vma_unlink(struct mm_context *ctx, struct vm_area_struct *vma)
 
 static int vma_may_split(struct vm_area_struct *vma, unsigned long addr)
 {
-	if (vma->huge && !IS_ALIGNED(addr, HUGE_PAGE_SIZE))
+	const bool huge = vma->memfd ? memfd_shape(vma->vm_file)->huge : vma->huge;
+
+	if (huge && !IS_ALIGNED(addr, HUGE_PAGE_SIZE))
 		return -EINVAL;
 	if (vma->vm_ops && vma->vm_ops->may_split)
 		return vma->vm_ops->may_split(vma, addr);
@@ -558,6 +561,21 @@ long vm_mmap_shape(struct file *file, unsigned long addr, unsigned long len, uns
 		return -EINVAL;
 	if (len > TASK_SIZE)
 		return -ENOMEM;
+	// Memory that is shared with nobody yet is a file that only mappings name. Compare
+	// shmem_zero_setup().
+	if (!file && (flags & MAP_TYPE) == MAP_SHARED && !ctx->host) {
+		struct mapping_shape real = shape;
+
+		real.huge |= (flags & MAP_HUGETLB) != 0;
+		len = ALIGN(len, real.huge ? HUGE_PAGE_SIZE : PAGE_SIZE);
+		result<struct file *> shmem = memfd_create(len, real);
+
+		if (!shmem)
+			return shmem.error() == -EINVAL ? -ENOMEM : shmem.error();
+		ret = vm_mmap_shape(*shmem, addr, len, prot, flags & ~MAP_HUGETLB, 0, real);
+		fput(*shmem);
+		return ret;
+	}
 	mmap_write_lock(mm);
 	ret = do_mmap(ctx, file, addr, len, prot, flags, offset >> PAGE_SHIFT, shape);
 	mmap_write_unlock(mm);
@@ -632,12 +650,14 @@ int vm_mprotect(unsigned long start, size_t len, unsigned long prot)
 		}
 		vma->vm_flags = (vma->vm_flags & ~VM_ACCESS_FLAGS) | access;
 		vma->vm_page_prot.pgprot = (vma->vm_page_prot.pgprot & ~VM_ACCESS_FLAGS) | access;
-		for_each_pte(ctx, vma->vm_start, vma->vm_end, [&](std::atomic<u64> *pte) {
+		const auto protect = [vma](std::atomic<u64> *pte, unsigned long) {
 			u64 v = pte->load(std::memory_order_relaxed);
 
 			pte->store((v & ~(PTE_READ | PTE_WRITE)) | vma_pte_flags(vma),
 				   std::memory_order_release);
-		});
+		};
+
+		for_each_pte(ctx, vma->vm_start, vma->vm_end, protect);
 		if (host_is_ours(ctx) && !vma->poisoned)
 			::mprotect((void *)vma->vm_start, vma->vm_end - vma->vm_start, (int)prot);
 	}
@@ -682,6 +702,60 @@ static void mmap_write_lock_nested(struct sim_mm *mm, unsigned int subclass)
 	down_write_nested(&mm->mmap_lock, subclass);
 }
 
+// A private page's copy, and for a huge mapping those of its 2M. Compare copy_page_range().
+static int copy_private_page(struct mm_context *ctx, struct vm_area_struct *vma, unsigned long addr,
+			     const struct page *from)
+{
+	const unsigned int order = vma->huge ? HUGE_ORDER : 0;
+	const unsigned long base = ALIGN_DOWN(addr, PAGE_SIZE << order);
+	const unsigned long index = vma->vm_pgoff + ((addr - vma->vm_start) >> PAGE_SHIFT);
+	std::atomic<u64> *pte = pte_alloc(ctx, base, true);
+	struct page *page;
+
+	if (!pte)
+		return -ENOMEM;
+	if (!pte->load(std::memory_order_relaxed)) {
+		if (should_fail(FAULT_PAGE_ALLOC))
+			return -ENOMEM;
+		page = mm_alloc_frames(ctx->state, order, vma->fragmented, index);
+		if (!page)
+			return -ENOMEM;
+		for (size_t i = 0; i != 1UL << order; i++)
+			pte[i].store(page_to_phys(page + i) | PTE_PAGE | vma_pte_flags(vma),
+				     std::memory_order_release);
+	}
+	pte += (addr - base) >> PAGE_SHIFT;
+	page = pte_page(ctx->state, pte->load(std::memory_order_relaxed));
+	copy_shared_memory(page->vaddr, from->vaddr, PAGE_SIZE);
+	return 0;
+}
+
+static int copy_vma_pages(struct mm_context *ctx, struct vm_area_struct *vma,
+			  struct mm_context *from)
+{
+	int rc = 0;
+
+	for_each_pte(
+		from, vma->vm_start, vma->vm_end, [&](std::atomic<u64> *old, unsigned long addr) {
+			const u64 v = old->load(std::memory_order_relaxed);
+			std::atomic<u64> *pte;
+
+			// What is shared comes from its file again.
+			if (rc || (v & PTE_PAGE && vma->vm_flags & VM_SHARED))
+				return;
+			if (v & PTE_PAGE) {
+				rc = copy_private_page(ctx, vma, addr, pte_page(from->state, v));
+				return;
+			}
+			pte = pte_alloc(ctx, addr, true);
+			if (pte)
+				pte->store(v, std::memory_order_release);
+			else
+				rc = -ENOMEM;
+		});
+	return rc;
+}
+
 int dup_mappings(struct mm_context *to, struct mm_context *from)
 {
 	int rc = 0;
@@ -705,6 +779,9 @@ int dup_mappings(struct mm_context *to, struct mm_context *from)
 		vma_link(to, vma);
 		if (vma->vm_ops && vma->vm_ops->open)
 			vma->vm_ops->open(vma);
+		rc = copy_vma_pages(to, vma, from);
+		if (rc)
+			break;
 	}
 	mmap_write_unlock(to->mm);
 	mmap_read_unlock(from->mm);
@@ -765,6 +842,25 @@ struct mm_struct *__remote_mm_alloc(struct kernel *kernel, std::shared_ptr<struc
 
 	if (mm)
 		to_sim_mm(mm)->context->remote = std::move(remote);
+	return mm;
+}
+
+result<struct mm_struct *> dup_mm(struct mm_struct *oldmm)
+{
+	struct mm_context *old = to_sim_mm(oldmm)->context;
+	struct mm_struct *mm;
+	int rc;
+
+	if (WARN_ON(old->host))
+		return -EINVAL;
+	mm = should_fail(FAULT_SLAB) ? nullptr : arena_mm_alloc(oldmm->kernel);
+	if (!mm)
+		return -ENOMEM;
+	rc = dup_mappings(to_sim_mm(mm)->context, old);
+	if (rc) {
+		mmput(mm);
+		return rc;
+	}
 	return mm;
 }
 

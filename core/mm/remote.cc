@@ -19,6 +19,10 @@
 #include "core/mm/internal.h"
 #include "core/mm/memfd.h"
 
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22
+#endif
+
 // Numbers of the pages of other processes: above those of this process's own. An address space has
 // a window for all its addresses, the rest is handed out upwards.
 #define WINDOW_PAGES	(1UL << (47 - PAGE_SHIFT))
@@ -64,11 +68,13 @@ struct remote_mm {
 
 // ---- numbers ----
 
-// @n numbers in a row that nobody ever had. 0: there are no more.
-static u64 alloc_pfns(struct mm_state *state, u64 n)
+// @n numbers in a row that nobody ever had, the first one aligned as @like is for pages of up to
+// 1 GiB. 0: there are no more.
+static u64 alloc_pfns(struct mm_state *state, u64 n, u64 like)
 {
 	raw_guard g(&state->lock);
-	const u64 first = max(state->next_loose_pfn, LOOSE_PFN_BASE);
+	const u64 unit = 1UL << 18;
+	const u64 first = ALIGN(max(state->next_loose_pfn, LOOSE_PFN_BASE), unit) + like % unit;
 
 	if (n > REMOTE_PFN_END - first)
 		return 0;
@@ -88,7 +94,7 @@ static u64 addr_to_pfn(struct remote_mm *remote, u64 addr) __must_hold(remote->l
 // The addresses of [start, end) get new numbers.
 static int move_range(struct remote_mm *remote, u64 start, u64 end) __must_hold(remote->lock)
 {
-	const u64 pfn = alloc_pfns(remote->state, (end - start) >> PAGE_SHIFT);
+	const u64 pfn = alloc_pfns(remote->state, (end - start) >> PAGE_SHIFT, start >> PAGE_SHIFT);
 	auto it = remote->moved.upper_bound(start);
 
 	if (!pfn)
@@ -156,6 +162,27 @@ static bool object_has(const struct remote_object *object, u64 index)
 	       index < DIV_ROUND_UP((u64)st.st_size, PAGE_SIZE);
 }
 
+// The page is there, or is now. -EFAULT beyond the end, -ENOMEM.
+static int object_populate(const struct remote_object *object, u64 index)
+{
+	const off_t pos = (off_t)(index << PAGE_SHIFT);
+
+	if (index < object->max_pages && ::lseek(object->fd, pos, SEEK_DATA) == pos)
+		return 0;
+	if (!object_has(object, index))
+		return -EFAULT;
+	if (should_fail(FAULT_PAGE_ALLOC))
+		return -ENOMEM;
+	/* A read through a mapping makes the page and, unlike a write, cannot undo one that the
+	 * process makes now. */
+	void *at = ::mmap(nullptr, PAGE_SIZE, PROT_READ, MAP_SHARED, object->fd, pos);
+	if (at == MAP_FAILED)
+		return 0;
+	::madvise(at, PAGE_SIZE, MADV_POPULATE_READ);
+	::munmap(at, PAGE_SIZE);
+	return 0;
+}
+
 // Between @buf and the page, inside it. Behind the end of the file its last page has zeroes.
 static int object_copy(const struct remote_object *object, u64 index, size_t offset, u8 *buf,
 		       size_t n, bool write)
@@ -207,6 +234,8 @@ static result<struct page *> private_page(struct mm_context *ctx, u64 addr, int 
 	struct page *page;
 	u8 byte;
 
+	if (!remote->process->present(addr) && should_fail(FAULT_PAGE_ALLOC))
+		return -ENOMEM;
 	raw_guard g(&remote->lock);
 	/* Brings it in, and says whether there is one: behind the end of a file there is none. */
 	if (remote->process->copy(&byte, addr, 1, false))
@@ -226,8 +255,6 @@ static result<struct page *> private_page(struct mm_context *ctx, u64 addr, int 
 result<struct page *> remote_get_page(struct mm_context *ctx, u64 addr, bool write, int ref,
 				      struct remote_vma *vma)
 {
-	if (should_fail(FAULT_PAGE_ALLOC))
-		return -ENOMEM;
 	if (addr < vma->start || addr >= vma->end) {
 		*vma = {};
 		if (!ctx->remote->process->lookup(addr, vma)) {
@@ -246,8 +273,8 @@ result<struct page *> remote_get_page(struct mm_context *ctx, u64 addr, bool wri
 result<struct page *> remote_object_get_page(const std::shared_ptr<struct remote_object> &object,
 					     u64 index, int ref)
 {
-	if (!object_has(object.get(), index))
-		return -EFAULT;
+	if (int rc = object_populate(object.get(), index))
+		return rc;
 	return host_page_get(object->state, object->pfn_base + index, ref,
 			     [&](struct host_page *host) {
 				     host->object = object;
@@ -313,7 +340,7 @@ std::shared_ptr<struct remote_object> remote_object_create(struct kernel *kernel
 	object->fd = host_fd;
 	object->state = mm_state_of(kernel);
 	object->max_pages = max_pages;
-	object->pfn_base = alloc_pfns(object->state, max_pages);
+	object->pfn_base = alloc_pfns(object->state, max_pages, 0);
 	return object->pfn_base ? object : nullptr;
 }
 

@@ -42,6 +42,13 @@ struct remote_process {
 	virtual int copy(void *ours, u64 theirs, size_t n, bool write) = 0;
 	// False: nothing is mapped at @addr, or the process is gone.
 	virtual bool lookup(u64 addr, struct remote_vma *vma) = 0;
+	// False: the process would have to be given memory at @addr first (where an allocation can
+	// fail: see fault-inject.h).
+	virtual bool present(u64 addr)
+	{
+		(void)addr;
+		return true;
+	}
 
 	// Pages of this process that are referenced and no object's: while it is 0 nobody needs to
 	// call remote_mm_preserve(). Counted by core/mm. May be pointed elsewhere, before the first
@@ -65,7 +72,8 @@ int remote_mm_preserve(struct mm_struct *mm, u64 start, u64 len);
 int remote_mm_preserve_all(struct mm_struct *mm);
 
 // A memory file of the host, at most @max_pages long however it grows; the descriptor goes to the
-// object, also on failure. NULL: out of memory, or of page numbers.
+// object, also on failure, and its file position is nobody else's. NULL: out of memory, or of page
+// numbers.
 std::shared_ptr<struct remote_object> remote_object_create(struct kernel *kernel, int host_fd,
 							   u64 max_pages = 1UL << 28);
 // Pages of it that are referenced.

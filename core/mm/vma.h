@@ -7,6 +7,7 @@
 // as by PROT_x and MAP_x.
 #pragma once
 
+#include "core/linux/err.h"
 #include "core/mm/mm.h"
 
 #define VM_READ	      0x1UL
@@ -37,7 +38,7 @@ static inline pgprot_t pgprot_noncached(pgprot_t prot)
 
 // Calls from the mapping to who made it. Each may be NULL. Compare struct vm_operations_struct.
 struct vm_operations_struct {
-	// A copy of @vma came to be (a split): @vma is the new one.
+	// A copy of @vma came to be (a split, or a fork): @vma is the new one.
 	void (*open)(struct vm_area_struct *vma);
 	// @vma goes, or one half of it. Called once for each open() and once for the original.
 	void (*close)(struct vm_area_struct *vma);
@@ -96,6 +97,12 @@ struct mm_struct *arena_mm_alloc(struct kernel *kernel);
 // In this one a user address is a pointer of this process; one that does not work gives -EFAULT.
 // Needs mm_options::shared_ram to map device memory that the process can touch by pointer.
 struct mm_struct *host_mm_alloc(struct kernel *kernel);
+
+// The address space of a child: @oldmm's mappings in a new one, for the caller to mmput(). Shared
+// memory is the same memory, device mappings map the same (vm_ops->open()); every private page is
+// copied at once, so the pages that are pinned stay those of @oldmm. Nothing is accounted to it.
+// @oldmm has simulated addresses. -ENOMEM. Compare dup_mm() and dup_mmap().
+result<struct mm_struct *> dup_mm(struct mm_struct *oldmm);
 
 // A second task is about to use @mm. Each address space counts one task at first.
 void mm_add_task(struct mm_struct *mm);

@@ -10,7 +10,8 @@
 const struct mock_option_help mock_option_list[] = {
 	{"without", "OP[+OP...]",
 	 "build the driver without these ops: hw_info paging_flags nested nested_invalidate viommu "
-	 "viommu_init viommu_domain viommu_invalidate queue queue_init vdevice_init dirty"},
+	 "viommu_init viommu_domain viommu_invalidate queue queue_init vdevice_init dirty "
+	 "page_response pasid pasid_nested pasid_blocked"},
 	{"small", "viommu|vdevice|queue[+...]",
 	 "the driver reports a structure that is smaller than the core's"},
 	{"io_page", "BYTES", "smallest IO page of a paging domain, a power of two (2K)"},
@@ -21,6 +22,9 @@ const struct mock_option_help mock_option_list[] = {
 	{"own_vdevice", "0|1", "vDEVICEs are of a type of the driver's own (0)"},
 	{"group", "1..64", "devices per IOMMU group (1)"},
 	{"coherent", "0|1", "DMA is cache coherent (1)"},
+	{"enforce_coherency", "0..4", "so many of the IOMMU instances can enforce that it is (0)"},
+	{"pci_pasid", "exec|priv[+...]", "what PCI says of a PASID device"},
+	{"pci_ats", "0|1", "devices can do ATS (0)"},
 	{"reserved", "START-LAST", "a reserved region of every device; may be given 4 times"},
 	{"sw_msi", "START-LAST",
 	 "the software MSI window of every device; counts as a reserved one"},
@@ -29,11 +33,15 @@ const struct mock_option_help mock_option_list[] = {
 
 /* In the order of enum mock_absent_op. */
 const char *const mock_absent_op_names[] = {
-	"hw_info", "paging_flags", "nested",	    "nested_invalidate",
-	"viommu",  "viommu_init",  "viommu_domain", "viommu_invalidate",
-	"queue",   "queue_init",   "vdevice_init",  "dirty",
+	"hw_info",	 "paging_flags", "nested",	  "nested_invalidate",
+	"viommu",	 "viommu_init",	 "viommu_domain", "viommu_invalidate",
+	"queue",	 "queue_init",	 "vdevice_init",  "dirty",
+	"page_response", "pasid",	 "pasid_nested",  "pasid_blocked",
 	nullptr,
 };
+
+/* In the order of enum mock_pci_pasid. */
+static const char *const mock_pci_pasid_names[] = {"exec", "priv", nullptr};
 
 static const char *const mock_small_struct_names[] = {"viommu", "vdevice", "queue", nullptr};
 
@@ -191,6 +199,18 @@ int mock_options_parse(const char *key, const char *value, struct mock_machine_o
 		if (!parse_u64(value, 0, 1, &val))
 			return -EINVAL;
 		opts->cache_coherency = val;
+	} else if (!strcmp(key, "enforce_coherency")) {
+		if (!parse_u64(value, 0, MOCK_MACHINE_IOMMUS_MAX, &val))
+			return -EINVAL;
+		opts->nr_enforce_coherency = (unsigned int)val;
+	} else if (!strcmp(key, "pci_pasid")) {
+		if (!parse_names(value, mock_pci_pasid_names, &bits))
+			return -EINVAL;
+		opts->pci_pasid |= bits;
+	} else if (!strcmp(key, "pci_ats")) {
+		if (!parse_u64(value, 0, 1, &val))
+			return -EINVAL;
+		opts->pci_ats = val;
 	} else if (!strcmp(key, "reserved") || !strcmp(key, "sw_msi")) {
 		bool sw_msi = !strcmp(key, "sw_msi");
 

@@ -27,6 +27,16 @@ enum mock_absent_op : uint32_t {
 	MOCK_ABSENT_QUEUE_INIT = 1u << 9,	 /* hw_queue_init_phys alone: half of a pair */
 	MOCK_ABSENT_VDEVICE_INIT = 1u << 10,	 /* a vdevice_struct without vdevice_init */
 	MOCK_ABSENT_DIRTY = 1u << 11,		 /* no device can track dirty pages */
+	MOCK_ABSENT_PAGE_RESPONSE = 1u << 12,	 /* page faults cannot be answered */
+	MOCK_ABSENT_PASID = 1u << 13,		 /* set_dev_pasid of a paging domain */
+	MOCK_ABSENT_PASID_NESTED = 1u << 14,	 /* set_dev_pasid of a nested domain */
+	MOCK_ABSENT_PASID_BLOCKED = 1u << 15,	 /* set_dev_pasid of the blocked domain */
+};
+
+/* What PCI says of the PASIDs of a device that has some. */
+enum mock_pci_pasid : uint32_t {
+	MOCK_PCI_PASID_EXEC = 1u << 0,
+	MOCK_PCI_PASID_PRIV = 1u << 1,
 };
 
 /* Structures that the driver reports smaller than the core's. */
@@ -72,6 +82,11 @@ struct mock_machine_options {
 
 	/* Whether DMA is cache coherent; a device that is not cannot be bound. */
 	bool cache_coherency = true;
+	/* The first so many instances can enforce that, whatever the device asks for. */
+	unsigned int nr_enforce_coherency = 0;
+
+	uint32_t pci_pasid = 0; /* enum mock_pci_pasid */
+	bool pci_ats = false;	/* devices may cache translations */
 
 	unsigned int nr_reserved = 0;
 	struct mock_reserved_region reserved[MOCK_MACHINE_RESERVED_MAX] = {};

@@ -8,10 +8,21 @@
  * The machine has a shape (mock_options.h): tables of ops are copied and lose what it leaves out.
  *
  * A page table is one xarray entry for each IO page, as in v6.15. What user space can see of it is
- * the same as with the radix table of v7.2: page sizes, iova_to_phys() and dirty bits.
+ * the same as with the radix table of v7.2: page sizes, iova_to_phys() and dirty bits. But the
+ * default table keeps to small pages where v7.2's takes the largest that fit, and of a page that is
+ * read in part the part is reported dirty, neither one unit less nor what is behind it.
  *
- * No caller's input reaches a WARN_ON. A queue's index is kept, and one mutex covers allocation and
- * destruction of queues, in both forms.
+ * The dma-buf ops are as of v7.2 in every form; a descriptor that cannot be had gives the buffer
+ * up.
+ *
+ * No caller's input reaches a WARN_ON: a device that goes detaches its PASIDs first, and PASID 1024
+ * never refuses the domain that it had before. What reads an attachment's handle holds the group's
+ * lock, since groups may have several devices. A queue's index is kept, and one mutex covers
+ * allocation and destruction of queues, in both forms.
+ *
+ * Page faults of the devices of one group keep the attachments of all of them still. A domain that
+ * a device cannot take leaves the vIOMMU that its events go to. An answer to a fault is a line of
+ * debug output.
  */
 #include "drivers/selftest/selftest.h"
 
@@ -22,12 +33,15 @@
 #include <climits>
 #include <cstdio>
 
+#include "core/iommu/io-pgfault.h"
 #include "core/iommu/iommu.h"
 #include "core/iommu/iommufd.h"
 #include "core/iommufd/io_pagetable.h"
 #include "core/iommufd/iommufd_private.h"
+#include "core/linux/bitmap.h"
 #include "core/linux/bug.h"
 #include "core/linux/device.h"
+#include "core/linux/dma-buf.h"
 #include "core/linux/err.h"
 #include "core/linux/file.h"
 #include "core/linux/kernel.h"
@@ -51,6 +65,7 @@ static bool mock_dev_is(struct device *dev);
 /* mock_iommu_domain::mock_flags */
 enum {
 	MOCK_DIRTY_TRACK = 1,
+	MOCK_ENFORCE_COHERENCY = 2,
 };
 
 /*
@@ -58,13 +73,20 @@ enum {
  * about the entry. Both ends of a map_pages() call carry the edge bit, so that an unmap that does
  * not begin and end where maps did is seen.
  */
-#define MOCK_PFN_MASK  GENMASK(57, 0)
-#define MOCK_PFN_EDGE  BIT(58)
+#define MOCK_PFN_MASK GENMASK(57, 0)
+#define MOCK_PFN_EDGE BIT(58)
+/* Of the first entry of a page: its hardware has one bit for all of it */
 #define MOCK_PFN_DIRTY BIT(59)
+/* The entry belongs to a page of MOCK_HUGE_ENTRIES */
+#define MOCK_PFN_HUGE BIT(60)
+
+/* MOCK_HUGE_PAGE_SIZE, where the io_page_size is the kernel's */
+#define MOCK_HUGE_ENTRIES (MOCK_HUGE_PAGE_SIZE / MOCK_PAGE_SIZE)
 
 struct mock_group {
-	struct iommu_group *group = nullptr;
+	struct iommu_group *group = nullptr; /* with the first device that is probed */
 	unsigned int users = 0;
+	struct rw_semaphore iopf_rwsem{LOCK_CLASS(mock_group, iopf_rwsem)};
 };
 
 /* A driver: its ops, less what the machine's shape leaves out. */
@@ -100,6 +122,9 @@ struct iommufd_selftest {
 	struct mock_driver drivers[2];
 	struct mock_iommu_device iommus[MOCK_MACHINE_IOMMUS_MAX];
 	unsigned int nr_iommus = 0;
+
+	/* Of all devices that are attached to a domain with page faults */
+	struct iopf_queue *iopf_queue = nullptr;
 
 	/* Device numbers in use, the lowest free one first; the kernel's mock_dev_ida */
 	struct xarray mock_devs{LOCK_CLASS(iommufd_selftest, mock_devs), XA_FLAGS_ALLOC};
@@ -198,8 +223,9 @@ enum selftest_obj_type {
 };
 
 struct mock_dev {
-	explicit mock_dev(struct iommufd_selftest *st)
-		: dev(st->iommu_dev.kernel, "iommufd_mock"), st(st)
+	mock_dev(struct iommufd_selftest *st, struct mock_group *group)
+		: dev(st->iommu_dev.kernel, "iommufd_mock"), st(st), mock_group(group),
+		  iopf_rwsem(group ? group->iopf_rwsem : own_iopf_rwsem)
 	{
 	}
 
@@ -208,19 +234,29 @@ struct mock_dev {
 	struct mock_iommu_device *iommu = nullptr;
 	unsigned long flags = 0;
 	u32 id = 0;
-	/* Set by device_group() where groups are shared */
-	struct mock_group *mock_group = nullptr;
+	/* Where groups are shared */
+	struct mock_group *const mock_group;
 	unsigned int nr_stream_ids = 0;
 
 	/* viommu and vdev_id change together */
 	struct rw_semaphore viommu_rwsem{LOCK_CLASS(mock_dev, viommu_rwsem)};
 	struct mock_viommu *viommu __guarded_by(viommu_rwsem) = nullptr;
 	unsigned long vdev_id __guarded_by(viommu_rwsem) = 0;
-	/* Attach, replace and detach against page faults that come in */
-	struct rw_semaphore iopf_rwsem{LOCK_CLASS(mock_dev, iopf_rwsem)};
+	/* Attach, replace and detach against page faults that come in: of the whole group, which
+	 * has one attachment */
+	struct rw_semaphore own_iopf_rwsem{LOCK_CLASS(mock_dev, own_iopf_rwsem)};
+	struct rw_semaphore &iopf_rwsem;
+	/* Under the group's mutex: attachments with page faults, and what the device itself is
+	 * attached to */
+	unsigned int iopf_refcount = 0;
+	struct iommu_domain *domain = nullptr;
+	/* PASID -> iommu_domain: those of the attachments with page faults that are a PASID's */
+	struct xarray iopf_pasids{LOCK_CLASS(mock_dev, iopf_pasids)};
 
 	/* Stands for a cache in the device, say an ATC */
 	std::atomic<u32> cache[MOCK_DEV_CACHE_NUM];
+	/* The next domain of PASID 1024 is refused. Under the group's mutex */
+	bool pasid_1024_fake_error = false;
 };
 
 static inline struct mock_dev *to_mock_dev(struct device *dev)
@@ -281,6 +317,50 @@ static void selftest_syz_conv_iova_id(struct iommufd_ucmd *ucmd, unsigned int io
 	*iova = __iommufd_test_syz_conv_iova(&(*ioas)->iopt, *iova);
 }
 
+static void mock_domain_page_response(struct device *dev, struct iopf_fault *,
+				      struct iommu_page_response *msg)
+{
+	dev_dbg(dev, "page response: pasid %u, group %u, code %u", msg->pasid, msg->grpid,
+		msg->code);
+}
+
+/* -ENODEV: the driver cannot answer; -ENOMEM. */
+static int mock_dev_enable_iopf(struct device *dev, struct iommu_domain *domain)
+{
+	struct mock_dev *mdev = to_mock_dev(dev);
+
+	if (!domain || !domain->iopf_handler)
+		return 0;
+	if (!mdev->iopf_refcount)
+		if (int rc = iopf_queue_add_device(mdev->st->iopf_queue, dev))
+			return rc;
+	mdev->iopf_refcount++;
+	return 0;
+}
+
+static void mock_dev_disable_iopf(struct device *dev, struct iommu_domain *domain)
+{
+	struct mock_dev *mdev = to_mock_dev(dev);
+
+	if (!domain || !domain->iopf_handler)
+		return;
+	if (!--mdev->iopf_refcount)
+		iopf_queue_remove_device(mdev->st->iopf_queue, dev);
+}
+
+static bool mock_can_enforce_coherency(const struct mock_dev *mdev)
+{
+	return mdev->iommu < mdev->st->iommus + mdev->st->opts.nr_enforce_coherency;
+}
+
+/* Entries that enforce coherency mean nothing to an IOMMU that cannot. */
+static bool mock_domain_wants_more(struct iommu_domain *domain, const struct mock_dev *mdev)
+{
+	return domain->type == IOMMU_DOMAIN_UNMANAGED &&
+	       (to_mock_domain(domain)->mock_flags & MOCK_ENFORCE_COHERENCY) &&
+	       !mock_can_enforce_coherency(mdev);
+}
+
 static int mock_domain_nop_attach(struct iommu_domain *domain, struct device *dev,
 				  struct iommu_domain *)
 {
@@ -288,6 +368,8 @@ static int mock_domain_nop_attach(struct iommu_domain *domain, struct device *de
 	unsigned long vdev_id = 0;
 
 	if (domain->dirty_ops && (mdev->flags & MOCK_FLAGS_DEVICE_NO_DIRTY))
+		return -EINVAL;
+	if (mock_domain_wants_more(domain, mdev))
 		return -EINVAL;
 
 	iommu_group_mutex_assert(dev);
@@ -298,12 +380,81 @@ static int mock_domain_nop_attach(struct iommu_domain *domain, struct device *de
 	if (viommu)
 		if (int rc = iommufd_viommu_get_vdev_id(viommu, dev, &vdev_id))
 			return rc;
+	if (int rc = mock_dev_enable_iopf(dev, domain))
+		return rc;
 
-	rwsem_write_guard guard(&mdev->viommu_rwsem);
-	if (mdev->viommu != viommu) {
-		mdev->vdev_id = vdev_id;
-		mdev->viommu = viommu;
+	{
+		rwsem_write_guard guard(&mdev->viommu_rwsem);
+		if (mdev->viommu != viommu) {
+			mdev->vdev_id = vdev_id;
+			mdev->viommu = viommu;
+		}
 	}
+	mock_dev_disable_iopf(dev, mdev->domain);
+	mdev->domain = domain;
+	return 0;
+}
+
+/* Is the domain what the PASID has as far as the core is concerned? So it is while the core goes
+ * back to it. */
+static bool mock_pasid_has(struct device *dev, ioasid_t pasid, const struct iommu_domain *domain)
+{
+	auto handle = iommu_attach_handle_get(dev->iommu_group, pasid, 0);
+
+	return handle && (*handle)->domain == domain;
+}
+
+/*
+ * PASID 1024 shows what the core does when a driver refuses: of the domains that it is given every
+ * second one is, until it is blocked. Never one that it had before, which the core must be able to
+ * rely on: the kernel's mock refuses that too, in a group of two.
+ */
+static bool mock_pasid_refuses(struct device *dev, ioasid_t pasid,
+			       const struct iommu_domain *domain)
+{
+	struct mock_dev *mdev = to_mock_dev(dev);
+
+	if (pasid != 1024)
+		return false;
+
+	const bool refuse = mdev->pasid_1024_fake_error;
+
+	mdev->pasid_1024_fake_error = false;
+	if (domain->type == IOMMU_DOMAIN_BLOCKED || mock_pasid_has(dev, pasid, domain))
+		return false;
+	mdev->pasid_1024_fake_error = !refuse;
+	return refuse;
+}
+
+/*
+ * What the device had is noted here: the kernel's mock takes the core's word for it, which does not
+ * hold of a device that could not go back, or that came later than the others of its group.
+ */
+static int mock_domain_set_dev_pasid_nop(struct iommu_domain *domain, struct device *dev,
+					 ioasid_t pasid, struct iommu_domain *)
+{
+	struct mock_dev *mdev = to_mock_dev(dev);
+
+	iommu_group_mutex_assert(dev);
+	if (mock_domain_wants_more(domain, mdev))
+		return -EINVAL;
+	if (mock_pasid_refuses(dev, pasid, domain))
+		return -ENOMEM;
+
+	auto *had = static_cast<struct iommu_domain *>(xa_load(&mdev->iopf_pasids, pasid));
+
+	if (domain->iopf_handler) {
+		if (int rc = xa_err(xa_store(&mdev->iopf_pasids, pasid, domain, GFP_KERNEL)))
+			return rc;
+		if (int rc = mock_dev_enable_iopf(dev, domain)) {
+			/* the first one that has faults */
+			xa_erase(&mdev->iopf_pasids, pasid);
+			return rc;
+		}
+	} else {
+		xa_erase(&mdev->iopf_pasids, pasid);
+	}
+	mock_dev_disable_iopf(dev, had);
 	return 0;
 }
 
@@ -339,11 +490,6 @@ static int mock_domain_set_dirty_tracking(struct iommu_domain *domain, bool enab
 		mock->mock_flags &= ~(unsigned long)MOCK_DIRTY_TRACK;
 	return 0;
 }
-
-static const struct iommu_dirty_ops mock_dirty_ops = {
-	.set_dirty_tracking = mock_domain_set_dirty_tracking,
-	.read_and_clear_dirty = nullptr,
-};
 
 static result<struct mock_iommu_domain_nested *>
 __mock_domain_alloc_nested(struct mock_driver *driver, const struct iommu_user_data *user_data)
@@ -390,6 +536,12 @@ static void mock_domain_free(struct iommu_domain *domain)
 	kfree_obj(mock);
 }
 
+static bool mock_domain_enforce_cache_coherency(struct iommu_domain *domain)
+{
+	to_mock_domain(domain)->mock_flags |= MOCK_ENFORCE_COHERENCY;
+	return true;
+}
+
 static int mock_domain_map_pages(struct iommu_domain *domain, unsigned long iova, phys_addr_t paddr,
 				 size_t pgsize, size_t pgcount, int, gfp_t gfp, size_t *mapped)
 {
@@ -403,8 +555,11 @@ static int mock_domain_map_pages(struct iommu_domain *domain, unsigned long iova
 		return -ENOENT;
 
 	WARN_ON(iova % io_page || pgsize % io_page || paddr % io_page);
+	const unsigned long huge =
+		mock->huge && pgsize == MOCK_HUGE_ENTRIES * io_page ? MOCK_PFN_HUGE : 0;
+
 	for (done = 0; done != size; done += io_page) {
-		unsigned long entry = (paddr + done) / io_page;
+		unsigned long entry = (paddr + done) / io_page | huge;
 		void *old;
 
 		if (!done || done + io_page == size)
@@ -459,28 +614,88 @@ static phys_addr_t mock_domain_iova_to_phys(struct iommu_domain *domain, dma_add
 	       iova % mock->io_page_size;
 }
 
-/* False when nothing is mapped there. */
-static bool mock_domain_set_dirty(struct mock_iommu_domain *mock, unsigned long iova)
+/* The index of the first entry of the page that entry, which is at index, belongs to, and how many
+ * it has. */
+static unsigned long mock_page_head(const struct mock_iommu_domain *mock, unsigned long index,
+				    const void *entry, unsigned long *nr_entries)
 {
-	const unsigned long index = iova / mock->io_page_size;
+	*nr_entries = xa_to_value(entry) & MOCK_PFN_HUGE
+			      ? (unsigned long)MOCK_HUGE_ENTRIES
+			      : (1UL << __ffs(mock->pgsize_bitmap)) / mock->io_page_size;
+	return ALIGN_DOWN(index, *nr_entries);
+}
+
+/* Sets or clears the dirty bit of the page that begins with index. False when it is so already, or
+ * nothing is mapped there (any more). */
+static bool mock_domain_change_dirty(struct mock_iommu_domain *mock, unsigned long index,
+				     bool dirty)
+{
 	void *entry = xa_load(&mock->pfns, index);
 
-	while (entry) {
-		void *old;
+	while (entry && dirty != !!(xa_to_value(entry) & MOCK_PFN_DIRTY)) {
+		void *old = xa_cmpxchg(&mock->pfns, index, entry,
+				       xa_mk_value(xa_to_value(entry) ^ MOCK_PFN_DIRTY),
+				       GFP_KERNEL);
 
-		if (xa_to_value(entry) & MOCK_PFN_DIRTY)
-			return true;
-		old = xa_cmpxchg(&mock->pfns, index, entry,
-				 xa_mk_value(xa_to_value(entry) | MOCK_PFN_DIRTY), GFP_KERNEL);
 		if (old == entry)
 			return true;
 		if (xa_is_err(old))
-			break;
+			return false;
 		/* It went or changed under us */
 		entry = old;
 	}
 	return false;
 }
+
+/* Stands for the hardware when a device writes to iova. */
+static void mock_domain_set_dirty(struct mock_iommu_domain *mock, unsigned long iova)
+{
+	const unsigned long index = iova / mock->io_page_size;
+	void *entry = xa_load(&mock->pfns, index);
+	unsigned long nr_entries;
+
+	if (entry)
+		mock_domain_change_dirty(mock, mock_page_head(mock, index, entry, &nr_entries),
+					 true);
+}
+
+/* That tracking is on is not asked for, as in v7.2: the bits outlast it. */
+static int mock_domain_read_and_clear_dirty(struct iommu_domain *domain, unsigned long iova,
+					    size_t size, unsigned long flags,
+					    struct iommu_dirty_bitmap *dirty)
+{
+	struct mock_iommu_domain *mock = to_mock_domain(domain);
+	const unsigned long io_page = mock->io_page_size;
+	const unsigned long last = iova + (size - 1);
+	unsigned long nr_entries;
+	unsigned long index;
+	void *entry;
+
+	xa_for_each_range (&mock->pfns, index, entry, iova / io_page, last / io_page) {
+		const unsigned long head = mock_page_head(mock, index, entry, &nr_entries);
+		const unsigned long head_last = head + (nr_entries - 1);
+		bool was_dirty;
+
+		if (!(flags & IOMMU_DIRTY_NO_CLEAR))
+			was_dirty = mock_domain_change_dirty(mock, head, false);
+		else
+			was_dirty = xa_to_value(xa_load(&mock->pfns, head)) & MOCK_PFN_DIRTY;
+
+		if (was_dirty) {
+			unsigned long first = max(iova, head * io_page);
+			unsigned long end = min(last, head_last * io_page + (io_page - 1));
+
+			iommu_dirty_bitmap_record(dirty, first, end - first + 1);
+		}
+		index = head_last;
+	}
+	return 0;
+}
+
+static const struct iommu_dirty_ops mock_dirty_ops = {
+	.set_dirty_tracking = mock_domain_set_dirty_tracking,
+	.read_and_clear_dirty = mock_domain_read_and_clear_dirty,
+};
 
 static result<struct mock_iommu_domain *> mock_domain_alloc_pgtable(struct mock_dev *mdev,
 								    u32 pagetable_type, u32 flags)
@@ -505,14 +720,14 @@ static result<struct mock_iommu_domain *> mock_domain_alloc_pgtable(struct mock_
 		/* PAGE_SIZE is there because iommufd wants it; a user of this type maps huge pages
 		 * only */
 		mock->huge = true;
-		mock->pgsize_bitmap = 512 * io_page | max(io_page, PAGE_SIZE);
+		mock->pgsize_bitmap = MOCK_HUGE_ENTRIES * io_page | max(io_page, PAGE_SIZE);
 		mock->geometry.aperture_start = 0;
 		mock->geometry.aperture_end = GENMASK(55, 0);
 	} else {
 		mock->pgsize_bitmap = io_page;
 		if (mdev->flags & MOCK_FLAGS_DEVICE_HUGE_IOVA) {
 			mock->huge = true;
-			mock->pgsize_bitmap |= 512 * io_page;
+			mock->pgsize_bitmap |= MOCK_HUGE_ENTRIES * io_page;
 		}
 		mock->geometry.aperture_start = MOCK_APERTURE_START;
 		mock->geometry.aperture_end = MOCK_APERTURE_LAST;
@@ -565,9 +780,18 @@ static bool mock_domain_capable(struct device *dev, enum iommu_cap cap)
 {
 	struct mock_dev *mdev = to_mock_dev(dev);
 
-	if (cap == IOMMU_CAP_CACHE_COHERENCY)
+	switch (cap) {
+	case IOMMU_CAP_CACHE_COHERENCY:
 		return mdev->st->opts.cache_coherency;
-	return cap == IOMMU_CAP_DIRTY_TRACKING && !(mdev->flags & MOCK_FLAGS_DEVICE_NO_DIRTY);
+	case IOMMU_CAP_ENFORCE_CACHE_COHERENCY:
+		return mock_can_enforce_coherency(mdev);
+	case IOMMU_CAP_DIRTY_TRACKING:
+		return !(mdev->flags & MOCK_FLAGS_DEVICE_NO_DIRTY);
+	case IOMMU_CAP_PCI_ATS_SUPPORTED:
+		return mdev->st->opts.pci_ats;
+	default:
+		return false;
+	}
 }
 
 static result<struct iommu_device *> mock_probe_device(struct device *dev)
@@ -575,64 +799,86 @@ static result<struct iommu_device *> mock_probe_device(struct device *dev)
 	if (!mock_dev_is(dev))
 		return -ENODEV;
 	/* The property that the kernel's mock device has: 0 bits without the flag */
-	dev->iommu->max_pasids =
-		1u << (to_mock_dev(dev)->flags & MOCK_FLAGS_DEVICE_PASID ? MOCK_PASID_WIDTH : 0);
+	const bool pasids = to_mock_dev(dev)->flags & MOCK_FLAGS_DEVICE_PASID;
+	const u32 pci = to_mock_dev(dev)->st->opts.pci_pasid;
+
+	dev->iommu->max_pasids = 1u << (pasids ? MOCK_PASID_WIDTH : 0);
+	if (pasids && pci)
+		dev->iommu->pci_pasid_ctrl = PCI_PASID_CTRL_ENABLE |
+					     (pci & MOCK_PCI_PASID_EXEC ? PCI_PASID_CTRL_EXEC : 0) |
+					     (pci & MOCK_PCI_PASID_PRIV ? PCI_PASID_CTRL_PRIV : 0);
 	return static_cast<struct iommu_device *>(to_mock_dev(dev)->iommu);
 }
 
-static result<struct iommu_group *> mock_device_group(struct device *dev)
+/* A device leaves its group, which may stay attached. */
+static void mock_release_device(struct device *dev)
 {
 	struct mock_dev *mdev = to_mock_dev(dev);
-	struct iommufd_selftest *st = mdev->st;
-	struct mock_group *mock_group;
-	unsigned long index;
 
+	if (mdev->iopf_refcount)
+		iopf_queue_remove_device(mdev->st->iopf_queue, dev);
+	mdev->iopf_refcount = 0;
+	mdev->domain = nullptr;
+	xa_destroy(&mdev->iopf_pasids);
+}
+
+/* What the device of that number shares with its neighbours, with a share of it; NULL where groups
+ * are not shared. -ENOMEM. */
+static result<struct mock_group *> mock_group_get(struct iommufd_selftest *st, u32 id)
+{
 	if (st->opts.group_size <= 1)
-		return generic_device_group(dev);
+		return nullptr;
+
+	const unsigned long index = id / st->opts.group_size;
 
 	mutex_guard guard(&st->group_mutex);
-	index = mdev->id / st->opts.group_size;
-	mock_group = static_cast<struct mock_group *>(xa_load(&st->groups, index));
-	if (!mock_group) {
-		void *old;
+	auto *mock_group = static_cast<struct mock_group *>(xa_load(&st->groups, index));
 
+	if (!mock_group) {
 		mock_group = kzalloc_obj<struct mock_group>();
 		if (!mock_group)
 			return -ENOMEM;
-		auto group = generic_device_group(dev);
-		if (!group) {
-			kfree_obj(mock_group);
-			return group.error();
-		}
-		mock_group->group = *group;
-		old = xa_store(&st->groups, index, mock_group, GFP_KERNEL);
+
+		void *old = xa_store(&st->groups, index, mock_group, GFP_KERNEL);
+
 		if (xa_is_err(old)) {
-			iommu_group_put(mock_group->group);
 			kfree_obj(mock_group);
 			return xa_err(old);
 		}
 	}
 	mock_group->users++;
-	mdev->mock_group = mock_group;
-	return iommu_group_ref_get(mock_group->group);
+	return mock_group;
 }
 
-/* The device's share of mock_device_group(), from its release. */
-static void mock_device_group_put(struct mock_dev *mdev)
+static void mock_group_put(struct iommufd_selftest *st, struct mock_group *mock_group, u32 id)
 {
-	struct iommufd_selftest *st = mdev->st;
-	struct mock_group *mock_group = mdev->mock_group;
-
 	if (!mock_group)
 		return;
 
 	mutex_guard guard(&st->group_mutex);
-	mdev->mock_group = nullptr;
 	if (--mock_group->users)
 		return;
-	xa_erase(&st->groups, mdev->id / st->opts.group_size);
+	xa_erase(&st->groups, id / st->opts.group_size);
 	iommu_group_put(mock_group->group);
 	kfree_obj(mock_group);
+}
+
+static result<struct iommu_group *> mock_device_group(struct device *dev)
+{
+	struct mock_dev *mdev = to_mock_dev(dev);
+
+	if (!mdev->mock_group)
+		return generic_device_group(dev);
+
+	mutex_guard guard(&mdev->st->group_mutex);
+	if (!mdev->mock_group->group) {
+		auto group = generic_device_group(dev);
+
+		if (!group)
+			return group;
+		mdev->mock_group->group = *group;
+	}
+	return iommu_group_ref_get(mdev->mock_group->group);
 }
 
 static void mock_get_resv_regions(struct device *dev, struct list_head *list)
@@ -1077,18 +1323,22 @@ static int mock_domain_cache_invalidate_user(struct iommu_domain *domain,
 /* The ops of a machine with nothing left out. */
 static const struct iommu_domain_ops mock_blocking_ops = {
 	.attach_dev = mock_domain_nop_attach,
+	.set_dev_pasid = mock_domain_set_dev_pasid_nop,
 };
 
 static const struct iommu_domain_ops mock_domain_ops = {
 	.attach_dev = mock_domain_nop_attach,
+	.set_dev_pasid = mock_domain_set_dev_pasid_nop,
 	.map_pages = mock_domain_map_pages,
 	.unmap_pages = mock_domain_unmap_pages,
 	.iova_to_phys = mock_domain_iova_to_phys,
+	.enforce_cache_coherency = mock_domain_enforce_cache_coherency,
 	.free = mock_domain_free,
 };
 
 static const struct iommu_domain_ops domain_nested_ops = {
 	.attach_dev = mock_domain_nop_attach,
+	.set_dev_pasid = mock_domain_set_dev_pasid_nop,
 	.cache_invalidate_user = mock_domain_cache_invalidate_user,
 	.free = mock_domain_free_nested,
 };
@@ -1109,8 +1359,10 @@ static const struct iommu_ops mock_ops = {
 	.domain_alloc_paging_flags = mock_domain_alloc_paging_flags,
 	.domain_alloc_nested = mock_domain_alloc_nested,
 	.probe_device = mock_probe_device,
+	.release_device = mock_release_device,
 	.device_group = mock_device_group,
 	.get_resv_regions = mock_get_resv_regions,
+	.page_response = mock_domain_page_response,
 	.viommu_alloc = mock_viommu_alloc,
 	.get_viommu_struct = mock_get_viommu_struct,
 	.viommu_init = mock_viommu_init,
@@ -1174,6 +1426,14 @@ static void mock_driver_init(struct mock_driver *driver, const struct mock_machi
 		driver->viommu_ops.hw_queue_init_phys = nullptr;
 	if (absent & MOCK_ABSENT_VDEVICE_INIT)
 		driver->viommu_ops.vdevice_init = nullptr;
+	if (absent & MOCK_ABSENT_PAGE_RESPONSE)
+		driver->ops.page_response = nullptr;
+	if (absent & MOCK_ABSENT_PASID)
+		driver->domain_ops.set_dev_pasid = nullptr;
+	if (absent & MOCK_ABSENT_PASID_NESTED)
+		driver->nested_ops.set_dev_pasid = nullptr;
+	if (absent & MOCK_ABSENT_PASID_BLOCKED)
+		driver->blocking_ops.set_dev_pasid = nullptr;
 }
 
 /* A HWPT of this machine's mock by its id; -EINVAL when it is another driver's. */
@@ -1224,9 +1484,32 @@ static void mock_dev_release(struct device *dev)
 {
 	struct mock_dev *mdev = to_mock_dev(dev);
 
-	mock_device_group_put(mdev);
+	mock_group_put(mdev->st, mdev->mock_group, mdev->id);
 	xa_erase(&mdev->st->mock_devs, mdev->id);
 	kfree_obj(mdev);
+}
+
+/* With its number, and its share of a group. */
+static result<struct mock_dev *> mock_dev_alloc(struct iommufd_selftest *st)
+{
+	struct mock_dev *mdev = nullptr;
+	u32 id;
+
+	if (int rc = xa_alloc(&st->mock_devs, &id, nullptr, xa_limit_31b, GFP_KERNEL))
+		return rc;
+
+	auto group = mock_group_get(st, id);
+
+	if (group)
+		mdev = kzalloc_obj<struct mock_dev>(st, *group);
+	if (!mdev) {
+		if (group)
+			mock_group_put(st, *group, id);
+		xa_erase(&st->mock_devs, id);
+		return -ENOMEM;
+	}
+	mdev->id = id;
+	return mdev;
 }
 
 static result<struct mock_dev *> mock_dev_create(struct iommufd_selftest *st, u32 dev_flags)
@@ -1239,9 +1522,10 @@ static result<struct mock_dev *> mock_dev_create(struct iommufd_selftest *st, u3
 	if (dev_flags & ~valid_flags)
 		return -EINVAL;
 
-	mdev = kzalloc_obj<struct mock_dev>(st);
-	if (!mdev)
-		return -ENOMEM;
+	auto allocated = mock_dev_alloc(st);
+	if (!allocated)
+		return allocated;
+	mdev = *allocated;
 
 	mdev->flags = dev_flags;
 	if (st->opts.absent_ops & MOCK_ABSENT_DIRTY)
@@ -1250,12 +1534,6 @@ static result<struct mock_dev *> mock_dev_create(struct iommufd_selftest *st, u3
 	mdev->dev.parent = &st->iommu_dev;
 	for (auto &entry : mdev->cache)
 		entry = IOMMU_TEST_DEV_CACHE_DEFAULT;
-
-	rc = xa_alloc(&st->mock_devs, &mdev->id, mdev, xa_limit_31b, GFP_KERNEL);
-	if (rc) {
-		kfree_obj(mdev);
-		return rc;
-	}
 	snprintf(mdev->dev.name, sizeof(mdev->dev.name), "iommufd_mock%u", mdev->id);
 	mdev->iommu = &st->iommus[mdev->id % st->nr_iommus];
 
@@ -1484,6 +1762,53 @@ static int iommufd_test_dev_check_cache(struct iommufd_ucmd *ucmd, u32 idev_id,
 	if (cache_id > MOCK_DEV_CACHE_ID_MAX || to_mock_dev((*idev)->dev)->cache[cache_id] != cache)
 		return -EINVAL;
 	return 0;
+}
+
+/* The device has a page fault. What becomes of it is not told. */
+static int iommufd_test_trigger_iopf(struct iommufd_ucmd *ucmd, struct iommu_test_cmd *cmd)
+{
+	struct iopf_fault event;
+	auto idev = iommufd_get_device(ucmd, cmd->trigger_iopf.dev_id);
+
+	if (!idev)
+		return idev.error();
+	if (!mock_dev_is((*idev)->dev))
+		return -EINVAL;
+
+	event.fault.type = IOMMU_FAULT_PAGE_REQ;
+	event.fault.prm.flags = IOMMU_FAULT_PAGE_REQUEST_LAST_PAGE;
+	if (cmd->trigger_iopf.pasid != IOMMU_NO_PASID)
+		event.fault.prm.flags |= IOMMU_FAULT_PAGE_REQUEST_PASID_VALID;
+	event.fault.prm.addr = cmd->trigger_iopf.addr;
+	event.fault.prm.pasid = cmd->trigger_iopf.pasid;
+	event.fault.prm.grpid = cmd->trigger_iopf.grpid;
+	event.fault.prm.perm = cmd->trigger_iopf.perm;
+
+	rwsem_read_guard guard(&to_mock_dev((*idev)->dev)->iopf_rwsem);
+	(void)iommu_report_device_fault((*idev)->dev, &event);
+	return 0;
+}
+
+/* The device's vIOMMU has an event. -ENOENT: it has none, or the guest does not know the device. */
+static int iommufd_test_trigger_vevent(struct iommufd_ucmd *ucmd, struct iommu_test_cmd *cmd)
+{
+	struct iommu_viommu_event_selftest test = {};
+	auto idev = iommufd_get_device(ucmd, cmd->trigger_vevent.dev_id);
+
+	if (!idev)
+		return idev.error();
+	if (!mock_dev_is((*idev)->dev))
+		return -EINVAL;
+
+	struct mock_dev *mdev = to_mock_dev((*idev)->dev);
+
+	rwsem_read_guard guard(&mdev->viommu_rwsem);
+	if (!mdev->viommu || !mdev->vdev_id)
+		return -ENOENT;
+	test.virt_id = (u32)mdev->vdev_id;
+	return iommufd_viommu_report_event(
+		mdev->viommu, static_cast<enum iommu_veventq_type>(IOMMU_VEVENTQ_TYPE_SELFTEST),
+		&test, sizeof(test));
 }
 
 /* Behind the file descriptor of an access: it stands for a kernel driver that uses an IOAS. */
@@ -1830,42 +2155,40 @@ static int iommufd_test_dirty(struct iommufd_ucmd *ucmd, unsigned int mockpt_id,
 {
 	struct iommu_test_cmd *cmd = static_cast<struct iommu_test_cmd *>(ucmd->cmd);
 	struct mock_iommu_domain *mock;
-	unsigned long i, max;
 	u64 count = 0;
-	u8 *tmp;
-	int rc;
+	unsigned long i;
 
 	if (!page_size || !length || iova % page_size || length % page_size || !uptr)
 		return -EINVAL;
-	max = length / page_size;
+
+	const unsigned long max = length / page_size;
+
 	if (max > 16 * SZ_1M * BITS_PER_BYTE)
 		return -EOVERFLOW;
 
 	auto hwpt = get_md_pagetable(ucmd, mockpt_id, &mock);
+
 	if (!hwpt)
 		return hwpt.error();
-
 	if (!(mock->mock_flags & MOCK_DIRTY_TRACK))
 		return -EINVAL;
 
-	tmp = kvcalloc_array<u8>(DIV_ROUND_UP(max, BITS_PER_BYTE), GFP_KERNEL_ACCOUNT);
+	auto *tmp = kvcalloc_array<unsigned long>(BITS_TO_LONGS(max), GFP_KERNEL_ACCOUNT);
+
 	if (!tmp)
 		return -ENOMEM;
 
-	rc = uptr.copy_from_user(tmp, DIV_ROUND_UP(max, BITS_PER_BYTE));
-	if (rc)
-		goto out_free;
+	int rc = uptr.copy_from_user(tmp, DIV_ROUND_UP(max, BITS_PER_BYTE));
 
-	for (i = 0; i != max; i++) {
-		if (!(tmp[i / BITS_PER_BYTE] & (1u << (i % BITS_PER_BYTE))))
-			continue;
-		mock_domain_set_dirty(mock, iova + i * page_size);
-		count++;
+	if (!rc) {
+		for_each_set_bit(i, tmp, max)
+		{
+			mock_domain_set_dirty(mock, iova + i * page_size);
+			count++;
+		}
+		cmd->dirty.out_nr_dirty = count;
+		rc = iommufd_ucmd_respond(ucmd, sizeof(*cmd));
 	}
-
-	cmd->dirty.out_nr_dirty = count;
-	rc = iommufd_ucmd_respond(ucmd, sizeof(*cmd));
-out_free:
 	kvfree_array(tmp);
 	return rc;
 }
@@ -1879,21 +2202,241 @@ static int iommufd_test_set_temp_memory_limit(unsigned int limit)
 	return 0;
 }
 
+/* A HWPT of either kind. -ENOENT; -EINVAL: something else. */
+static result<short_ref<struct iommufd_object>> iommufd_get_hwpt(struct iommufd_ucmd *ucmd, u32 id)
+{
+	auto obj = iommufd_get_object(ucmd->ictx, id, IOMMUFD_OBJ_ANY);
+
+	if (!obj)
+		return obj.error();
+
+	auto held = short_ref<struct iommufd_object>::adopt(ucmd->ictx, *obj);
+
+	if (held->type != IOMMUFD_OBJ_HWPT_NESTED && held->type != IOMMUFD_OBJ_HWPT_PAGING)
+		return -EINVAL;
+	return held;
+}
+
+/* Is it what the PASID of the device's group is attached to? NULL: is that nothing? */
+static int mock_dev_check_pasid(struct iommufd_device *idev, ioasid_t pasid,
+				const struct iommu_domain *domain)
+{
+	/* The handle lasts as long as the attachment, which the devices of the group change under
+	 * this */
+	mutex_guard lock(&idev->igroup->lock);
+	auto handle = iommu_attach_handle_get(idev->igroup->group, pasid, 0);
+	const struct iommu_domain *attached = handle ? (*handle)->domain : nullptr;
+
+	return attached == domain ? 0 : -EINVAL;
+}
+
+static int iommufd_test_pasid_check_hwpt(struct iommufd_ucmd *ucmd, struct iommu_test_cmd *cmd)
+{
+	auto sobj = iommufd_test_get_selftest_obj(ucmd->ictx, cmd->id);
+
+	if (!sobj)
+		return sobj.error();
+
+	struct iommufd_device *idev = (*sobj)->idev.idev;
+
+	if (!cmd->pasid_check.hwpt_id)
+		return mock_dev_check_pasid(idev, cmd->pasid_check.pasid, nullptr);
+
+	auto hwpt = iommufd_get_hwpt(ucmd, cmd->pasid_check.hwpt_id);
+
+	if (!hwpt)
+		return hwpt.error();
+	return mock_dev_check_pasid(
+		idev, cmd->pasid_check.pasid,
+		static_cast<struct iommufd_hw_pagetable *>((*hwpt).get())->domain);
+}
+
+static int iommufd_test_pasid_attach(struct iommufd_ucmd *ucmd, struct iommu_test_cmd *cmd)
+{
+	auto sobj = iommufd_test_get_selftest_obj(ucmd->ictx, cmd->id);
+
+	if (!sobj)
+		return sobj.error();
+
+	const ioasid_t pasid = cmd->pasid_attach.pasid;
+	struct iommufd_device *idev = (*sobj)->idev.idev;
+
+	rwsem_write_guard guard(&(*sobj)->idev.mock_dev->iopf_rwsem);
+	int rc = iommufd_device_attach(idev, pasid, &cmd->pasid_attach.pt_id);
+
+	if (rc)
+		return rc;
+	rc = iommufd_ucmd_respond(ucmd, sizeof(*cmd));
+	if (rc)
+		iommufd_device_detach(idev, pasid);
+	return rc;
+}
+
+static int iommufd_test_pasid_replace(struct iommufd_ucmd *ucmd, struct iommu_test_cmd *cmd)
+{
+	auto sobj = iommufd_test_get_selftest_obj(ucmd->ictx, cmd->id);
+
+	if (!sobj)
+		return sobj.error();
+
+	rwsem_write_guard guard(&(*sobj)->idev.mock_dev->iopf_rwsem);
+	int rc = iommufd_device_replace((*sobj)->idev.idev, cmd->pasid_attach.pasid,
+					&cmd->pasid_attach.pt_id);
+
+	return rc ? rc : iommufd_ucmd_respond(ucmd, sizeof(*cmd));
+}
+
+/* Nothing attached is nothing to complain of. */
+static int iommufd_test_pasid_detach(struct iommufd_ucmd *ucmd, struct iommu_test_cmd *cmd)
+{
+	auto sobj = iommufd_test_get_selftest_obj(ucmd->ictx, cmd->id);
+
+	if (!sobj)
+		return sobj.error();
+
+	rwsem_write_guard guard(&(*sobj)->idev.mock_dev->iopf_rwsem);
+	iommufd_device_detach((*sobj)->idev.idev, cmd->pasid_detach.pasid);
+	return 0;
+}
+
+/* A PASID to which the device is attached; IOMMU_NO_PASID: none but its own requester id, if that.
+ */
+static ioasid_t mock_dev_attached_pasid(struct iommufd_device *idev)
+{
+	mutex_guard lock(&idev->igroup->lock);
+	struct iommufd_attach *attach;
+	unsigned long pasid;
+
+	xa_for_each_range (&idev->igroup->pasid_attach, pasid, attach, IOMMU_NO_PASID + 1,
+			   ULONG_MAX)
+		if (xa_load(&attach->device_array, idev->id))
+			return (ioasid_t)pasid;
+	return IOMMU_NO_PASID;
+}
+
+/* As a driver does before it unbinds, VFIO say; the kernel's mock leaves PASIDs to its users. */
+static void mock_dev_detach_all(struct mock_dev *mdev, struct iommufd_device *idev)
+{
+	rwsem_write_guard guard(&mdev->iopf_rwsem);
+
+	while (ioasid_t pasid = mock_dev_attached_pasid(idev))
+		iommufd_device_detach(idev, pasid);
+	iommufd_device_detach(idev, IOMMU_NO_PASID);
+}
+
 static void selftest_destroy(struct iommufd_object *obj)
 {
 	struct selftest_obj *sobj = static_cast<struct selftest_obj *>(obj);
 
 	switch (sobj->selftest_type) {
 	case TYPE_IDEV: {
-		{
-			rwsem_write_guard guard(&sobj->idev.mock_dev->iopf_rwsem);
-			iommufd_device_detach(sobj->idev.idev, IOMMU_NO_PASID);
-		}
+		mock_dev_detach_all(sobj->idev.mock_dev, sobj->idev.idev);
 		iommufd_device_unbind(sobj->idev.idev);
 		mock_dev_destroy(sobj->idev.mock_dev);
 		break;
 	}
 	}
+}
+
+/* Memory that the selftest exports. */
+struct iommufd_test_dma_buf {
+	struct page *memory = nullptr;
+	size_t length = 0;    /* bytes */
+	bool revoked = false; /* under the reservation */
+};
+
+static void iommufd_test_dma_buf_free(struct iommufd_test_dma_buf *priv)
+{
+	__free_pages(priv->memory, (unsigned int)get_order(priv->length));
+	kfree_obj(priv);
+}
+
+static void iommufd_test_dma_buf_release(struct dma_buf *dmabuf)
+{
+	iommufd_test_dma_buf_free(static_cast<struct iommufd_test_dma_buf *>(dmabuf->priv));
+}
+
+static const struct dma_buf_ops iommufd_test_dmabuf_ops = {
+	.release = iommufd_test_dma_buf_release,
+};
+
+static int test_dma_buf_iommufd_map(struct dma_buf_attachment *attachment, struct phys_vec *phys)
+{
+	struct dma_buf *dmabuf = attachment->dmabuf;
+
+	lockdep_assert_held(&dmabuf->resv.lock);
+	if (dmabuf->ops != &iommufd_test_dmabuf_ops)
+		return -EOPNOTSUPP;
+
+	auto *priv = static_cast<struct iommufd_test_dma_buf *>(dmabuf->priv);
+
+	if (priv->revoked)
+		return -ENODEV;
+	phys->paddr = page_to_phys(priv->memory);
+	phys->len = priv->length;
+	return 0;
+}
+
+/* Returns the descriptor of a new dma-buf of len bytes, rounded up to pages: 1 to 512. */
+static int iommufd_test_dmabuf_get(unsigned int open_flags, size_t len)
+{
+	struct dma_buf_export_info exp_info;
+
+	len = PAGE_ALIGN(len);
+	if (!len || len > PAGE_SIZE * 512)
+		return -EINVAL;
+
+	auto *priv = kzalloc_obj<struct iommufd_test_dma_buf>();
+
+	if (!priv)
+		return -ENOMEM;
+	priv->length = len;
+	priv->memory = alloc_pages(GFP_KERNEL, (unsigned int)get_order(len));
+	if (!priv->memory) {
+		kfree_obj(priv);
+		return -ENOMEM;
+	}
+
+	exp_info.ops = &iommufd_test_dmabuf_ops;
+	exp_info.size = len;
+	exp_info.flags = (int)open_flags;
+	exp_info.priv = priv;
+
+	auto dmabuf = dma_buf_export(&exp_info);
+
+	if (!dmabuf) {
+		iommufd_test_dma_buf_free(priv);
+		return dmabuf.error();
+	}
+
+	int fd = dma_buf_fd(*dmabuf, (int)open_flags);
+
+	if (fd < 0)
+		dma_buf_put(*dmabuf);
+	return fd;
+}
+
+/* Takes the memory from all who have mapped it, and lets others map it or not. */
+static int iommufd_test_dmabuf_revoke(int fd, bool revoked)
+{
+	auto got = dma_buf_get(fd);
+
+	if (!got)
+		return got.error();
+
+	struct dma_buf *const dmabuf = *got;
+	int rc = 0;
+
+	if (dmabuf->ops == &iommufd_test_dmabuf_ops) {
+		mutex_guard resv(&dmabuf->resv.lock);
+
+		static_cast<struct iommufd_test_dma_buf *>(dmabuf->priv)->revoked = revoked;
+		dma_buf_invalidate_mappings(dmabuf);
+	} else {
+		rc = -EOPNOTSUPP;
+	}
+	dma_buf_put(dmabuf);
+	return rc;
 }
 
 static int selftest_ioctl(struct iommufd_ucmd *ucmd)
@@ -1942,6 +2485,23 @@ static int selftest_ioctl(struct iommufd_ucmd *ucmd)
 	case IOMMU_TEST_OP_DIRTY:
 		return iommufd_test_dirty(ucmd, cmd->id, cmd->dirty.iova, cmd->dirty.length,
 					  cmd->dirty.page_size, user_in<void>(cmd->dirty.uptr));
+	case IOMMU_TEST_OP_TRIGGER_IOPF:
+		return iommufd_test_trigger_iopf(ucmd, cmd);
+	case IOMMU_TEST_OP_TRIGGER_VEVENT:
+		return iommufd_test_trigger_vevent(ucmd, cmd);
+	case IOMMU_TEST_OP_PASID_ATTACH:
+		return iommufd_test_pasid_attach(ucmd, cmd);
+	case IOMMU_TEST_OP_PASID_REPLACE:
+		return iommufd_test_pasid_replace(ucmd, cmd);
+	case IOMMU_TEST_OP_PASID_DETACH:
+		return iommufd_test_pasid_detach(ucmd, cmd);
+	case IOMMU_TEST_OP_PASID_CHECK_HWPT:
+		return iommufd_test_pasid_check_hwpt(ucmd, cmd);
+	case IOMMU_TEST_OP_DMABUF_GET:
+		return iommufd_test_dmabuf_get(cmd->dmabuf_get.open_flags, cmd->dmabuf_get.length);
+	case IOMMU_TEST_OP_DMABUF_REVOKE:
+		return iommufd_test_dmabuf_revoke(cmd->dmabuf_revoke.dmabuf_fd,
+						  cmd->dmabuf_revoke.revoked);
 	default:
 		return -EOPNOTSUPP;
 	}
@@ -1978,6 +2538,11 @@ int iommufd_test_init(struct kernel *kernel, const struct mock_machine_options *
 	if (!st)
 		return -ENOMEM;
 
+	st->iopf_queue = iopf_queue_alloc("mock-iopfq");
+	if (!st->iopf_queue) {
+		kfree_obj(st);
+		return -ENOMEM;
+	}
 	mock_driver_init(&st->drivers[0], &st->opts);
 	mock_driver_init(&st->drivers[1], &st->opts);
 
@@ -1998,6 +2563,7 @@ int iommufd_test_init(struct kernel *kernel, const struct mock_machine_options *
 	st->test_ops.ioctl = selftest_ioctl;
 	st->test_ops.destroy = selftest_destroy;
 	st->test_ops.is_mock_dev = mock_dev_is;
+	st->test_ops.dma_buf_iommufd_map = test_dma_buf_iommufd_map;
 	st->test_ops.syz_conv_iova_id = selftest_syz_conv_iova_id;
 	st->test_ops.memory_limit = 65536;
 	kernel->iommufd_test_state = st;
@@ -2007,6 +2573,7 @@ int iommufd_test_init(struct kernel *kernel, const struct mock_machine_options *
 err_unregister:
 	while (st->nr_iommus)
 		iommu_device_unregister(&st->iommus[--st->nr_iommus]);
+	iopf_queue_free(st->iopf_queue);
 	kfree_obj(st);
 	return rc;
 }
@@ -2021,6 +2588,7 @@ void iommufd_test_exit(struct kernel *kernel)
 	WARN_ON(!xa_empty(&st->mock_devs) || !xa_empty(&st->groups));
 	kernel->iommufd_test = nullptr;
 	kernel->iommufd_test_state = nullptr;
+	iopf_queue_free(st->iopf_queue);
 	while (st->nr_iommus) {
 		struct mock_iommu_device *mock_iommu = &st->iommus[--st->nr_iommus];
 

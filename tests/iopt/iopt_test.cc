@@ -5,6 +5,9 @@
 // what they did.
 #include <cstring>
 #include <thread>
+#include <tuple>
+#include <utility>
+#include <vector>
 
 #include "core/linux/file.h"
 #include "core/mm/memfd.h"
@@ -380,6 +383,113 @@ TEST_F(IoptTest, DirtyTrackingStartsClean) {
   EXPECT_EQ(domain.cleared.size(), 2u);
   domain.dirty_ops = nullptr;
   EXPECT_EQ(iopt_set_dirty_tracking(&ioas->iopt, &domain, true), -EOPNOTSUPP);
+  iopt_table_remove_domain(&ioas->iopt, &domain);
+  Destroy(ioas.get());
+}
+
+// What a driver sees of a reading: one call for each area, cut to the range,
+// and a flush of what was dirty when it is to become clean.
+struct DirtyDomain : FakeDomain {
+  DirtyDomain() : FakeDomain(k4kOnly) {
+    ops_copy = *ops;
+    ops_copy.iotlb_sync = [](iommu_domain* domain, iommu_iotlb_gather* gather) {
+      Self(domain)->flushed.emplace_back(gather->start, gather->end);
+    };
+    ops = &ops_copy;
+    dirty_ops_copy = *dirty_ops;
+    dirty_ops_copy.read_and_clear_dirty =
+        [](iommu_domain* domain, unsigned long iova, size_t size,
+           unsigned long flags, iommu_dirty_bitmap* dirty) {
+          DirtyDomain* d = Self(domain);
+          d->read.emplace_back(iova, size, flags);
+          if (d->read.size() == d->fail_at) return -EIO;
+          iommu_dirty_bitmap_record(dirty, iova, kPage);
+          return 0;
+        };
+    dirty_ops = &dirty_ops_copy;
+  }
+  static DirtyDomain* Self(iommu_domain* domain) {
+    return static_cast<DirtyDomain*>(domain);
+  }
+
+  using Range = std::tuple<unsigned long, size_t, unsigned long>;
+  std::vector<Range> read;
+  std::vector<std::pair<unsigned long, unsigned long>> flushed;
+  size_t fail_at = 0;
+  iommu_domain_ops ops_copy;
+  iommu_dirty_ops dirty_ops_copy;
+};
+
+TEST_F(IoptTest, DirtyBitsAreReadAreaByArea) {
+  auto ioas = NewIoas();
+  DirtyDomain domain;
+  using Range = DirtyDomain::Range;
+  ASSERT_EQ(iopt_table_add_domain(&ioas->iopt, &domain), 0);
+  const unsigned long buf = NewBuffer(SZ_64K);
+  ASSERT_EQ(MapFixed(ioas.get(), kIova, buf, 2 * kPage), 0);
+  ASSERT_EQ(MapFixed(ioas.get(), kIova + 2 * kPage, buf, kPage), 0);
+  ASSERT_EQ(MapFixed(ioas.get(), kIova + 4 * kPage, buf, kPage), 0);
+
+  const auto read = [&](unsigned long iova, unsigned long length,
+                        unsigned long flags) {
+    iommu_hwpt_get_dirty_bitmap cmd = {};
+    cmd.iova = iova;
+    cmd.length = length;
+    cmd.page_size = kPage;
+    cmd.data = buf;
+    domain.read.clear();
+    domain.flushed.clear();
+    return iopt_read_and_clear_dirty_data(&ioas->iopt, &domain, flags, &cmd);
+  };
+  EXPECT_EQ(read(kIova, 3 * kPage, 0), 0);
+  EXPECT_EQ(domain.read, (std::vector{Range{kIova, 2 * kPage, 0},
+                                      Range{kIova + 2 * kPage, kPage, 0}}));
+  ASSERT_EQ(domain.flushed.size(), 1u);
+  EXPECT_EQ(domain.flushed[0].first, kIova);
+  EXPECT_EQ(domain.flushed[0].second, kIova + 3 * kPage - 1);
+  // A part of each; the bits stay, so there is nothing to flush.
+  EXPECT_EQ(read(kIova + kPage, 2 * kPage, IOMMU_DIRTY_NO_CLEAR), 0);
+  EXPECT_EQ(
+      domain.read,
+      (std::vector{Range{kIova + kPage, kPage, IOMMU_DIRTY_NO_CLEAR},
+                   Range{kIova + 2 * kPage, kPage, IOMMU_DIRTY_NO_CLEAR}}));
+  EXPECT_EQ(domain.flushed.size(), 0u);
+  // Up to a gap, which is no error; nor is what the driver says.
+  EXPECT_EQ(read(kIova + 2 * kPage, 3 * kPage, 0), 0);
+  EXPECT_EQ(domain.read, (std::vector{Range{kIova + 2 * kPage, kPage, 0}}));
+  EXPECT_EQ(read(kIova + 3 * kPage, 2 * kPage, 0), 0);
+  EXPECT_EQ(domain.read.size(), 0u);
+  domain.fail_at = 1;
+  EXPECT_EQ(read(kIova, 3 * kPage, 0), 0);
+  EXPECT_EQ(domain.read.size(), 1u);
+  EXPECT_EQ(domain.flushed.size(), 0u);
+  // A driver without the op.
+  domain.dirty_ops_copy.read_and_clear_dirty = nullptr;
+  EXPECT_EQ(read(kIova, kPage, 0), -EOPNOTSUPP);
+  iopt_table_remove_domain(&ioas->iopt, &domain);
+  Destroy(ioas.get());
+}
+
+// Enabling stops where the driver cannot clear, and is not done then.
+TEST_F(IoptTest, DirtyTrackingThatCannotBeCleared) {
+  auto ioas = NewIoas();
+  DirtyDomain domain;
+  ASSERT_EQ(iopt_table_add_domain(&ioas->iopt, &domain), 0);
+  const unsigned long buf = NewBuffer(SZ_64K);
+  ASSERT_EQ(MapFixed(ioas.get(), kIova, buf, kPage), 0);
+  ASSERT_EQ(MapFixed(ioas.get(), 2 * kIova, buf, kPage), 0);
+  domain.fail_at = 2;
+  EXPECT_EQ(iopt_set_dirty_tracking(&ioas->iopt, &domain, true), -EIO);
+  EXPECT_FALSE(domain.tracking);
+  // What was cleared is flushed all the same.
+  EXPECT_EQ(domain.flushed.size(), 1u);
+  domain.fail_at = 0;
+  EXPECT_EQ(iopt_set_dirty_tracking(&ioas->iopt, &domain, true), 0);
+  EXPECT_TRUE(domain.tracking);
+  domain.read.clear();
+  EXPECT_EQ(iopt_set_dirty_tracking(&ioas->iopt, &domain, false), 0);
+  EXPECT_EQ(domain.read.size(), 0u);
+  EXPECT_FALSE(domain.tracking);
   iopt_table_remove_domain(&ioas->iopt, &domain);
   Destroy(ioas.get());
 }

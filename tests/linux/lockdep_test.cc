@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "core/linux/lockdep.h"
 
+#include <memory>
 #include <thread>
+#include <vector>
 
 #include "core/linux/mutex.h"
 #include "core/linux/rwsem.h"
@@ -190,6 +192,14 @@ TEST_F(LockdepTest, SubclassesAreClassesOfTheirOwn) {
   ExpectWarns(1);
 }
 
+void DownNested(Locks* l, Locks* order)
+    LOCK_ANALYSIS_ESCAPE("any number of them") {
+  down_write_nest_lock(&l->sem, &order->b);
+}
+void UpNested(Locks* l) LOCK_ANALYSIS_ESCAPE("any number of them") {
+  up_write(&l->sem);
+}
+
 TEST_F(LockdepTest, NestLockAllowsManyOfAClass) {
   Locks x, y, z;
   mutex_lock(&x.b);
@@ -208,6 +218,27 @@ TEST_F(LockdepTest, NestLockAllowsManyOfAClass) {
   mutex_unlock(&z.a);
   mutex_unlock(&x.a);
   ExpectWarns(1);
+}
+
+TEST_F(LockdepTest, NestLockAllowsMoreThanFit) {
+  std::vector<std::unique_ptr<Locks>> many;
+  Locks order;
+  mutex_lock(&order.b);
+  for (int i = 0; i < 2 * MAX_LOCK_DEPTH; i++) {
+    many.push_back(std::make_unique<Locks>());
+    DownNested(many.back().get(), &order);
+  }
+  EXPECT_EQ(task_.lockdep_depth, 2);
+  lockdep_assert_held(&order.b);
+  // The first one first, and gone.
+  while (!many.empty()) {
+    UpNested(many.front().get());
+    many.erase(many.begin());
+    EXPECT_EQ(task_.lockdep_depth, many.empty() ? 1 : 2);
+  }
+  mutex_unlock(&order.b);
+  EXPECT_EQ(Reports(), 0u);
+  EXPECT_EQ(task_.lockdep_depth, 0);
 }
 
 TEST_F(LockdepTest, AnyOrderOfReleaseIsFine) {

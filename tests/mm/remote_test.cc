@@ -64,7 +64,10 @@ class FakeProcess : public remote_process {
     return true;
   }
 
+  bool present(u64 addr) override { return addr != missing; }
+
   std::map<u64, Page> pages;
+  u64 missing = 0;
   bool dead = false;
   int lookups = 0;
 };
@@ -339,6 +342,9 @@ TEST_F(RemoteTest, MappingsOfADriver) {
 TEST_F(RemoteTest, EachAllocationFails) {
   MapPrivate(kBase, 1, 'a');
   MapFile(kBase + kPage, 1);
+  process_->missing = kBase;
+  ASSERT_EQ(0, ::ftruncate(fd_, 0));
+  ASSERT_EQ(0, ::ftruncate(fd_, kPage));
   for (unsigned int nth = 1;; nth++) {
     fail_nth_write(task_.get(), nth);
     const int n = pin_user_pages_fast(kBase, 2, 0, pages_);
@@ -352,6 +358,29 @@ TEST_F(RemoteTest, EachAllocationFails) {
     }
     EXPECT_EQ(nth == 1 ? -ENOMEM : 1, n);
   }
+  // What is there needs no memory.
+  process_->missing = 0;
+  fail_nth_write(task_.get(), 1);
+  ASSERT_EQ(2, pin_user_pages_fast(kBase, 2, 0, pages_));
+  unpin_user_pages(pages_, 2);
+  EXPECT_EQ(1u, fail_nth_read(task_.get()));
+  fail_nth_write(task_.get(), 0);
+}
+
+TEST_F(RemoteTest, HugePagesStayAligned) {
+  constexpr u64 kHuge = 2ul << 20;
+  const u64 addr = ALIGN(kBase, kHuge) + 3 * kPage;
+  MapPrivate(addr, 1, 'a');
+  ASSERT_EQ(1, pin_user_pages_fast(addr, 1, 0, pages_));
+  ASSERT_EQ(0, remote_mm_preserve(mm_, addr, kPage));
+  // The address has another number, as far into 2M; so has a file's start.
+  ASSERT_EQ(1, pin_user_pages_fast(addr, 1, 0, pages_ + 1));
+  EXPECT_NE(page_to_pfn(pages_[0]), page_to_pfn(pages_[1]));
+  EXPECT_EQ(3 * kPage, page_to_phys(pages_[1]) % kHuge);
+  MapFile(kBase + kHuge * 4, 1);
+  ASSERT_EQ(1, pin_user_pages_fast(kBase + kHuge * 4, 1, 0, pages_ + 2));
+  EXPECT_EQ(0u, page_to_phys(pages_[2]) % kHuge);
+  unpin_user_pages(pages_, 3);
 }
 
 TEST_F(RemoteTest, NumbersOfAddressSpacesAreUsedAgain) {

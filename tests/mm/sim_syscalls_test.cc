@@ -396,6 +396,156 @@ TEST(Kernels, FileLivesWhileACallIsInIt) {
   }
 }
 
+// ---- processes ----
+
+class ForkTest : public testing::Test {
+ protected:
+  ForkTest() : sim_(Create()), buf_(sim_->anon({.size = 4 * kPage})) {}
+  ~ForkTest() override {
+    EXPECT_EQ(0, sim_->munmap(buf_, 4 * kPage));
+    EXPECT_EQ("", sim_->residue());
+    EXPECT_EQ("", sim_->take_log());
+  }
+  static std::unique_ptr<syscalls> Fork(syscalls* sys) {
+    std::unique_ptr<syscalls> child;
+    EXPECT_EQ(0, sys->fork(&child));
+    EXPECT_NE(nullptr, child);
+    return child;
+  }
+  // An id of a new IOAS, or -errno.
+  long Alloc(syscalls* sys, int fd) {
+    iommu_ioas_alloc cmd = {.size = sizeof(cmd), .flags = 0, .out_ioas_id = 0};
+    EXPECT_EQ(0, sys->store(buf_, &cmd, sizeof(cmd)));
+    const long rc = sys->ioctl(fd, IOMMU_IOAS_ALLOC, buf_);
+    EXPECT_EQ(0, sys->load(buf_, &cmd, sizeof(cmd)));
+    return rc ? rc : static_cast<long>(cmd.out_ioas_id);
+  }
+
+  std::unique_ptr<sim_syscalls> sim_;
+  uint64_t buf_;
+};
+
+TEST_F(ForkTest, DescriptorsReferToTheSameFiles) {
+  ASSERT_EQ(3, sim_->open("/dev/iommu", ""));
+  auto child = Fork(sim_.get());
+  EXPECT_EQ(1, Alloc(sim_.get(), 3));
+  EXPECT_EQ(2, Alloc(child.get(), 3));
+  // Each has a table of its own.
+  EXPECT_EQ(4, child->open("/dev/iommu", ""));
+  EXPECT_EQ(-EBADF, Alloc(sim_.get(), 4));
+  EXPECT_EQ(1, Alloc(child.get(), 4));
+  EXPECT_EQ(0, child->close(3));
+  EXPECT_EQ(-EBADF, Alloc(child.get(), 3));
+  EXPECT_EQ(3, Alloc(sim_.get(), 3));
+  EXPECT_NE(std::string::npos, sim_->residue().find("processes: 1\n"));
+  EXPECT_NE(std::string::npos, sim_->residue().find("open files: 2\n"));
+  child.reset();
+  EXPECT_EQ(4, Alloc(sim_.get(), 3));
+  EXPECT_EQ(0, sim_->close(3));
+}
+
+TEST_F(ForkTest, AFileLivesInTheChild) {
+  ASSERT_EQ(3, sim_->open("/dev/iommu", ""));
+  auto child = Fork(sim_.get());
+  auto grandchild = Fork(child.get());
+  EXPECT_EQ(0, sim_->close(3));
+  child.reset();
+  EXPECT_EQ(1, Alloc(grandchild.get(), 3));
+  grandchild.reset();
+  EXPECT_EQ("mappings: 1\nallocations: 1\n", sim_->residue());
+}
+
+TEST(Processes, TheLastOneTakesTheKernelAlong) {
+  auto sim = Create();
+  ASSERT_EQ(3, sim->open("/dev/iommu", ""));
+  std::unique_ptr<syscalls> child;
+  ASSERT_EQ(0, sim->fork(&child));
+  sim.reset();
+  EXPECT_EQ(0, child->close(3));
+  EXPECT_EQ("", child->residue());
+}
+
+TEST(Processes, LimitsAndCredentialsAreInherited) {
+  sim_options opts;
+  opts.uid = 1000;
+  opts.caps = 0;
+  auto sim = Create(opts);
+  sim->set_rlimit_memlock(5 * kPage);
+  sim->set_fail_nth(1000);
+  std::unique_ptr<syscalls> made;
+  ASSERT_EQ(0, sim->fork(&made));
+  EXPECT_GT(sim->fail_nth(), 0u);
+  sim->set_fail_nth(0);
+  auto* child = static_cast<sim_syscalls*>(made.get());
+  EXPECT_EQ(0u, child->fail_nth());
+  {
+    task_scope ts(child->task());
+    EXPECT_EQ(5 * kPage, rlimit(RLIMIT_MEMLOCK));
+    EXPECT_FALSE(capable(CAP_IPC_LOCK));
+    EXPECT_EQ(1000u, current_user()->uid);
+  }
+  // From here on they are its own.
+  child->set_rlimit_memlock(kPage);
+  EXPECT_EQ(0, child->set_credentials(0, ~0ULL));
+  task_scope ts(sim->task());
+  EXPECT_EQ(5 * kPage, rlimit(RLIMIT_MEMLOCK));
+  EXPECT_FALSE(capable(CAP_IPC_LOCK));
+}
+
+// Two processes on two threads each, which fork and exit.
+TEST(Processes, AtOnce) {
+  auto sim = Create();
+  ASSERT_EQ(3, sim->open("/dev/iommu", ""));
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; t++) {
+    threads.emplace_back([&sim] {
+      for (int i = 0; i < 50; i++) {
+        std::unique_ptr<syscalls> child;
+        ASSERT_EQ(0, sim->fork(&child));
+        const uint64_t buf = child->anon({.size = kPage});
+        ASSERT_FALSE(is_error(buf));
+        std::thread second([&] { EXPECT_EQ(0, child->store(buf, "x", 1)); });
+        iommu_ioas_alloc cmd = {
+            .size = sizeof(cmd), .flags = 0, .out_ioas_id = 0};
+        EXPECT_EQ(0, child->store(buf + 8, &cmd, sizeof(cmd)));
+        EXPECT_EQ(0, child->ioctl(3, IOMMU_IOAS_ALLOC, buf + 8));
+        second.join();
+      }
+    });
+  }
+  for (std::thread& t : threads) t.join();
+  EXPECT_EQ(0, sim->close(3));
+  EXPECT_EQ("", sim->residue());
+}
+
+TEST(Processes, NotWithHostMemory) {
+  sim_options opts;
+  opts.host_memory = true;
+  auto sim = Create(opts);
+  std::unique_ptr<syscalls> child;
+  EXPECT_EQ(-EOPNOTSUPP, sim->fork(&child));
+  EXPECT_EQ(nullptr, child);
+}
+
+TEST_F(ForkTest, EachAllocationFails) {
+  ASSERT_EQ(3, sim_->open("/dev/iommu", ""));
+  EXPECT_EQ(1, Alloc(sim_.get(), 3));
+  for (unsigned n = 1;; n++) {
+    std::unique_ptr<syscalls> child;
+    sim_->set_fail_nth(n);
+    const int rc = sim_->fork(&child);
+    const bool injected = sim_->fail_nth() == 0;
+    sim_->set_fail_nth(0);
+    EXPECT_EQ(injected ? -ENOMEM : 0, rc);
+    EXPECT_EQ(injected, child == nullptr);
+    child.reset();
+    EXPECT_NE(std::string::npos, sim_->residue().find("open files: 1\n"));
+    EXPECT_EQ(std::string::npos, sim_->residue().find("processes"));
+    if (!injected) break;
+  }
+  EXPECT_EQ(0, sim_->close(3));
+}
+
 struct Machine {
   int rc = 0;
   int up = 0, down = 0;

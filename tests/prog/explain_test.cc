@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tools/lab_kernel.h"
 #include "uapi/prog/parse.h"
@@ -13,6 +14,9 @@
 
 namespace tools {
 namespace {
+
+using ::testing::_;
+using ::testing::ElementsAre;
 
 constexpr char kFixture[] =
     "ioas = IOAS_ALLOC(f)\n"
@@ -91,6 +95,24 @@ TEST_F(ExplainTest, AQueueThatAnotherDependsOn) {
   EXPECT_EQ(Node("q0")->kind, "VCMDQ 7");
 }
 
+TEST_F(ExplainTest, APasid) {
+  EXPECT_EQ(
+      Explain("f = open()\n"
+              "ioas = IOAS_ALLOC(f)\n"
+              "dev = MOCK_DOMAIN_FLAGS(f, id=ioas, dev_flags=PASID)\n"
+              "t = HWPT_ALLOC(f, dev_id=dev.idev, pt_id=ioas, flags=PASID)\n"
+              "MOCK_DOMAIN_REPLACE(f, id=dev.stdev, pt_id=t)\n"
+              "PASID_ATTACH(f, id=dev.stdev, pasid=100, pt_id=t)\n"
+              "DESTROY(f, id=t)\n"),
+      "t (HWPT_PAGING 5) has 3 users: 1 is the object table's, which DESTROY "
+      "takes\n"
+      "  1  dev.idev (DEVICE 3): attached to it\n"
+      "       line 3: dev = MOCK_DOMAIN_FLAGS(f, id=ioas, dev_flags=PASID)\n"
+      "  1  dev.idev (DEVICE 3): attached to it, as PASID 0x64\n"
+      "       line 3: dev = MOCK_DOMAIN_FLAGS(f, id=ioas, dev_flags=PASID)\n");
+  EXPECT_TRUE(HasEdge("dev.idev", "t"));
+}
+
 TEST_F(ExplainTest, AMapping) {
   const std::string why = Explain(
       std::string("f = open(uapi=hw-queue)\n") + kFixture +
@@ -109,6 +131,46 @@ TEST_F(ExplainTest, ARangeThatAQueueHasPinned) {
               "IOAS_UNMAP(f, ioas_id=ioas, iova=0x1000000, length=2M)\n");
   EXPECT_NE(why.find("0x1000000-0x11fffff of ioas"), std::string::npos) << why;
   EXPECT_NE(why.find("q (HW_QUEUE"), std::string::npos) << why;
+}
+
+TEST_F(ExplainTest, AFaultQueueWithFaults) {
+  EXPECT_EQ(
+      Explain("f = open()\n"
+              "ioas = IOAS_ALLOC(f)\n"
+              "dev = MOCK_DOMAIN(f, id=ioas)\n"
+              "q = FAULT_QUEUE_ALLOC(f)\n"
+              "h = HWPT_ALLOC(f, dev_id=dev.idev, pt_id=ioas, "
+              "flags=FAULT_ID_VALID, fault_id=q.fault)\n"
+              "MOCK_DOMAIN_REPLACE(f, id=dev.stdev, pt_id=h)\n"
+              "TRIGGER_IOPF(f, dev_id=dev.idev)\n"
+              "TRIGGER_IOPF(f, dev_id=dev.idev)\n"
+              "TRIGGER_IOPF(f, dev_id=dev.idev)\n"
+              "read(q.fd, out(40))\n"
+              "DESTROY(f, id=q.fault)\n"),
+      "q (FAULT 5) has 3 users: 1 is the object table's, which DESTROY takes\n"
+      "  1  its file, which is open\n"
+      "  1  h (HWPT_PAGING 6): its page faults go there\n"
+      "       line 5: h = HWPT_ALLOC(f, dev_id=dev.idev, pt_id=ioas, "
+      "flags=FAULT_ID_VALID, fault_id=q.fault)\n");
+  EXPECT_TRUE(HasEdge("h", "q"));
+  ASSERT_NE(Node("q"), nullptr);
+  EXPECT_THAT(Node("q")->lines, ElementsAre(_, "its file is open",
+                                            "events: 2 queued, 1 unanswered"));
+}
+
+TEST_F(ExplainTest, AVeventqWithEvents) {
+  Explain(std::string("f = open()\n") + kFixture +
+          "d = VDEVICE_ALLOC(f, viommu_id=v, dev_id=dev.idev, virt_id=1)\n"
+          "h = HWPT_ALLOC(f, dev_id=dev.idev, pt_id=v, data_type=SELFTEST, "
+          "data={iotlb=1})\n"
+          "MOCK_DOMAIN_REPLACE(f, id=dev.stdev, pt_id=h)\n"
+          "q = VEVENTQ_ALLOC(f, viommu_id=v, type=SELFTEST, veventq_depth=9)\n"
+          "TRIGGER_VEVENT(f, dev_id=dev.idev)\n"
+          "close(q.fd)\n"
+          "DESTROY(f, id=v)\n");
+  EXPECT_TRUE(HasEdge("q", "v"));
+  ASSERT_NE(Node("q"), nullptr);
+  EXPECT_THAT(Node("q")->lines, ElementsAre(_, "events: 1 queued"));
 }
 
 TEST_F(ExplainTest, ATombstoneIsInThePicture) {

@@ -51,6 +51,37 @@ TEST(MinimizeTest, SimplifiesValues) {
   EXPECT_EQ(Print(Minimize(p, keeps)), "x(a=B, b=[5], c={e=0})\n");
 }
 
+TEST(MinimizeTest, AProcessGoesWithItsCalls) {
+  const Program p = Parsed(R"(f = open()
+p1 = fork()
+a = IOAS_ALLOC(f) @p1
+b = IOAS_ALLOC(f) @p1.t1
+p2 = fork() @p1
+join(p1.t1)
+exit(p1)
+c = IOAS_ALLOC(f)
+p1 = fork()
+IOAS_ALLOC(f, flags=1) @p1
+)");
+  auto keeps = [](std::string_view needed) {
+    return [needed](const Program& candidate) {
+      BoundProgram bound;
+      Error error;
+      return Bind(candidate, BindOptions(), &bound, &error) &&
+             Print(candidate).find(needed) != std::string::npos;
+    };
+  };
+  EXPECT_EQ(Print(Minimize(p, keeps("c ="))),
+            "f = open()\nc = IOAS_ALLOC(f)\n");
+  EXPECT_EQ(Print(Minimize(p, keeps("b ="))),
+            "f = open()\nb = IOAS_ALLOC(f)\n");
+  EXPECT_EQ(Print(Minimize(p, keeps("p2 ="))), "p2 = fork()\n");
+  EXPECT_EQ(Print(Minimize(p, keeps("(f) @p1.t1"))),
+            "f = open()\np1 = fork()\nb = IOAS_ALLOC(f) @p1.t1\n");
+  EXPECT_EQ(Print(Minimize(p, keeps("join("))),
+            "f = open()\np1 = fork()\nb = IOAS_ALLOC(f) @p1.t1\njoin(p1.t1)\n");
+}
+
 TEST(MinimizeTest, DropsJoinsWithTheirThread) {
   const Program p = Parsed("a() @t1\njoin(t1)\nb()\n");
   auto keeps = [](const Program& candidate) {

@@ -138,6 +138,36 @@ TEST(ParseTest, MistakesOfMeaning) {
             std::string::npos);
 }
 
+TEST(ParseTest, MistakesWithProcesses) {
+  const auto says = [](const std::string& lines, const std::string& what) {
+    const std::string mistake = Mistake("f = open()\np1 = fork()\n" + lines);
+    EXPECT_NE(mistake.find(what), std::string::npos) << mistake;
+  };
+  says("DESTROY(f, id=p1)\n", "3:15: 'p1' is a process, not a number");
+  says("IOAS_ALLOC(f) @p2.t\n", "3:16: 'p2' is no process\n");
+  says("IOAS_ALLOC(f) @f.t\n", "'f' is no process\n");
+  says("IOAS_ALLOC(f) @p1.\n", "the name of a thread of the process\n");
+  says("IOAS_ALLOC(f) @p1.t.t\n", "something after the call");
+  says("IOAS_ALLOC(f) @p1.a-b\n", "cannot hold a dash");
+  says("exit(p1)\nIOAS_ALLOC(f) @p1\n", "4:16: process 'p1' has ended\n");
+  says("exit(p1)\nexit(p1)\n", "4:6: process 'p1' has ended\n");
+  says("exit(f)\n", "3:6: this is no process\n");
+  says("exit(p1) @t1\n", "exit cannot run on another thread\n");
+  says("exit()\n", "exit needs 'process'\n");
+  says("x = exit(p1)\nDESTROY(f, id=x)\n", "'x' has no value\n");
+  says("join(p1)\n", "no call before this line runs on that thread");
+  says("IOAS_ALLOC(f) @t2\nt2 = fork()\n", "run on a thread 't2'\n");
+  says("fork() # = 1\n", "fork has no single result\n");
+  std::string many;
+  for (int i = 0; i < 300; i++) many += "fork()\n";
+  says(many, "a.prog:258:1: too many processes\n");
+  EXPECT_EQ(Mistake("f = open()\np1 = fork()\nexit(p1)\np1 = fork()\n"
+                    "IOAS_ALLOC(f) @p1.t\njoin(p1.t)\np2 = fork() @p1\n"
+                    "p3 = fork() @t1\nexit(p3) # remark\nexit(p1)\n"
+                    "IOAS_ALLOC(f) @p2\n"),
+            "no mistake");
+}
+
 // What would be accepted, and then mean something else or nothing.
 TEST(ParseTest, MistakesThatLookRight) {
   const auto says = [](const std::string& line, const std::string& what) {
@@ -288,6 +318,7 @@ class Generator {
       f->value = MakeValue(0);
     }
     if (random_() % 4 == 0) c.thread = Word();
+    if (!c.thread.empty() && random_() % 2) c.thread += '.' + Word();
     if (random_() % 3 == 0) {
       c.expect.present = true;
       if (random_() % 2) c.expect.errnos.push_back("EBUSY");

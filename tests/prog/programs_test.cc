@@ -100,7 +100,7 @@ TEST_P(ProgramTest, UnderTheOtherRevision) {
 TEST_P(ProgramTest, UsersAreAccountedFor) {
   for (const prog::BoundCall& call : bound_.calls) {
     // Calls on other threads hold objects at any time.
-    if (!call.call->thread.empty()) return;
+    if (!call.thread.empty()) return;
   }
   prog::RunOptions options;
   options.on_result = [&](size_t i,

@@ -194,6 +194,38 @@ TEST_F(RunTest, Threads) {
   EXPECT_EQ(order, (std::vector<size_t>{0, 1, 2, 3, 4, 5, 6, 7, 8}));
 }
 
+TEST_F(RunTest, ASurfaceWithoutProcesses) {
+  const RunResult r = RunText(
+      "f = open()\n"
+      "p1 = fork()          # ENOSYS\n"
+      "IOAS_ALLOC(f) @p1\n"
+      "IOAS_ALLOC(f) @p1.t\n"
+      "exit(p1)\n"
+      "ftruncate(f, 0)      # ENOSYS\n");
+  EXPECT_EQ(r.as_expected, 3u);
+  for (size_t i : {2, 3, 4}) {
+    EXPECT_EQ(r.results[i].state, CallResult::State::kSkipped);
+    EXPECT_EQ(r.results[i].why, "the process was not made, see line 2");
+  }
+  EXPECT_EQ(r.residue, "");
+}
+
+TEST_F(RunTest, LongBytes) {
+  const RunResult r = RunText(
+      "a = anon(4k)\n"
+      "store(a, \"ab\", n=5)\n"
+      "load(a, 6)            # = \"ababa\\x00\"\n"
+      "load(a, 5)            # hash=0x756ef32d80a74638\n"
+      "load(a, 6)            # hash!=0x756ef32d80a74638\n"
+      "store(a, \"xyz\", n=1)\n"
+      "load(a, 2)            # = \"xb\"\n");
+  for (size_t i = 0; i < r.results.size(); i++) {
+    EXPECT_TRUE(r.results[i].expected)
+        << i << ' ' << std::hex << r.results[i].outputs.size()
+        << (r.results[i].outputs.empty() ? 0 : r.results[i].outputs[0].value);
+  }
+}
+
 TEST_F(RunTest, AnotherRevision) {
   options_.revision = "hw-queue";
   const RunResult r = RunText(

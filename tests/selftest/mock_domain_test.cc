@@ -42,7 +42,7 @@ TEST_F(MockDomainTest, IdsAreThreeObjects) {
 
 TEST_F(MockDomainTest, UnknownOpsAndFlags) {
   iommu_test_cmd cmd = {};
-  for (uint32_t op : {0u, 17u, 18u, 19u, 20u, 21u, 22u, 23u, 24u, ~0u}) {
+  for (uint32_t op : {0u, 24u, ~0u}) {
     cmd.op = op;
     EXPECT_EQ(m_.Test(&cmd), -EOPNOTSUPP) << op;
   }

@@ -62,6 +62,7 @@ MockMachine::MockMachine(const Options& options)
     : options_(options), impl_(std::make_unique<Impl>()) {
   sim_options sim;
   sim.kernel.panic_on_warn = options_.panic_on_warn;
+  sim.kernel.log_debug = options_.log_debug;
   sim.machine = &kMachine;
   sim.machine_options = &options_;
   auto created = sim_syscalls::create(sim);
@@ -295,6 +296,61 @@ int MockMachine::QueueAlloc(uint32_t viommu, uint32_t index, uint64_t addr,
   int rc = Ioctl(IOMMU_VCMDQ_ALLOC, &cmd);
   if (id) *id = cmd.out_vcmdq_id;
   return rc;
+}
+
+int MockMachine::FaultQueueAlloc(EventQueue* queue) {
+  iommu_fault_alloc cmd = {};
+  cmd.size = sizeof(cmd);
+  int rc = Ioctl(IOMMU_FAULT_QUEUE_ALLOC, &cmd);
+  if (rc == 0) {
+    *queue = {cmd.out_fault_id, static_cast<int>(cmd.out_fault_fd)};
+  }
+  return rc;
+}
+
+int MockMachine::HwptAllocFault(uint32_t idev, uint32_t pt, uint32_t fault,
+                                uint32_t* id, uint32_t more_flags) {
+  iommu_hwpt_alloc cmd = {};
+  cmd.size = sizeof(cmd);
+  cmd.flags = IOMMU_HWPT_FAULT_ID_VALID | more_flags;
+  cmd.dev_id = idev;
+  cmd.pt_id = pt;
+  cmd.fault_id = fault;
+  int rc = Ioctl(IOMMU_HWPT_ALLOC, &cmd);
+  if (rc == 0) *id = cmd.out_hwpt_id;
+  return rc;
+}
+
+int MockMachine::VeventqAlloc(uint32_t viommu, uint32_t depth,
+                              EventQueue* queue, uint32_t type) {
+  iommu_veventq_alloc cmd = {};
+  cmd.size = sizeof(cmd);
+  cmd.viommu_id = viommu;
+  cmd.type = type;
+  cmd.veventq_depth = depth;
+  int rc = Ioctl(IOMMU_VEVENTQ_ALLOC, &cmd);
+  if (rc == 0) {
+    *queue = {cmd.out_veventq_id, static_cast<int>(cmd.out_veventq_fd)};
+  }
+  return rc;
+}
+
+int MockMachine::TriggerIopf(uint32_t idev, uint32_t grpid, uint64_t addr,
+                             uint32_t pasid) {
+  iommu_test_cmd cmd = {};
+  cmd.op = IOMMU_TEST_OP_TRIGGER_IOPF;
+  cmd.trigger_iopf.dev_id = idev;
+  cmd.trigger_iopf.grpid = grpid;
+  cmd.trigger_iopf.addr = addr;
+  cmd.trigger_iopf.pasid = pasid;
+  return Test(&cmd);
+}
+
+int MockMachine::TriggerVevent(uint32_t idev) {
+  iommu_test_cmd cmd = {};
+  cmd.op = IOMMU_TEST_OP_TRIGGER_VEVENT;
+  cmd.trigger_vevent.dev_id = idev;
+  return Test(&cmd);
 }
 
 int MockMachine::AddReserved(uint32_t ioas, uint64_t start, uint64_t length) {

@@ -32,6 +32,14 @@ class MockMachine {
     bool panic_on_warn = true;
     // Threads give way to each other at the places where a race can begin.
     bool interleave = false;
+    // The log has debug lines: a page fault's answer is one.
+    bool log_debug = false;
+  };
+
+  // An event queue.
+  struct EventQueue {
+    uint32_t id = 0;
+    int fd = -1;
   };
 
   // What MOCK_DOMAIN makes.
@@ -114,6 +122,16 @@ class MockMachine {
   int QueueAlloc(uint32_t viommu, uint32_t index, uint64_t addr,
                  uint64_t length, uint32_t* id,
                  uint32_t type = IOMMU_VCMDQ_TYPE_SELFTEST);
+
+  // What has a descriptor is closed by its owner.
+  int FaultQueueAlloc(EventQueue* queue);
+  int HwptAllocFault(uint32_t idev, uint32_t pt, uint32_t fault, uint32_t* id,
+                     uint32_t more_flags = 0);
+  int VeventqAlloc(uint32_t viommu, uint32_t depth, EventQueue* queue,
+                   uint32_t type = IOMMU_VEVENTQ_TYPE_SELFTEST);
+  int TriggerIopf(uint32_t idev, uint32_t grpid, uint64_t addr = 0,
+                  uint32_t pasid = 0);
+  int TriggerVevent(uint32_t idev);
 
   int AddReserved(uint32_t ioas, uint64_t start, uint64_t length);
   int MockDomain(uint32_t pt, Device* dev);

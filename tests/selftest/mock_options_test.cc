@@ -19,6 +19,9 @@ TEST(MockOptions, DefaultsAreTheKernelsMock) {
   EXPECT_FALSE(opts.own_vdevice);
   EXPECT_EQ(opts.group_size, 1u);
   EXPECT_TRUE(opts.cache_coherency);
+  EXPECT_EQ(opts.nr_enforce_coherency, 0u);
+  EXPECT_EQ(opts.pci_pasid, 0u);
+  EXPECT_FALSE(opts.pci_ats);
   EXPECT_EQ(opts.nr_reserved, 0u);
 }
 
@@ -38,6 +41,9 @@ TEST(MockOptions, EachKeyIsListedAndTaken) {
       {"own_vdevice", "1", "2"},
       {"group", "2", "0"},
       {"coherent", "0", "yes"},
+      {"enforce_coherency", "4", "5"},
+      {"pci_pasid", "exec+priv", "enable"},
+      {"pci_ats", "1", "2"},
       {"reserved", "16M-0x1ffffff", "16M"},
       {"sw_msi", "0-0xfffff", "-1-2"},
   };

@@ -40,8 +40,8 @@ TEST(Desc, FindsEachByNameAndByNumber) {
   EXPECT_EQ(iommufd_desc_find_cmd(_IO(IOMMUFD_TYPE, 0x7f), 0, DESC_ALL),
             nullptr);
   EXPECT_EQ(iommufd_desc_find_cmd(IOMMU_TEST_CMD, 99, DESC_ALL), nullptr);
-  // 21 commands, one of them of two names, and 23 mock ops.
-  EXPECT_EQ(names.size(), 22u + 23u);
+  // VFIO's, 21 commands, one of them of two names, and 23 mock ops.
+  EXPECT_EQ(names.size(), 7u + 22u + 23u);
 }
 
 TEST(Desc, Command94HasTwoForms) {
@@ -89,6 +89,13 @@ TEST(Desc, SizesAndSmallestSizes) {
       {"VCMDQ_ALLOC", 40, 40},
       {"HW_QUEUE_ALLOC", 40, 40},
       {"MOCK_DOMAIN", 72, 68},
+      {"VFIO_GET_API_VERSION", 8, 0},
+      {"VFIO_CHECK_EXTENSION", 8, 0},
+      {"VFIO_SET_IOMMU", 8, 0},
+      {"VFIO_IOMMU_GET_INFO", 24, 16},
+      {"VFIO_IOMMU_MAP_DMA", 32, 32},
+      {"VFIO_IOMMU_UNMAP_DMA", 24, 24},
+      {"VFIO_IOMMU_DIRTY_PAGES", 8, 8},
   };
   for (const auto& s : kSizes) {
     const desc_ioctl* d = iommufd_desc_find(s.name);
@@ -124,6 +131,8 @@ TEST(Desc, FlagMasks) {
       {"CREATE_ACCESS", "flags", 1, DESC_ALL},
       {"ACCESS_PAGES", "flags", 0x10001, DESC_ALL},
       {"ACCESS_RW", "flags", 0x10005, DESC_ALL},
+      {"VFIO_IOMMU_MAP_DMA", "flags", 3, DESC_ALL},
+      {"VFIO_IOMMU_UNMAP_DMA", "flags", 2, DESC_ALL},
   };
   std::set<const desc_field*> seen;
   for (const auto& m : kMasks) {
@@ -309,6 +318,20 @@ TEST(Desc, StructsOfFilesAndPointers) {
   EXPECT_EQ(iommufd_desc_find_struct("iommu_nothing"), nullptr);
   EXPECT_EQ(iommufd_desc_find_struct("iommu_hwpt_pgfault")->size,
             sizeof(iommu_hwpt_pgfault));
+}
+
+// VFIO's first three ioctls take a number where the others take an address.
+TEST(Desc, ArgumentsThatAreNoAddress) {
+  std::set<std::string> values, numbers;
+  for (const desc_ioctl& d : iommufd_desc_all()) {
+    if (d.arg_is_value) values.insert(d.name);
+    if (d.returns_number) numbers.insert(d.name);
+  }
+  EXPECT_EQ(values,
+            std::set<std::string>({"VFIO_GET_API_VERSION",
+                                   "VFIO_CHECK_EXTENSION", "VFIO_SET_IOMMU"}));
+  EXPECT_EQ(numbers, std::set<std::string>(
+                         {"VFIO_GET_API_VERSION", "VFIO_CHECK_EXTENSION"}));
 }
 
 TEST(Desc, KindsThatGoInAndOut) {

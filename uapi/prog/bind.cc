@@ -15,6 +15,7 @@ namespace {
 
 // Each is a thread of this process.
 constexpr size_t kMaxThreads = 256;
+constexpr size_t kMaxProcesses = 256;
 
 // The names that one call's results have.
 struct Definition {
@@ -23,6 +24,8 @@ struct Definition {
   std::set<std::string> outputs;   // what may follow, without indices
   std::vector<std::string> shown;  // the same for messages, in order
   uint8_t revision = 0;            // open(): the form of the descriptor
+  bool process = false;            // fork()
+  bool exited = false;             // and the process has ended
 };
 
 std::string WithoutIndices(std::string_view path) {
@@ -110,16 +113,19 @@ class Binder {
     } else if (!BindIoctl(call, bound, &definition)) {
       return false;
     }
-    if (!call.thread.empty()) {
-      if (bound->builtin == Builtin::kMachine ||
-          bound->builtin == Builtin::kJoin) {
-        return Fail(call.thread_pos,
-                    call.name + " cannot run on another thread", "");
+    if (!call.thread.empty() && !BindCaller(call, bound)) return false;
+    if (bound->builtin == Builtin::kFork) {
+      if (worker_count_.count({kMainProcess, call.result}) != 0) {
+        return Fail(
+            call.pos,
+            "calls before this line run on a thread '" + call.result + "'",
+            "another name for the process");
       }
-      threads_.insert(call.thread);
-      if (threads_.size() > kMaxThreads) {
-        return Fail(call.thread_pos, "too many threads",
-                    "at most " + std::to_string(kMaxThreads));
+      definition.process = true;
+      processes_++;
+      if (processes_ > kMaxProcesses) {
+        return Fail(call.pos, "too many processes",
+                    "at most " + std::to_string(kMaxProcesses));
       }
     }
     for (const Expect::Output& output : call.expect.outputs) {
@@ -131,6 +137,37 @@ class Binder {
     }
     last_outputs_ = definition.outputs;
     if (!call.result.empty()) names_[call.result] = std::move(definition);
+    return true;
+  }
+
+  // Which process, and which thread of it, makes the call.
+  bool BindCaller(const Call& call, BoundCall* bound) {
+    if (bound->builtin == Builtin::kMachine ||
+        bound->builtin == Builtin::kJoin || bound->builtin == Builtin::kExit) {
+      return Fail(call.thread_pos, call.name + " cannot run on another thread",
+                  "");
+    }
+    auto [process, thread] = SplitThread(call.thread);
+    const auto it = names_.find(process);
+    if (it != names_.end() && it->second.process) {
+      if (it->second.exited) {
+        return Fail(call.thread_pos, "process '" + process + "' has ended", "");
+      }
+      bound->process = it->second.call;
+    } else if (thread.empty()) {
+      thread = process;
+    } else {
+      return Fail(call.thread_pos, "'" + process + "' is no process",
+                  "the name of a fork() before this line");
+    }
+    bound->thread = thread;
+    if (thread.empty()) return true;
+    threads_.insert(call.thread);
+    worker_count_.insert({bound->process, thread});
+    if (worker_count_.size() > kMaxThreads) {
+      return Fail(call.thread_pos, "too many threads",
+                  "at most " + std::to_string(kMaxThreads));
+    }
     return true;
   }
 
@@ -182,6 +219,9 @@ class Binder {
                       v.text, known);
     }
     const Definition& definition = it->second;
+    if (definition.process) {
+      return Fail(v.pos, "'" + v.text + "' is a process, not a number", "");
+    }
     if (v.path.empty()) {
       if (!definition.value) {
         return Fail(
@@ -391,7 +431,8 @@ class Binder {
 
   void DescribeOutputs(const desc_ioctl& desc, const Call& call,
                        Definition* definition) {
-    definition->value = PrimaryOutput(desc) != nullptr || desc.returns_fd;
+    definition->value = PrimaryOutput(desc) != nullptr || desc.returns_fd ||
+                        desc.returns_number;
     auto add = [&](const std::string& name, bool shown) {
       if (definition->outputs.insert(name).second && shown) {
         definition->shown.push_back(name);
@@ -448,6 +489,9 @@ class Binder {
   bool BindBuiltin(const Call& call, const BuiltinSpec& spec,
                    Definition* definition) {
     definition->value = spec.has_value;
+    if (spec.builtin == Builtin::kLoad || spec.builtin == Builtin::kRead) {
+      definition->outputs.insert("hash");
+    }
     if (spec.builtin == Builtin::kMachine) return BindMachine(call);
     std::vector<std::string> known;
     for (const BuiltinArg& arg : spec.args) known.push_back(arg.name);
@@ -511,9 +555,32 @@ class Binder {
                     std::string_view(arg.name) == "uapi"
                         ? "one of: " + Join(RevisionNames())
                         : "a word or a string");
+      case ArgKind::kProcess: {
+        const auto it = v.kind == Value::Kind::kName && v.path.empty()
+                            ? names_.find(v.text)
+                            : names_.end();
+        if (it == names_.end() || !it->second.process) {
+          return Fail(v.pos, "this is no process",
+                      "the name of a fork() before this line");
+        }
+        if (it->second.exited) {
+          return Fail(v.pos, "process '" + v.text + "' has ended", "");
+        }
+        it->second.exited = true;
+        current_->target = it->second.call;
+        return true;
+      }
       case ArgKind::kThread:
-        if (v.kind == Value::Kind::kName && v.path.empty() &&
-            threads_.count(v.text) != 0) {
+        if (v.kind == Value::Kind::kName &&
+            threads_.count(v.text + v.path) != 0) {
+          auto [process, thread] = SplitThread(v.text + v.path);
+          const auto it = names_.find(process);
+          if (thread.empty()) {
+            thread = process;
+          } else if (it != names_.end()) {
+            current_->process = it->second.call;
+          }
+          current_->thread = thread;
           return true;
         }
         return FailName(
@@ -586,7 +653,9 @@ class Binder {
   Error* error_;
   BoundCall* current_ = nullptr;
   std::map<std::string, Definition> names_;
-  std::set<std::string> threads_;
+  std::set<std::string> threads_;  // as written after '@'
+  std::set<std::pair<size_t, std::string>> worker_count_;
+  size_t processes_ = 0;
   std::set<std::string> last_outputs_;  // of the latest call
 };
 

@@ -52,6 +52,7 @@ constexpr BuiltinArg kMemoryArgs[] = {
     {"fragmented", ArgKind::kBool},
     {"readonly", ArgKind::kBool},
     {"poisoned", ArgKind::kBool},
+    {"shared", ArgKind::kBool},
     {"addr"},
     {"fail_nth"},
 };
@@ -96,6 +97,14 @@ constexpr BuiltinArg kIoctlArgs[] = {
     {"arg", ArgKind::kData, true, true},
     {"fail_nth"},
 };
+constexpr BuiltinArg kFtruncateArgs[] = {
+    {"fd", ArgKind::kNumber, true, true},
+    {"length", ArgKind::kNumber, true, true},
+    {"fail_nth"},
+};
+constexpr BuiltinArg kExitArgs[] = {
+    {"process", ArgKind::kProcess, true, true},
+};
 constexpr BuiltinArg kJoinArgs[] = {
     {"thread", ArgKind::kThread, true, true},
 };
@@ -110,7 +119,7 @@ constexpr BuiltinSpec kBuiltins[] = {
      "closes a descriptor"},
     {Builtin::kAnon, "anon", true, kMemoryArgs,
      "buf = anon(size, align=, huge=, fragmented=, readonly=, poisoned=, "
-     "addr=)",
+     "shared=, addr=)",
      "anonymous memory of that shape"},
     {Builtin::kMemfd, "memfd", true, kMemoryArgs,
      "m = memfd(size, huge=, fragmented=, poisoned=)", "a memory file"},
@@ -122,7 +131,8 @@ constexpr BuiltinSpec kBuiltins[] = {
     {Builtin::kLoad, "load", true, kLoadArgs, "v = load(p, n=4)",
      "the process reads n bytes of its memory"},
     {Builtin::kStore, "store", false, kStoreArgs, "store(p, value, n=4)",
-     "the process writes a number of n bytes, or a string"},
+     "the process writes a number of n bytes, or a string (over and over, up "
+     "to n bytes)"},
     {Builtin::kRead, "read", true, kReadArgs, "n = read(fd, buf, n)",
      "reads into memory at buf, or into out(n)"},
     {Builtin::kWrite, "write", true, kReadArgs, "n = write(fd, buf, n)",
@@ -131,6 +141,13 @@ constexpr BuiltinSpec kBuiltins[] = {
      "e = poll(fd, events=IN, timeout_ms=0)", "which events are there"},
     {Builtin::kRawIoctl, "ioctl", true, kIoctlArgs, "ioctl(fd, cmd, arg)",
      "any ioctl by number; arg is an address, or a string for its bytes"},
+    {Builtin::kFtruncate, "ftruncate", false, kFtruncateArgs,
+     "ftruncate(m, length)", "a memory file gets another size"},
+    {Builtin::kFork, "fork", false, kNoArgs, "p1 = fork()",
+     "a process with copies of the caller's descriptors and memory; calls of "
+     "its are marked @p1"},
+    {Builtin::kExit, "exit", false, kExitArgs, "exit(p1)",
+     "the process ends: its memory and its descriptors go"},
     {Builtin::kJoin, "join", false, kJoinArgs, "join(t1)",
      "waits for the calls of a thread"},
 };
@@ -187,6 +204,20 @@ bool FindConstant(std::string_view name, std::span<const desc_name> names,
 }
 
 std::string WordOf(const Value& v) { return v.text; }
+
+std::pair<std::string, std::string> SplitThread(const std::string& thread) {
+  const size_t dot = thread.find('.');
+  if (dot == std::string::npos) return {thread, ""};
+  return {thread.substr(0, dot), thread.substr(dot + 1)};
+}
+
+uint64_t HashOf(std::string_view bytes) {
+  uint64_t hash = 0xcbf29ce484222325;
+  for (const char c : bytes) {
+    hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
+  }
+  return hash;
+}
 
 std::string_view PointerName(const desc_field& field) {
   std::string_view name = field.name;

@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "uapi/iommufd_desc.h"
@@ -18,10 +19,11 @@ namespace prog {
 
 enum class ArgKind : uint8_t {
   kNumber,
-  kWord,    // vcmdq-v2, "/dev/iommu"
-  kBool,    // true, false
-  kData,    // an address, or the bytes themselves
-  kThread,  // a thread that an earlier call ran on
+  kWord,     // vcmdq-v2, "/dev/iommu"
+  kBool,     // true, false
+  kData,     // an address, or the bytes themselves
+  kThread,   // a thread that an earlier call ran on
+  kProcess,  // one that an earlier call forked
 };
 
 struct BuiltinArg {
@@ -53,6 +55,12 @@ bool FindConstant(std::string_view name, std::span<const desc_name> names,
                   uint64_t* value);
 
 std::string WordOf(const Value& v);
+
+// "p1" and "t1" of "p1.t1"; without a dot the second is empty.
+std::pair<std::string, std::string> SplitThread(const std::string& thread);
+
+// FNV-1a: what `.hash` of loaded or read bytes is.
+uint64_t HashOf(std::string_view bytes);
 
 // A field by its name; a pointer's also without "_uptr".
 const desc_field* FindField(const desc_struct& s, std::string_view name);

@@ -8,6 +8,8 @@
 #include <utility>
 #include <vector>
 
+#include "uapi/prog/calls.h"
+
 namespace prog {
 namespace {
 
@@ -52,6 +54,7 @@ class Minimizer {
   // best_ without the calls marked in `gone` and without all that use them.
   Program Without(std::vector<bool> gone) const {
     std::vector<std::string> missing;  // names whose latest definition is gone
+    std::vector<std::string> forked;   // names of processes
     Program out;
     for (size_t i = 0; i < best_.lines.size(); i++) {
       const Call& call = best_.lines[i].call;
@@ -60,6 +63,12 @@ class Minimizer {
       for (const Expect::Output& output : call.expect.outputs) {
         CollectNames(output.value, &names);
       }
+      // `@t1` may be a name as well: of a process it is one.
+      if (const std::string process = SplitThread(call.thread).first;
+          std::find(forked.begin(), forked.end(), process) != forked.end()) {
+        names.push_back(process);
+      }
+      if (call.name == "fork") forked.push_back(call.result);
       bool drop = gone[i];
       for (const std::string& name : names) {
         drop = drop ||
@@ -72,16 +81,7 @@ class Minimizer {
       }
       if (!drop) out.lines.push_back(best_.lines[i]);
     }
-    // A join() of a thread that no call runs on is a mistake.
-    std::vector<std::string> threads;
-    std::erase_if(out.lines, [&threads](const Line& line) {
-      const Call& call = line.call;
-      if (!call.thread.empty()) threads.push_back(call.thread);
-      return call.name == "join" && !call.args.empty() &&
-             std::find(threads.begin(), threads.end(),
-                       call.args[0].value.text) == threads.end();
-    });
-    return out;
+    return FilterJoins(std::move(out));
   }
 
   bool RemoveCalls() {
@@ -151,13 +151,16 @@ class Minimizer {
     return any;
   }
 
-  Program FilterJoins(Program p) const {
+  // A join() of a thread that no call runs on is a mistake.
+  static Program FilterJoins(Program p) {
     std::vector<std::string> threads;
     std::erase_if(p.lines, [&threads](const Line& line) {
-      if (!line.call.thread.empty()) threads.push_back(line.call.thread);
-      return line.call.name == "join" && !line.call.args.empty() &&
-             std::find(threads.begin(), threads.end(),
-                       line.call.args[0].value.text) == threads.end();
+      const Call& call = line.call;
+      if (!call.thread.empty()) threads.push_back(call.thread);
+      if (call.name != "join" || call.args.empty()) return false;
+      const Value& thread = call.args[0].value;
+      return std::find(threads.begin(), threads.end(),
+                       thread.text + thread.path) == threads.end();
     });
     return p;
   }

@@ -451,7 +451,16 @@ class LineParser {
     if (Peek() == '@') {
       at_++;
       call->thread_pos = Here();
-      if (!ParseWord(&call->thread, "a thread's name")) return false;
+      if (!ParseWord(&call->thread, "a thread's or a process's name")) {
+        return false;
+      }
+      if (Consume('.')) {
+        std::string thread;
+        if (!ParseWord(&thread, "the name of a thread of the process")) {
+          return false;
+        }
+        call->thread += '.' + thread;
+      }
       if (call->thread.find('-') != std::string::npos) {
         return FailAt(call->thread_pos, "a name cannot hold a dash", "");
       }
@@ -593,7 +602,7 @@ class LineParser {
 bool Parse(std::string_view source, Program* program, Error* error) {
   program->lines.clear();
   if (source.size() > kMaxSourceBytes) {
-    *error = {{1, 1}, "this program is too long", "at most 4 MiB"};
+    *error = {{1, 1}, "this program is too long", "at most 64 MiB"};
     return false;
   }
   size_t calls = 0;
@@ -609,7 +618,7 @@ bool Parse(std::string_view source, Program* program, Error* error) {
     if (!LineParser(text, number, error).ParseLine(line)) return false;
     calls += line->has_call;
     if (calls > kMaxCalls) {
-      *error = {{number, 1}, "too many calls", "at most 100000"};
+      *error = {{number, 1}, "too many calls", "at most 1000000"};
       return false;
     }
   }

@@ -10,8 +10,9 @@
 namespace prog {
 
 // Bounds that keep any input cheap. Exceeding one is an error like any other.
-inline constexpr size_t kMaxSourceBytes = 4 << 20;
-inline constexpr size_t kMaxCalls = 100000;
+// The recording of a program that tries every alignment is that long.
+inline constexpr size_t kMaxSourceBytes = 64 << 20;
+inline constexpr size_t kMaxCalls = 1000000;
 inline constexpr int kMaxNesting = 16;
 inline constexpr size_t kMaxItems = 65536;  // of one call, list or struct
 inline constexpr size_t kMaxNameBytes = 64;

@@ -93,7 +93,10 @@ struct Call {
   std::string result;  // the name that the outputs get; may be empty
   std::string name;    // "IOAS_MAP", "mmap"
   std::vector<Field> args;
-  std::string thread;  // "t1" of `@t1`; empty is the main thread
+  // Who makes it, as written after '@': a thread ("t1"), a process that an
+  // earlier fork() made ("p1"), or a thread of one ("p1.t1"). Empty: the main
+  // process's main thread.
+  std::string thread;
   Pos thread_pos;
   Expect expect;
   int end_column = 0;  // one after the call's last byte

@@ -113,7 +113,7 @@ std::string BytesText(const std::string& bytes) {
 class Runner {
  public:
   Runner(const BoundProgram& bound, syscalls* sys, const RunOptions& options)
-      : bound_(bound), sys_(sys), options_(options) {
+      : bound_(bound), main_(sys), options_(options) {
     results_.resize(bound.calls.size());
     done_.resize(bound.calls.size());
   }
@@ -122,14 +122,16 @@ class Runner {
     for (size_t i = 0; i < bound_.calls.size(); i++) {
       const BoundCall& call = bound_.calls[i];
       if (call.builtin == Builtin::kJoin) {
-        WaitFor(WordOf(call.call->args[0].value));
+        WaitFor({call.process, call.thread});
         CallResult result;
         result.state = CallResult::State::kDone;
         Finish(i, std::move(result));
-      } else if (call.call->thread.empty()) {
-        Finish(i, Execute(i, &main_scratch_));
+      } else if (call.builtin == Builtin::kExit) {
+        Finish(i, Exit(call));
+      } else if (call.thread.empty()) {
+        Finish(i, Execute(i, nullptr));
       } else {
-        Dispatch(call.call->thread, i);
+        Dispatch({call.process, call.thread}, i);
       }
       Report();
     }
@@ -144,9 +146,11 @@ class Runner {
     Report();
     if (options_.at_end) options_.at_end(results_);
     RunResult out;
+    // The youngest first; the main process is taken apart by hand below.
+    while (!processes_.empty()) processes_.erase(std::prev(processes_.end()));
     if (options_.cleanup) {
       CleanUp();
-      out.residue = sys_->residue();
+      out.residue = main_.sys->residue();
     }
     for (size_t i = 0; i < results_.size(); i++) {
       if (bound_.calls[i].builtin == Builtin::kMachine) continue;
@@ -163,6 +167,21 @@ class Runner {
     uint64_t addr = 0;
     uint64_t used = 0;
   };
+
+  // A process, and what it has got.
+  struct Process {
+    explicit Process(syscalls* s) : sys(s) {}
+
+    syscalls* sys;
+    std::unique_ptr<syscalls> owned;  // the same, when it was forked here
+    Scratch scratch;                  // of its main thread
+    std::mutex mutex;
+    std::map<uint64_t, uint64_t> mappings;
+    std::vector<int> fds;
+  };
+
+  // A process (the index of its fork()) and a thread of it.
+  using WorkerKey = std::pair<size_t, std::string>;
 
   struct Worker {
     std::thread thread;
@@ -187,6 +206,7 @@ class Runner {
   struct Frame {
     const BoundCall* bound = nullptr;
     size_t index = 0;
+    Process* process = nullptr;
     Scratch* scratch = nullptr;
     CallResult* result = nullptr;
     std::vector<Buffer> buffers;
@@ -195,8 +215,8 @@ class Runner {
 
   // ---- threads ----
 
-  void Dispatch(const std::string& name, size_t index) {
-    std::unique_ptr<Worker>& worker = workers_[name];
+  void Dispatch(const WorkerKey& key, size_t index) {
+    std::unique_ptr<Worker>& worker = workers_[key];
     std::lock_guard<std::mutex> lock(mutex_);
     if (worker == nullptr) {
       worker = std::make_unique<Worker>();
@@ -226,12 +246,72 @@ class Runner {
     }
   }
 
-  void WaitFor(const std::string& name) {
-    const auto it = workers_.find(name);
+  void WaitFor(const WorkerKey& key) {
+    const auto it = workers_.find(key);
     if (it == workers_.end()) return;
     Worker* worker = it->second.get();
     std::unique_lock<std::mutex> lock(mutex_);
     changed_.wait(lock, [&] { return worker->queue.empty() && !worker->busy; });
+  }
+
+  // ---- processes ----
+
+  // The one that makes the call, or (kExit) that ends. nullptr: its fork()
+  // failed. Waits for a fork() that another thread makes.
+  Process* FindProcess(size_t fork) {
+    if (fork == kMainProcess) return &main_;
+    std::unique_lock<std::mutex> lock(mutex_);
+    changed_.wait(lock, [&] { return static_cast<bool>(done_[fork]); });
+    const auto it = processes_.find(fork);
+    return it != processes_.end() ? it->second.get() : nullptr;
+  }
+
+  std::string NoProcess(size_t fork) const {
+    return "the process was not made, see line " +
+           std::to_string(bound_.calls[fork].call->pos.line);
+  }
+
+  CallResult Exit(const BoundCall& call) {
+    CallResult result;
+    if (FindProcess(call.target) == nullptr) {
+      result.state = CallResult::State::kSkipped;
+      result.why = NoProcess(call.target);
+      return result;
+    }
+    for (const auto& [key, worker] : workers_) {
+      if (key.first == call.target) WaitFor(key);
+    }
+    std::unique_ptr<Process> ended;
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      const auto it = processes_.find(call.target);
+      ended = std::move(it->second);
+      processes_.erase(it);
+    }
+    ended.reset();
+    result.state = CallResult::State::kDone;
+    result.expected =
+        call.call->expect.errnos.empty() || call.call->expect.success;
+    if (!result.expected) result.why = call.call->expect.errnos[0];
+    return result;
+  }
+
+  bool DoFork(Frame* f) {
+    std::unique_ptr<syscalls> child;
+    Arm(f);
+    const int ret = f->process->sys->fork(&child);
+    Disarm(f);
+    f->result->error = ret < 0 ? -ret : 0;
+    if (ret < 0) return true;
+    auto process = std::make_unique<Process>(child.get());
+    process->owned = std::move(child);
+    {
+      std::lock_guard<std::mutex> lock(f->process->mutex);
+      process->mappings = f->process->mappings;
+    }
+    std::lock_guard<std::mutex> lock(mutex_);
+    processes_[f->index] = std::move(process);
+    return true;
   }
 
   void Finish(size_t index, CallResult result) {
@@ -340,28 +420,30 @@ class Runner {
     const uint64_t room = (bytes + 15) & ~uint64_t{7};
     uint64_t addr;
     if (f->scratch->addr == 0) {
-      f->scratch->addr = NewMemory(kScratchBytes);
+      f->scratch->addr = NewMemory(f, kScratchBytes);
       if (f->scratch->addr == 0) return 0;
     }
     if (f->scratch->used + room <= kScratchBytes) {
       addr = f->scratch->addr + f->scratch->used;
       f->scratch->used += room;
     } else {
-      addr = NewMemory((room + kPage - 1) & ~(kPage - 1));
+      addr = NewMemory(f, (room + kPage - 1) & ~(kPage - 1));
       if (addr == 0) return 0;
     }
     std::string image = data;
     image.resize(room);
-    if (sys_->store(addr, image.data(), image.size()) != 0) return 0;
+    if (f->process->sys->store(addr, image.data(), image.size()) != 0) {
+      return 0;
+    }
     return addr;
   }
 
-  uint64_t NewMemory(uint64_t bytes) {
+  static uint64_t NewMemory(Frame* f, uint64_t bytes) {
     memory_options opts;
     opts.size = bytes;
-    const uint64_t addr = sys_->anon(opts);
+    const uint64_t addr = f->process->sys->anon(opts);
     if (is_error(addr)) return 0;
-    AddMapping(addr, bytes);
+    AddMapping(f->process, addr, bytes);
     return addr;
   }
 
@@ -369,39 +451,42 @@ class Runner {
     return (bytes + kPage - 1) & ~(kPage - 1);
   }
 
-  void AddMapping(uint64_t addr, uint64_t bytes) {
-    std::lock_guard<std::mutex> lock(resources_mutex_);
-    CutMappings(addr, WholePages(bytes));
-    mappings_[addr] = WholePages(bytes);
+  static void AddMapping(Process* p, uint64_t addr, uint64_t bytes) {
+    std::lock_guard<std::mutex> lock(p->mutex);
+    CutMappings(p, addr, WholePages(bytes));
+    p->mappings[addr] = WholePages(bytes);
   }
 
   // [addr, addr + bytes) is no longer mapped, or is something else now.
-  void CutMappings(uint64_t addr, uint64_t bytes) {
+  static void CutMappings(Process* p, uint64_t addr, uint64_t bytes) {
+    std::map<uint64_t, uint64_t>& mappings = p->mappings;
     const uint64_t end = addr + bytes;
-    auto it = mappings_.upper_bound(addr);
-    if (it != mappings_.begin()) --it;
-    while (it != mappings_.end() && it->first < end) {
+    auto it = mappings.upper_bound(addr);
+    if (it != mappings.begin()) --it;
+    while (it != mappings.end() && it->first < end) {
       const uint64_t old = it->first;
       const uint64_t old_end = old + it->second;
       if (old_end <= addr) {
         ++it;
         continue;
       }
-      it = mappings_.erase(it);
-      if (old < addr) mappings_[old] = addr - old;
-      if (old_end > end) mappings_[end] = old_end - end;
+      it = mappings.erase(it);
+      if (old < addr) mappings[old] = addr - old;
+      if (old_end > end) mappings[end] = old_end - end;
     }
   }
 
-  void AddFd(int fd) {
-    std::lock_guard<std::mutex> lock(resources_mutex_);
-    fds_.push_back(fd);
+  static void AddFd(Frame* f, int fd) {
+    std::lock_guard<std::mutex> lock(f->process->mutex);
+    f->process->fds.push_back(fd);
   }
 
   void CleanUp() {
     // As when a process ends: its memory first, then its files.
-    for (const auto& [addr, bytes] : mappings_) sys_->munmap(addr, bytes);
-    for (const int fd : fds_) sys_->close(fd);
+    for (const auto& [addr, bytes] : main_.mappings) {
+      main_.sys->munmap(addr, bytes);
+    }
+    for (const int fd : main_.fds) main_.sys->close(fd);
   }
 
   // ---- building a command ----
@@ -573,14 +658,15 @@ class Runner {
 
   // fail_nth goes on just before the call and off just after it.
   void Arm(Frame* f) {
-    if (f->fail_nth != 0) sys_->set_fail_nth(f->fail_nth);
+    if (f->fail_nth != 0) f->process->sys->set_fail_nth(f->fail_nth);
   }
   void Disarm(Frame* f) {
     if (f->fail_nth == 0) return;
-    f->result->injected = sys_->fail_nth();
-    sys_->set_fail_nth(0);
+    f->result->injected = f->process->sys->fail_nth();
+    f->process->sys->set_fail_nth(0);
   }
 
+  // `scratch` is the thread's; nullptr is the main thread of the process.
   CallResult Execute(size_t index, Scratch* scratch) {
     CallResult result = ExecuteOnce(index, scratch, true);
     if (options_.retry_injected && index == options_.fail_call &&
@@ -598,9 +684,15 @@ class Runner {
     Frame frame;
     frame.bound = &bound_.calls[index];
     frame.index = index;
-    frame.scratch = scratch;
+    frame.process = FindProcess(frame.bound->process);
+    if (frame.process == nullptr) {
+      result.state = CallResult::State::kSkipped;
+      result.why = NoProcess(frame.bound->process);
+      return result;
+    }
+    frame.scratch = scratch != nullptr ? scratch : &frame.process->scratch;
     frame.result = &result;
-    scratch->used = 0;
+    frame.scratch->used = 0;
     uint64_t fail_nth = index == options_.fail_call ? options_.fail_nth : 0;
     for (const Field& arg : frame.bound->call->args) {
       if (arg.name == "fail_nth" && !Eval(&frame, arg.value, {}, &fail_nth)) {
@@ -623,8 +715,13 @@ class Runner {
   bool Dispatch(Frame* f) {
     switch (f->bound->builtin) {
       case Builtin::kMachine:
+      case Builtin::kExit:
       case Builtin::kJoin:
         return true;
+      case Builtin::kFork:
+        return DoFork(f);
+      case Builtin::kFtruncate:
+        return DoFtruncate(f);
       case Builtin::kIoctl:
         return DoIoctl(f);
       case Builtin::kOpen:
@@ -674,9 +771,9 @@ class Runner {
       revision = options_.revision;
     }
     Arm(f);
-    const int fd = sys_->open(name, revision);
+    const int fd = f->process->sys->open(name, revision);
     Disarm(f);
-    if (fd >= 0) AddFd(fd);
+    if (fd >= 0) AddFd(f, fd);
     SetResult(f, fd);
     return true;
   }
@@ -685,12 +782,13 @@ class Runner {
     uint64_t fd;
     if (!NumberArg(f, "fd", 0, &fd)) return false;
     Arm(f);
-    const int ret = sys_->close(static_cast<int>(fd));
+    const int ret = f->process->sys->close(static_cast<int>(fd));
     Disarm(f);
     {
-      std::lock_guard<std::mutex> lock(resources_mutex_);
-      const auto it = std::find(fds_.begin(), fds_.end(), static_cast<int>(fd));
-      if (it != fds_.end()) fds_.erase(it);
+      std::lock_guard<std::mutex> lock(f->process->mutex);
+      std::vector<int>& fds = f->process->fds;
+      const auto it = std::find(fds.begin(), fds.end(), static_cast<int>(fd));
+      if (it != fds.end()) fds.erase(it);
     }
     f->result->error = ret < 0 ? -ret : 0;
     return true;
@@ -698,29 +796,31 @@ class Runner {
 
   bool DoMemory(Frame* f) {
     memory_options opts;
-    uint64_t huge, fragmented, readonly, poisoned;
+    uint64_t huge, fragmented, readonly, poisoned, shared;
     if (!NumberArg(f, "size", 0, &opts.size) ||
         !NumberArg(f, "align", 0, &opts.align) ||
         !NumberArg(f, "addr", 0, &opts.addr) ||
         !NumberArg(f, "huge", 0, &huge) ||
         !NumberArg(f, "fragmented", 0, &fragmented) ||
         !NumberArg(f, "readonly", 0, &readonly) ||
-        !NumberArg(f, "poisoned", 0, &poisoned)) {
+        !NumberArg(f, "poisoned", 0, &poisoned) ||
+        !NumberArg(f, "shared", 0, &shared)) {
       return false;
     }
     opts.huge = huge != 0;
     opts.fragmented = fragmented != 0;
     opts.readonly = readonly != 0;
     opts.poisoned = poisoned != 0;
+    opts.shared = shared != 0;
     Arm(f);
     if (f->bound->builtin == Builtin::kMemfd) {
-      const int fd = sys_->memfd(opts);
+      const int fd = f->process->sys->memfd(opts);
       Disarm(f);
-      if (fd >= 0) AddFd(fd);
+      if (fd >= 0) AddFd(f, fd);
       SetResult(f, fd);
       return true;
     }
-    const uint64_t addr = sys_->anon(opts);
+    const uint64_t addr = f->process->sys->anon(opts);
     Disarm(f);
     // Huge pages come whole, and are unmapped so.
     constexpr uint64_t kHuge = 2 << 20;
@@ -734,7 +834,7 @@ class Runner {
       f->result->error = static_cast<int>(-static_cast<int64_t>(addr));
       return;
     }
-    AddMapping(addr, bytes);
+    AddMapping(f->process, addr, bytes);
     f->result->has_value = true;
     f->result->value = addr;
   }
@@ -749,9 +849,9 @@ class Runner {
       return false;
     }
     Arm(f);
-    const uint64_t at =
-        sys_->mmap(addr, length, static_cast<int>(prot),
-                   static_cast<int>(flags), static_cast<int>(fd), offset);
+    const uint64_t at = f->process->sys->mmap(
+        addr, length, static_cast<int>(prot), static_cast<int>(flags),
+        static_cast<int>(fd), offset);
     Disarm(f);
     SetAddress(f, at, length);
     return true;
@@ -762,18 +862,18 @@ class Runner {
     if (!NumberArg(f, "addr", 0, &addr)) return false;
     uint64_t known = 0;
     {
-      std::lock_guard<std::mutex> lock(resources_mutex_);
-      const auto it = mappings_.find(addr);
-      if (it != mappings_.end()) known = it->second;
+      std::lock_guard<std::mutex> lock(f->process->mutex);
+      const auto it = f->process->mappings.find(addr);
+      if (it != f->process->mappings.end()) known = it->second;
     }
     if (!NumberArg(f, "length", known, &length)) return false;
     Arm(f);
-    const int ret = sys_->munmap(addr, length);
+    const int ret = f->process->sys->munmap(addr, length);
     Disarm(f);
     f->result->error = ret < 0 ? -ret : 0;
     if (ret == 0) {
-      std::lock_guard<std::mutex> lock(resources_mutex_);
-      CutMappings(addr, WholePages(length));
+      std::lock_guard<std::mutex> lock(f->process->mutex);
+      CutMappings(f->process, addr, WholePages(length));
     }
     return true;
   }
@@ -785,14 +885,36 @@ class Runner {
     }
     n = std::min(n, kMaxTransferBytes);
     std::string bytes(n, '\0');
-    const int ret = sys_->load(addr, bytes.data(), bytes.size());
+    const int ret = f->process->sys->load(addr, bytes.data(), bytes.size());
     if (ret < 0) {
       f->result->error = -ret;
       return true;
     }
     f->result->has_value = true;
     memcpy(&f->result->value, bytes.data(), std::min<size_t>(n, 8));
+    SetBytes(f, std::move(bytes));
+    return true;
+  }
+
+  static void SetBytes(Frame* f, std::string bytes) {
+    Output hash;
+    hash.name = "hash";
+    hash.names = {hash.name};
+    hash.value = HashOf(bytes);
+    hash.show = false;
+    f->result->outputs.push_back(std::move(hash));
     f->result->bytes = std::move(bytes);
+  }
+
+  bool DoFtruncate(Frame* f) {
+    uint64_t fd, length;
+    if (!NumberArg(f, "fd", 0, &fd) || !NumberArg(f, "length", 0, &length)) {
+      return false;
+    }
+    Arm(f);
+    const int ret = f->process->sys->ftruncate(static_cast<int>(fd), length);
+    Disarm(f);
+    f->result->error = ret < 0 ? -ret : 0;
     return true;
   }
 
@@ -808,8 +930,13 @@ class Runner {
       if (!f->result->why.empty() || !Eval(f, *v, {}, &value)) return false;
       bytes.assign(reinterpret_cast<const char*>(&value), sizeof(value));
       bytes.resize(std::min<uint64_t>(n, 8));
+    } else if (Arg(*f, "n") != nullptr && !bytes.empty()) {
+      const std::string once = bytes;
+      n = std::min(n, kMaxTransferBytes);
+      while (bytes.size() < n) bytes += once;
+      bytes.resize(n);
     }
-    const int ret = sys_->store(addr, bytes.data(), bytes.size());
+    const int ret = f->process->sys->store(addr, bytes.data(), bytes.size());
     f->result->error = ret < 0 ? -ret : 0;
     return true;
   }
@@ -864,15 +991,16 @@ class Runner {
     }
     const bool reads = f->bound->builtin == Builtin::kRead;
     Arm(f);
-    const long ret = reads ? sys_->read(static_cast<int>(fd), addr, n)
-                           : sys_->write(static_cast<int>(fd), addr, n);
+    const long ret =
+        reads ? f->process->sys->read(static_cast<int>(fd), addr, n)
+              : f->process->sys->write(static_cast<int>(fd), addr, n);
     Disarm(f);
     if (reads && ret > 0 && bytes != 0) {
       const uint64_t got = std::min<uint64_t>(
           {static_cast<uint64_t>(ret), bytes, kMaxTransferBytes});
-      f->result->bytes.assign(got, '\0');
-      if (sys_->load(addr, f->result->bytes.data(), got) != 0) {
-        f->result->bytes.clear();
+      std::string data(got, '\0');
+      if (f->process->sys->load(addr, data.data(), got) == 0) {
+        SetBytes(f, std::move(data));
       }
     }
     SetResult(f, ret);
@@ -889,8 +1017,9 @@ class Runner {
     // A program ends: nothing in it waits longer than ten seconds.
     timeout = std::min<uint64_t>(timeout, 10000);
     Arm(f);
-    const int ret = sys_->poll(static_cast<int>(fd), static_cast<short>(events),
-                               static_cast<int>(timeout));
+    const int ret =
+        f->process->sys->poll(static_cast<int>(fd), static_cast<short>(events),
+                              static_cast<int>(timeout));
     Disarm(f);
     SetResult(f, ret);
     return true;
@@ -903,7 +1032,7 @@ class Runner {
       return false;
     }
     Arm(f);
-    const long ret = sys_->ioctl(static_cast<int>(fd), cmd, addr);
+    const long ret = f->process->sys->ioctl(static_cast<int>(fd), cmd, addr);
     Disarm(f);
     SetResult(f, ret);
     return true;
@@ -925,7 +1054,8 @@ class Runner {
     }
     bool size_given = false;
     for (size_t i = 1; i < args.size(); i++) {
-      if (args[i].name == "size") size_given = true;
+      // VFIO's is called argsz, and has a size of another thing beside it.
+      if (FindField(s, args[i].name) == size_field) size_given = true;
       if (args[i].name != "tail") continue;
       image += args[i].value.text;
     }
@@ -937,8 +1067,9 @@ class Runner {
       const uint64_t size = desc_load(*size_field, image.data());
       if (size <= kMaxScratchBytes) room = std::max(room, size);
     }
-    const uint64_t placed = Place(f, image, room);
-    uint64_t addr = placed;
+    const uint64_t placed = desc.arg_is_value ? 0 : Place(f, image, room);
+    uint64_t addr =
+        desc.arg_is_value ? desc_load(s.fields[0], image.data()) : placed;
     for (size_t i = 1; i < args.size(); i++) {
       if (args[i].name == "arg" && FindField(s, "arg") == nullptr &&
           !Eval(f, args[i].value, {}, &addr)) {
@@ -946,15 +1077,17 @@ class Runner {
       }
     }
     Arm(f);
-    const long ret = sys_->ioctl(static_cast<int>(fd), desc.cmd, addr);
+    const long ret =
+        f->process->sys->ioctl(static_cast<int>(fd), desc.cmd, addr);
     Disarm(f);
     f->result->fd = static_cast<int>(fd);
     f->result->sent = sent;
     if (ret < 0) f->result->error = static_cast<int>(-ret);
     if (ret >= 0 && desc.returns_fd) {
       SetResult(f, ret);
-      AddFd(static_cast<int>(ret));
+      AddFd(f, static_cast<int>(ret));
     }
+    if (desc.returns_number) SetResult(f, ret);
     if (placed != 0) ReadBack(f, placed, sent);
     return true;
   }
@@ -964,7 +1097,7 @@ class Runner {
     const desc_ioctl& desc = *f->bound->desc;
     CallResult* result = f->result;
     std::string image(desc.arg->size, '\0');
-    if (sys_->load(placed, image.data(), image.size()) != 0) return;
+    if (f->process->sys->load(placed, image.data(), image.size()) != 0) return;
     const desc_field* primary = PrimaryOutput(desc);
     for (const desc_field& d : desc.arg->fields) {
       if (!desc_is_returned(d) || desc_is_pointer(d.kind)) continue;
@@ -983,7 +1116,7 @@ class Runner {
           result->value = output.value;
         }
         if (d.kind == desc_kind::FD_OUT) {
-          AddFd(static_cast<int>(output.value));
+          AddFd(f, static_cast<int>(output.value));
         }
       }
       result->outputs.push_back(std::move(output));
@@ -998,7 +1131,7 @@ class Runner {
     if (d.kind != desc_kind::PTR_OUT && d.kind != desc_kind::PTR_INOUT) return;
     std::string data(buffer.bytes, '\0');
     if (buffer.addr == 0 || data.empty() ||
-        sys_->load(buffer.addr, data.data(), data.size()) != 0) {
+        f->process->sys->load(buffer.addr, data.data(), data.size()) != 0) {
       return;
     }
     CallResult* result = f->result;
@@ -1142,21 +1275,17 @@ class Runner {
   }
 
   const BoundProgram& bound_;
-  syscalls* sys_;
+  Process main_;
   const RunOptions& options_;
 
-  std::mutex mutex_;  // results_ and done_ of calls that are under way, workers
+  // Of results_ and done_ of calls that are under way, workers, processes.
+  std::mutex mutex_;
   std::condition_variable changed_;
   std::vector<CallResult> results_;
   std::vector<char> done_;
-  std::map<std::string, std::unique_ptr<Worker>> workers_;
+  std::map<WorkerKey, std::unique_ptr<Worker>> workers_;
+  std::map<size_t, std::unique_ptr<Process>> processes_;
   size_t reported_ = 0;
-
-  std::mutex resources_mutex_;
-  std::map<uint64_t, uint64_t> mappings_;
-  std::vector<int> fds_;
-
-  Scratch main_scratch_;
 };
 
 }  // namespace

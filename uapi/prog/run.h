@@ -37,8 +37,14 @@ enum class Builtin : uint8_t {
   kWrite,
   kPoll,
   kRawIoctl,
+  kFtruncate,
+  kFork,
+  kExit,
   kJoin,
 };
+
+// Of BoundCall: no fork() made it.
+inline constexpr size_t kMainProcess = static_cast<size_t>(-1);
 
 // One `key=value` of the machine(...) line.
 struct MachineOption {
@@ -52,6 +58,12 @@ struct BoundCall {
   Builtin builtin = Builtin::kIoctl;
   const desc_ioctl* desc = nullptr;  // kIoctl
   uint8_t revision = 0;              // kIoctl: that its descriptor has
+  // Who makes it: a process, by the index of the fork() that made that, and
+  // where it is not the process's main thread, the thread. join(): which
+  // thread.
+  size_t process = kMainProcess;
+  std::string thread;
+  size_t target = kMainProcess;  // kExit: the process that ends
   // The names that the call uses, each with the index of the defining call.
   std::vector<std::pair<std::string_view, size_t>> refs;
 };
@@ -103,7 +115,7 @@ struct CallResult {
   bool has_value = false;
   uint64_t value = 0;  // what the call's name stands for
   std::vector<Output> outputs;
-  std::string bytes;       // load(): what was there
+  std::string bytes;       // load(), read(): what was there
   int fd = -1;             // an ioctl's descriptor
   std::string sent;        // an ioctl's struct as it was when the call was made
   int64_t injected = -1;   // fail_nth: 0 injected, else what was left of it
@@ -140,8 +152,9 @@ struct RunResult {
   std::string residue;  // what is left after the cleanup
 };
 
-// Runs the program. Threads that it names are started here and joined before
-// the return. Not reentrant for one `sys`.
+// Runs the program, with `sys` as its main process. Threads that it names are
+// started here and joined before the return; processes that it forks end then.
+// Not reentrant for one `sys`.
 RunResult Run(const BoundProgram& bound, syscalls* sys,
               const RunOptions& options);
 
