@@ -107,7 +107,7 @@ class Names {
   // that holds it. 0: the program says nothing about it.
   uint32_t Driver(uint32_t device) const {
     const auto it = origins_.find(device);
-    if (it == origins_.end()) return 0;
+    if (it == origins_.end() || it->second.call == nullptr) return 0;
     for (const iommufd_snapshot_object& o : snapshot_.objects) {
       const auto other = origins_.find(o.id);
       if (o.type == IOMMUFD_OBJ_SELFTEST && other != origins_.end() &&
@@ -121,7 +121,7 @@ class Names {
   // "line 44: q1 = VCMDQ_ALLOC(...)", or empty.
   std::string MadeBy(uint32_t id) const {
     const auto it = origins_.find(id);
-    if (it == origins_.end()) return {};
+    if (it == origins_.end() || it->second.call == nullptr) return {};
     return absl::StrCat("line ", it->second.call->pos.line, ": ",
                         prog::PrintCall(*it->second.call));
   }
@@ -457,6 +457,28 @@ Graph Snapshot(sim_syscalls* sys, const std::string& file,
   if (!complete) absl::StrAppend(&graph.subtitle, " (not all could be seen)");
   if (graph.nodes.empty()) {
     absl::StrAppend(&graph.subtitle, " \u00b7 there is no object");
+  }
+  return graph;
+}
+
+Graph Snapshot(const std::string& title, const std::string& subtitle,
+               const std::vector<NamedContext>& contexts) {
+  Graph graph;
+  graph.title = title;
+  graph.subtitle = subtitle;
+  for (const NamedContext& context : contexts) {
+    iommufd_snapshot snapshot;
+    if (!TakeSnapshot(context.sys, context.fd, &snapshot)) continue;
+    std::map<uint32_t, Origin> origins;
+    for (const auto& [id, name] : context.objects) origins[id].name = name;
+    const Names names(snapshot, std::move(origins));
+    AddContext(
+        snapshot, names,
+        [&](uint64_t offset) {
+          const auto it = context.mappings.find(offset);
+          return it == context.mappings.end() ? std::string() : it->second;
+        },
+        &graph);
   }
   return graph;
 }

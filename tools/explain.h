@@ -4,6 +4,8 @@
 // reason of an EBUSY. Names come from the program that made the objects.
 #pragma once
 
+#include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -18,6 +20,16 @@ namespace tools {
 Graph Snapshot(sim_syscalls* sys, const std::string& file,
                const prog::BoundProgram& bound,
                const std::vector<prog::CallResult>& results, size_t last);
+
+// A context of a process that is no program: its names are its owner's.
+struct NamedContext {
+  sim_syscalls* sys = nullptr;
+  int fd = -1;
+  std::map<uint32_t, std::string> objects;   // by id
+  std::map<uint64_t, std::string> mappings;  // by offset in the file
+};
+Graph Snapshot(const std::string& title, const std::string& subtitle,
+               const std::vector<NamedContext>& contexts);
 
 // Lines that say what holds the object that call `index` got EBUSY for. Empty
 // when there is nothing to say.
