@@ -156,7 +156,7 @@ struct task_struct *sim_syscalls::task_slow()
 int sim_syscalls::open(std::string_view path, std::string_view revision)
 {
 	const bool vfio = path == "/dev/vfio/vfio";
-	struct cdev *cdev = cdev_find(kernel_.get(), path);
+	struct cdev *cdev = cdev_find(kernel_, path);
 	const struct iommufd_revision *rev = iommufd_find_revision(
 		revision.empty() ? std::string_view(host_->opts.revision) : revision);
 	int fd;
