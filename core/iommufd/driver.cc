@@ -211,15 +211,16 @@ iommufd_sw_msi_get_map(struct iommufd_ctx *ictx, phys_addr_t msi_addr, phys_addr
 	if (ictx->sw_msi_id >= BITS_PER_BYTE * sizeof_field(struct iommufd_sw_msi_maps, bitmap))
 		return -EOVERFLOW;
 
-	cur = kzalloc_obj<struct iommufd_sw_msi_map>();
-	if (!cur)
+	auto *map = kzalloc_obj<struct iommufd_sw_msi_map>();
+
+	if (!map)
 		return -ENOMEM;
-	cur->sw_msi_start = sw_msi_start;
-	cur->msi_addr = msi_addr;
-	cur->pgoff = max_pgoff;
-	cur->id = ictx->sw_msi_id++;
-	list_add_tail(&cur->sw_msi_item, &ictx->sw_msi_list);
-	return cur;
+	map->id = ictx->sw_msi_id++;
+	map->pgoff = max_pgoff;
+	map->msi_addr = msi_addr;
+	map->sw_msi_start = sw_msi_start;
+	list_add_tail(&map->sw_msi_item, &ictx->sw_msi_list);
+	return map;
 }
 
 int iommufd_sw_msi_install(struct iommufd_ctx *ictx, struct iommufd_hwpt_paging *hwpt_paging,

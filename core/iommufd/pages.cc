@@ -311,19 +311,18 @@ static void batch_destroy(struct pfn_batch *batch, void *backup)
 /* Adds nr consecutive PFNs. False when it is full: none was added. */
 static inline bool batch_add_pfn_num(struct pfn_batch *batch, unsigned long pfn, u32 nr)
 {
-	unsigned int end = batch->end;
+	const unsigned int last = batch->end - 1; /* of the runs so far, if there is one */
+	const bool follows = batch->end && batch->pfns[last] + batch->npfns[last] == pfn &&
+			     batch->npfns[last] <= MAX_NPFNS - nr;
 
-	if (end && pfn == batch->pfns[end - 1] + batch->npfns[end - 1] &&
-	    nr <= MAX_NPFNS - batch->npfns[end - 1]) {
-		batch->npfns[end - 1] += nr;
-	} else if (end < batch->array_size) {
-		batch->pfns[end] = pfn;
-		batch->npfns[end] = nr;
-		batch->end++;
+	if (follows) {
+		batch->npfns[last] += nr;
 	} else {
-		return false;
+		if (batch->end >= batch->array_size)
+			return false;
+		batch->npfns[batch->end] = nr;
+		batch->pfns[batch->end++] = pfn;
 	}
-
 	batch->total_pfns += nr;
 	return true;
 }

@@ -792,23 +792,20 @@ static struct iommu_fault arm_smmu_event_to_fault(const struct arm_smmu_event *e
 	return fault;
 }
 
+/* Events that say something of a device's own tables, and so are its owner's too. */
+static bool arm_smmu_event_is_of_tables(u8 id)
+{
+	return (id >= EVT_ID_TRANSLATION_FAULT && id <= EVT_ID_PERMISSION_FAULT) ||
+	       id == EVT_ID_BAD_STE_CONFIG || id == EVT_ID_BAD_CD_CONFIG ||
+	       id == EVT_ID_STREAM_DISABLED_FAULT || id == EVT_ID_BAD_SUBSTREAMID_CONFIG;
+}
+
 /* 0: somebody has it. Else it is for the log. */
 static int arm_smmu_handle_event(struct arm_smmu_device *smmu, const u64 *evt,
 				 const struct arm_smmu_event *event)
 {
-	switch (event->id) {
-	case EVT_ID_BAD_STE_CONFIG:
-	case EVT_ID_STREAM_DISABLED_FAULT:
-	case EVT_ID_BAD_SUBSTREAMID_CONFIG:
-	case EVT_ID_BAD_CD_CONFIG:
-	case EVT_ID_TRANSLATION_FAULT:
-	case EVT_ID_ADDR_SIZE_FAULT:
-	case EVT_ID_ACCESS_FAULT:
-	case EVT_ID_PERMISSION_FAULT:
-		break;
-	default:
+	if (!arm_smmu_event_is_of_tables(event->id))
 		return -EOPNOTSUPP;
-	}
 
 	mutex_guard streams(&smmu->streams_mutex);
 	struct arm_smmu_master *master = arm_smmu_find_master(smmu, event->sid);
@@ -1158,21 +1155,18 @@ static bool arm_smmu_capable(struct device *dev, enum iommu_cap cap)
 {
 	const struct arm_smmu_master *master = dev_to_master(dev);
 
-	switch (cap) {
-	case IOMMU_CAP_CACHE_COHERENCY:
-		return master->smmu->features & ARM_SMMU_FEAT_COHERENCY;
-	case IOMMU_CAP_ENFORCE_CACHE_COHERENCY:
-		return arm_smmu_master_canwbs(master);
-	case IOMMU_CAP_NOEXEC:
-	case IOMMU_CAP_DEFERRED_FLUSH:
+	/* what each of its kind can do */
+	if (cap == IOMMU_CAP_NOEXEC || cap == IOMMU_CAP_DEFERRED_FLUSH)
 		return true;
-	case IOMMU_CAP_DIRTY_TRACKING:
+	/* what this one can */
+	if (cap == IOMMU_CAP_DIRTY_TRACKING)
 		return arm_smmu_dbm_capable(master->smmu);
-	case IOMMU_CAP_PCI_ATS_SUPPORTED:
+	if (cap == IOMMU_CAP_CACHE_COHERENCY)
+		return master->smmu->features & ARM_SMMU_FEAT_COHERENCY;
+	/* what it can for this device */
+	if (cap == IOMMU_CAP_PCI_ATS_SUPPORTED)
 		return arm_smmu_ats_supported(master);
-	default:
-		return false;
-	}
+	return cap == IOMMU_CAP_ENFORCE_CACHE_COHERENCY && arm_smmu_master_canwbs(master);
 }
 
 static bool arm_smmu_enforce_cache_coherency(struct iommu_domain *domain)
