@@ -1064,7 +1064,7 @@ void Server::Impl::Execute(Thread* thread, const lab_request& request,
       break;
     case LAB_PRESERVE: {
       if (trace_ != nullptr) {
-        trace_->recorder()->Unmapped(
+        trace_->recorder()->Unmaps(
             trace_->Caller(thread->program->number, 0).process, request.arg[0],
             request.arg[1]);
       }

@@ -567,6 +567,18 @@ class Recorder::Impl {
     }
   }
 
+  // The contents of what the program has there.
+  void SyncMapped(RecordProcess p, uint64_t begin, uint64_t end) {
+    const std::map<uint64_t, Range> mapped = Process(p)->mapped;
+    for (const auto& [start, r] : mapped) {
+      uint64_t at = std::max(begin, start);
+      const uint64_t to = std::min(end, start + r.length);
+      for (; !r.device && at < to; at += std::min(kMaxBufferBytes, to - at)) {
+        Sync(p, at, std::min(kMaxBufferBytes, to - at));
+      }
+    }
+  }
+
   void AddRange(RecordProcess p, uint64_t start, Range r) {
     ProcessState* state = Process(p);
     Forget(state, start, start + r.length);
@@ -1904,6 +1916,12 @@ void Recorder::Fork(RecordProcess parent, RecordProcess child) {
 void Recorder::Exit(RecordProcess process) {
   std::lock_guard<std::mutex> lock(impl_->mutex);
   impl_->Exit(process);
+}
+
+void Recorder::Unmaps(RecordProcess process, uint64_t addr, uint64_t length) {
+  std::lock_guard<std::mutex> lock(impl_->mutex);
+  impl_->SyncMapped(process, addr, addr + length);
+  impl_->Unmap(process, addr, addr + length);
 }
 
 void Recorder::Unmapped(RecordProcess process, uint64_t addr, uint64_t length) {

@@ -202,6 +202,9 @@ class Recorder {
   void Fork(RecordProcess parent, RecordProcess child);
   // The process is gone, with its memory and its descriptors.
   void Exit(RecordProcess process);
+  // The range of the process is about to be no longer what it was: what is in
+  // it now is kept, as pins on it do.
+  void Unmaps(RecordProcess process, uint64_t addr, uint64_t length);
   // The range of the process is no longer what it was.
   void Unmapped(RecordProcess process, uint64_t addr, uint64_t length);
   // Looks at all memory of the process that the program has, and unmaps what
