@@ -282,14 +282,14 @@ long Vmm::Start() {
 // acknowledged, tables half written. Nothing of it may be left, and its memory
 // is not touched before the device and the queues are away from it.
 void Vmm::Reset() {
-  Log("reset: queues, page 0, tables, the device");
+  Log("reset: the device, queues, page 0, tables");
+  process_.sys()->ioctl(device_fd_, VFIO_DEVICE_RESET, 0);
   EnableVintf(false);
   for (Queue& q : queues_) q = {};
   cmdqv_config_ = vintf_int_mask_ = 0;
   error_map_ = 0;
   smmu_.clear();
   ConfigureDevice();
-  process_.sys()->ioctl(device_fd_, VFIO_DEVICE_RESET, 0);
   // Events of before are nobody's.
   RunEvents(0);
   smmu_.clear();
@@ -731,54 +731,64 @@ void Vmm::FreeQueuesFrom(uint32_t first) {
 
 // ---- events ----
 
+// What a real VMM has in its main loop, with one poll() of both files.
 int Vmm::RunEvents(int timeout_ms) {
-  // What a real VMM has in its poll loop.
-  constexpr size_t kMax = sizeof(iommufd_vevent_header) + smmu::kEventBytes;
-  static_assert(sizeof(iommu_vevent_arm_smmuv3) == smmu::kEventBytes);
-  int events = 0;
-  for (const EventQueue* q : {&cmdqv_events_, &smmu_events_}) {
-    // Only the first waits: which one it will be, the caller does not know.
-    int patience = events == 0 && q == &cmdqv_events_ ? timeout_ms : 0;
-    for (;;) {
-      // A poll of two files, in slices.
-      if (process_.sys()->poll(smmu_events_.fd, POLLIN, 0) == POLLIN) {
-        patience = 0;
-      }
-      const int slice = patience > 20 ? 20 : patience;
-      if (process_.sys()->poll(q->fd, POLLIN, slice) != POLLIN) {
-        patience -= slice;
-        if (patience <= 0) break;
-        continue;
-      }
-      patience = 0;
-      uint8_t buffer[kMax] = {};
-      const bool smmu = q == &smmu_events_;
-      const size_t n =
-          sizeof(iommufd_vevent_header) +
-          (smmu ? smmu::kEventBytes : sizeof(iommu_vevent_tegra241_cmdqv));
-      const uint64_t at = process_.Put(buffer, n);
-      if (process_.sys()->read(q->fd, at, n) < 0) break;
-      process_.Get(buffer, n);
+  constexpr int kSliceMs = 10;
+  for (int waited = 0;; waited += kSliceMs) {
+    const int events = ReadCmdqvEvents() + ReadSmmuEvents();
+    if (events != 0 || waited >= timeout_ms) return events;
+    process_.sys()->poll(cmdqv_events_.fd, POLLIN, kSliceMs);
+  }
+}
+
+// The next event of a queue: false when there is none. A queue that was full
+// says so in an event without data; the sequence number has a gap then.
+bool Vmm::ReadEvent(const EventQueue& q, void* data, size_t n) {
+  while (process_.sys()->poll(q.fd, POLLIN, 0) == POLLIN) {
+    struct {
       iommufd_vevent_header header;
-      memcpy(&header, buffer, sizeof(header));
-      if ((header.flags & IOMMU_VEVENTQ_FLAG_LOST_EVENTS) != 0) {
-        Log("events were lost before number %u", header.sequence);
-        continue;
-      }
-      events++;
-      uint64_t data[4];
-      memcpy(data, buffer + sizeof(header), sizeof(data));
-      if (smmu) {
-        Log("vEVENT %u of the SMMU: 0x%02x, stream id 0x%x", header.sequence,
-            static_cast<unsigned>(data[0] & 0xff), High(data[0]));
-        PutSmmuEvent(data);
-      } else {
-        Log("vEVENT %u of the CMDQV: errors of LVCMDQs 0x%llx", header.sequence,
-            static_cast<unsigned long long>(data[0]));
-        error_map_ |= data[0];
-        if ((vintf_int_mask_ & 1) == 0) cpu_->RaiseIrq(Irq::kCmdqv);
-      }
+      uint8_t data[smmu::kEventBytes];
+    } event = {};
+    const size_t bytes = sizeof(event.header) + n;
+    const uint64_t at = process_.Put(&event, sizeof(event));
+    if (process_.sys()->read(q.fd, at, bytes) < 0) return false;
+    process_.Get(&event, sizeof(event));
+    if ((event.header.flags & IOMMU_VEVENTQ_FLAG_LOST_EVENTS) != 0) {
+      Log("events were lost before number %u", event.header.sequence);
+      continue;
     }
+    memcpy(data, event.data, n);
+    return true;
+  }
+  return false;
+}
+
+// Errors of LVCMDQs. The map is all that there is: what the error is, the guest
+// reads in page 0.
+int Vmm::ReadCmdqvEvents() {
+  int events = 0;
+  iommu_vevent_tegra241_cmdqv event;
+  while (ReadEvent(cmdqv_events_, &event, sizeof(event))) {
+    events++;
+    Log("vEVENT of the CMDQV: errors of LVCMDQs 0x%llx",
+        static_cast<unsigned long long>(event.lvcmdq_err_map[0]));
+    error_map_ |= event.lvcmdq_err_map[0];
+    if ((vintf_int_mask_ & 1) == 0) cpu_->RaiseIrq(Irq::kCmdqv);
+  }
+  return events;
+}
+
+// Faults of the device, with the guest's stream id in them: records for the
+// event queue of its SMMU, as they are.
+int Vmm::ReadSmmuEvents() {
+  int events = 0;
+  uint64_t event[smmu::kEventBytes / 8];
+  static_assert(sizeof(iommu_vevent_arm_smmuv3) == sizeof(event));
+  while (ReadEvent(smmu_events_, event, sizeof(event))) {
+    events++;
+    Log("vEVENT of the SMMU: 0x%02x, stream id 0x%x",
+        static_cast<unsigned>(event[0] & 0xff), High(event[0]));
+    PutSmmuEvent(event);
   }
   return events;
 }

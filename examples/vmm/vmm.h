@@ -108,6 +108,11 @@ class Vmm final : public ExitHandler {
   uint64_t PendingErrors();
   uint32_t Page0Register(uint32_t q, uint64_t reg);
 
+  // events
+  bool ReadEvent(const EventQueue& q, void* data, size_t n);
+  int ReadCmdqvEvents();
+  int ReadSmmuEvents();
+
   bool InRam(uint64_t gpa, uint64_t bytes) const;
   void Log(const char* format, ...) __attribute__((format(printf, 2, 3)));
 
