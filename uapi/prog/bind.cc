@@ -453,6 +453,8 @@ class Binder {
         if (arg.name.empty() || FindField(*desc.arg, arg.name) != &d) continue;
         add(std::string(PointerName(d)), false);
         add(d.name, false);
+        add(std::string(PointerName(d)) + ".hash", false);
+        add(d.name + std::string(".hash"), false);
         const Value* first = &arg.value;
         if (first->kind == Value::Kind::kList && !first->items.empty()) {
           first = &first->items[0];

@@ -39,7 +39,9 @@ constexpr uint64_t kLowestAddress = 64 << 10;
 // Data up to here stands in the call itself.
 constexpr size_t kMaxLiteralBytes = 256;
 constexpr size_t kMaxLiteralElements = 16;
-// Results of which each byte or element is expected; of longer ones a hash.
+// Results that a line expects byte by byte, or element by element; of longer
+// ones it has a hash.
+constexpr size_t kMaxSingleBytes = 8;
 constexpr size_t kMaxExpectedBytes = 64;
 constexpr size_t kMaxExpectedElements = 64;
 // What is looked at of one buffer, whatever length the program claims.
@@ -319,10 +321,39 @@ class Recorder::Impl {
       main_ = p;
       return &processes_[p];
     }
-    // One that came from nowhere.
-    Remark("a process that no process of the recording has forked");
+    // One that came from nowhere: a child of a process that made no call.
+    if (processes_[main_].gone) EndMain();
     Fork(main_, p);
     return &processes_[p];
+  }
+
+  // The main process of a program stays: it gives up what it has.
+  void EndMain() {
+    ProcessState* state = &processes_[main_];
+    Unmap(main_, 0, kAddressEnd);
+    for (auto& [object, o] : objects_) {
+      const auto view = o.views.find(main_);
+      if (view == o.views.end()) continue;
+      Call call = NewCall("munmap", main_);
+      AddArg(&call, "", Value::Name(view->second));
+      Print(call);
+      o.views.erase(view);
+    }
+    const std::map<RecordFile, Value> files = state->files;
+    for (const auto& [file, name] : files) CloseIn(main_, file, 0);
+    state->pages.clear();
+  }
+
+  // Some process that lives has the memory in the program.
+  bool IsMapped(RecordFile object) const {
+    for (const auto& [p, state] : processes_) {
+      if (state.gone) continue;
+      if (state.files.count(object) != 0) return true;
+      for (const auto& [start, r] : state.mapped) {
+        if (r.object == object) return true;
+      }
+    }
+    return false;
   }
 
   Call NewCall(std::string_view name, RecordProcess p) {
@@ -342,7 +373,8 @@ class Recorder::Impl {
     ProcessState* from = Process(parent);
     // What both will share has to be there before.
     RecordRegion r;
-    for (uint64_t addr = 0; source_->FindRegion(parent, addr, &r);) {
+    for (uint64_t addr = 0;
+         !from->gone && source_->FindRegion(parent, addr, &r);) {
       if (r.object != 0 && !r.device && !r.none) {
         Declare(parent, r, r.start, r.start + r.length);
       }
@@ -365,21 +397,20 @@ class Recorder::Impl {
     const auto it = processes_.find(p);
     if (it == processes_.end() || it->second.gone) return;
     ProcessState* state = &it->second;
-    if (!state->name.empty()) {
-      Call call;
-      call.name = "exit";
-      AddArg(&call, "", Value::Name(state->name));
-      Print(call);
-    } else if (std::any_of(processes_.begin(), processes_.end(),
-                           [](const auto& q) {
-                             return !q.second.name.empty() && !q.second.gone;
-                           })) {
-      // The main process of a program cannot end before the others.
-      Unmap(p, 0, kAddressEnd);
-      const std::map<RecordFile, Value> files = state->files;
-      for (const auto& [file, name] : files) CloseIn(p, file, 0);
-    }
     state->gone = true;
+    if (p == main_) {
+      // Perhaps it is the end of the program: then all is said.
+      for (const auto& [q, other] : processes_) {
+        if (other.gone) continue;
+        EndMain();
+        break;
+      }
+      return;
+    }
+    Call call;
+    call.name = "exit";
+    AddArg(&call, "", Value::Name(state->name));
+    Print(call);
     state->mapped.clear();
     state->files.clear();
     state->pages.clear();
@@ -432,13 +463,19 @@ class Recorder::Impl {
     AddArg(&call, "", Size(object.size));
     AddShape(&call, object.huge, object.fragmented, object.poisoned);
     Print(call);
+    Made(file, object,
+         "shared memory that processes have got otherwise than by fork()");
+    return Process(p)->files[file] = Value::Name(call.result);
+  }
+
+  // The program has made shared memory, which is all zero. It should do so
+  // once.
+  void Made(RecordFile file, const RecordObject& object, const char* twice) {
     ObjectState* state = &objects_[file];
-    if (state->declared) {
-      Remark("shared memory that processes have got otherwise than by fork()");
-    }
+    if (state->declared && IsMapped(file)) Remark(twice);
     state->declared = true;
     state->size = object.size;
-    return Process(p)->files[file] = Value::Name(call.result);
+    state->pages.clear();
   }
 
   static void AddShape(Call* call, bool huge, bool fragmented, bool poisoned) {
@@ -674,12 +711,8 @@ class Recorder::Impl {
       call = NewCall("anon", p);
       AddArg(&call, "", Size(r.length));
       if (shared) {
-        ObjectState* state = &objects_[region.object];
-        if (state->declared) {
-          Remark("shared memory that is mapped twice without a descriptor");
-        }
-        state->declared = true;
-        state->size = object.size;
+        Made(region.object, object,
+             "shared memory that is mapped twice without a descriptor");
         AddArg(&call, "shared", Value::Name("true"));
       }
       AddShape(&call, region.huge, region.fragmented, region.poisoned);
@@ -1593,6 +1626,15 @@ class Recorder::Impl {
     const desc_struct* pointee = desc_pointee(s, d, c->image.data());
     // As the runner does it: the answer says what out(n) holds.
     if (pointee == nullptr) pointee = desc_pointee(s, d, after_image.data());
+    if (pointee == nullptr && after.size() > kMaxSingleBytes &&
+        (all || buffer.reads || AllZero(buffer.before))) {
+      // What the kernel did not write is in the program what it was here.
+      if (after != buffer.before || all) {
+        ExpectOutput(&c->call, name + ".hash",
+                     Value::Number(HashOf(after), NumberStyle::kHex));
+      }
+      return;
+    }
     if (pointee == nullptr) {
       for (size_t i = 0; i < after.size() && i < kMaxExpectedBytes; i++) {
         if (after[i] == buffer.before[i] && !all) continue;

@@ -1142,6 +1142,12 @@ class Runner {
       pointee = desc_pointee(*f->bound->desc->arg, d, image.data());
     }
     if (pointee == nullptr) {
+      Output hash;
+      hash.name = pointer + ".hash";
+      hash.names = {hash.name, d.name + std::string(".hash")};
+      hash.value = HashOf(data);
+      hash.show = false;
+      result->outputs.push_back(std::move(hash));
       constexpr size_t kMost = 64;
       for (size_t i = 0; i < data.size() && i < kMost; i++) {
         const std::string index = '[' + std::to_string(i) + ']';
