@@ -14,53 +14,11 @@
 #include "core/sim_syscalls.h"
 #include "drivers/platform.h"
 #include "gtest/gtest.h"
+#include "tests/platform/tegra241_guest.h"
 #include "uapi/iommufd.h"
 #include "uapi/vfio.h"
 
 namespace tegra241 {
-
-// Registers of the device (drivers/hw/dma-testdev.h), in its BAR.
-enum DevReg : uint64_t {
-  kControl = 0x04,
-  kStatus = 0x08,
-  kPasid = 0x0c,
-  kIova = 0x10,
-  kLength = 0x18,
-  kQuirks = 0x2c,
-  kBuffer = 0x1000,
-};
-enum DevOp : uint32_t { kRead = 1, kWrite = 2 };
-constexpr uint32_t kSsv = 1u << 8;
-constexpr uint32_t kAtc = 1u << 10;
-enum DevStatus : uint32_t { kIdle, kOk, kBusy, kAborted, kBus, kInvalid };
-
-// Of an LVCMDQ in page 0.
-enum QueueReg : uint64_t {
-  kCons = 0x00,
-  kProd = 0x04,
-  kConfig = 0x08,
-  kQueueStatus = 0x0c,
-  kGerror = 0x10,
-  kGerrorn = 0x14,
-};
-
-struct Cmd {
-  uint64_t data[2];
-};
-constexpr Cmd Sync() { return {{0x46, 0}}; }
-constexpr Cmd TlbiNhAsid(uint64_t asid, uint64_t vmid = 0) {
-  return {{0x11 | vmid << 32 | asid << 48, 0}};
-}
-constexpr Cmd TlbiNhVa(uint64_t asid, uint64_t va, uint64_t vmid = 0) {
-  return {{0x12 | vmid << 32 | asid << 48, va & ~0xfffULL}};
-}
-constexpr Cmd TlbiNhAll() { return {{0x10, 0}}; }
-constexpr Cmd TlbiNsnhAll() { return {{0x30, 0}}; }
-constexpr Cmd AtcInv(uint64_t sid, uint64_t va, uint64_t log2) {
-  return {{0x40 | sid << 32, (va & ~0xfffULL) | log2}};
-}
-constexpr Cmd CfgiCd(uint64_t sid) { return {{0x05 | sid << 32, 1}}; }
-constexpr Cmd CfgiSte(uint64_t sid) { return {{0x03 | sid << 32, 1}}; }
 
 class Machine : public testing::Test {
  protected:
