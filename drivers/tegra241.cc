@@ -80,6 +80,15 @@ static void tegra241_idle(struct kernel *kernel)
 			smmuv3_hw_step(s->hw);
 }
 
+/*
+ * kernel::idle of the free-running mode. Who polls for the hardware counts its looks and no time:
+ * without this a thread of the hardware's that gets no processor would be hardware that is stuck.
+ */
+static void tegra241_wait(struct kernel *)
+{
+	std::this_thread::yield();
+}
+
 static enum hw_mode tegra241_hw_mode(enum tegra241_mode mode)
 {
 	switch (mode) {
@@ -294,6 +303,8 @@ int platform_init_tegra241(struct kernel *kernel, const struct tegra241_machine_
 	kernel->platform = m;
 	if (opts->mode == TEGRA241_STEPPED)
 		kernel->idle = tegra241_idle;
+	else if (opts->mode == TEGRA241_FREE_RUNNING)
+		kernel->idle = tegra241_wait;
 
 	int rc = tegra241_create(kernel, m);
 

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "core/sim_syscalls.h"
@@ -409,7 +410,7 @@ class Machine : public testing::Test {
                          Load<uint32_t>(Reg(g, index, kGerrorn));
       const uint32_t cons = Load<uint32_t>(Reg(g, index, kCons));
       if ((cons & 127) == prod || error) return cons;
-      platform_step(sim_->kernel());
+      if (!platform_step(sim_->kernel())) std::this_thread::yield();
     }
     ADD_FAILURE() << "the queue does not move";
     return 0;
@@ -419,7 +420,7 @@ class Machine : public testing::Test {
     for (int i = 0; i < 1000000; i++) {
       v = Load<uint32_t>(addr);
       if ((v & mask) == want) break;
-      platform_step(sim_->kernel());
+      if (!platform_step(sim_->kernel())) std::this_thread::yield();
     }
     return v & mask;
   }

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // The SMMUv3 driver on the model of an SMMUv3: what a device's DMA reaches.
+#include <atomic>
+#include <thread>
+#include <vector>
+
 #include "tests/platform/tegra241_fixture.h"
 
 namespace tegra241 {
@@ -618,6 +622,31 @@ TEST_F(Machine, ADeviceThatCannotBeAGuests) {
     }
     Shutdown();
   }
+}
+
+// Whoever waits for hardware that has a thread of its own lets that thread run:
+// with less than it needs of the processors it is slow, and not dead.
+TEST_F(Machine, HardwareThatGetsNoProcessorIsOnlySlow) {
+  std::atomic<bool> stop{false};
+  std::vector<std::thread> others;
+  for (unsigned i = 0; i < 6 * std::thread::hardware_concurrency(); i++) {
+    others.emplace_back([&] {
+      while (!stop) {
+      }
+    });
+  }
+  Boot({.mode = TEGRA241_FREE_RUNNING});
+  Guest g = StartGuest(0);
+  StartQueue(g, 0);
+  for (int i = 0; i < 8; i++) {
+    uint32_t done = 0;
+    EXPECT_EQ(
+        Invalidate(g.f, g.viommu.id, {TlbiNhAll(), CfgiCd(g.vsid)}, &done), 0);
+    Push(g, 0, {TlbiNhAsid(7), Sync()});
+  }
+  Shutdown();
+  stop = true;
+  for (std::thread& t : others) t.join();
 }
 
 }  // namespace
