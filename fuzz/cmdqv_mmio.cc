@@ -62,7 +62,9 @@ Cmd Command(Input* in) {
   static constexpr uint8_t kOps[] = {0x11, 0x12, 0x40, 0x46, 0x03, 0x04,
                                      0x05, 0x06, 0x10, 0x13, 0x20, 0x28,
                                      0x2a, 0x30, 0x41, 0x44};
-  static constexpr uint64_t kNames[] = {0x10, 0x20, 8, 16, 7, 9, 0, 0xffff};
+  // Stream ids of both guests, theirs and the host's; VMIDs; ASIDs.
+  static constexpr uint64_t kNames[] = {0x10, 0x20, 8, 16, 1, 2, 3, 0xffff};
+  static constexpr uint64_t kAsids[] = {7, 9, 0, 0xffff};
   const uint8_t how = in->Byte();
   Cmd cmd;
   if (how & 0x80) {
@@ -75,8 +77,11 @@ Cmd Command(Input* in) {
   // A name of a stream or a VMID, and an ASID; an address that somebody uses.
   const uint8_t who = in->Byte();
   const uint8_t where = in->Byte();
+  const uint8_t op = kOps[how % 16];
+  // Those of stream ids have nothing above that.
+  const bool tlbi = op >= 0x10 && op < 0x40;
   cmd.data[0] =
-      kOps[how % 16] | kNames[who % 8] << 32 | kNames[who / 8 % 8] << 48;
+      op | kNames[who % 8] << 32 | (tlbi ? kAsids[who / 8 % 4] << 48 : 0);
   cmd.data[1] = Vm::Va(where % 4) | (who & 0x40 ? 52 : 0) | where >> 7;
   return cmd;
 }
@@ -129,6 +134,11 @@ class World {
     Expect(b_->DmaRead(Vm::Va(1), tegra241::kAtc), b_->Value(1), "set up");
     b_->MapPage(0, 2);
     b_->MapPage(1, 3);
+    // Only the device has this one from here on.
+    const uint64_t at = b_->Scratch(sizeof(Cmd));
+    b_->Store(at, tegra241::TlbiNhVa(7, Vm::Va(1)));
+    uint32_t done = 0;
+    Expect(static_cast<uint64_t>(b_->Invalidate(at, 1, &done)), 0, "set up");
     before_ = Others();
     memory_ = Memory();
   }
