@@ -63,7 +63,7 @@ Cmd Command(Input* in) {
                                      0x05, 0x06, 0x10, 0x13, 0x20, 0x28,
                                      0x2a, 0x30, 0x41, 0x44};
   // Stream ids of both guests, theirs and the host's; VMIDs; ASIDs.
-  static constexpr uint64_t kNames[] = {0x10, 0x20, 8, 16, 1, 2, 3, 0xffff};
+  static constexpr uint64_t kNames[] = {0x30, 0x20, 8, 16, 1, 2, 3, 0xffff};
   static constexpr uint64_t kAsids[] = {7, 9, 0, 0xffff};
   const uint8_t how = in->Byte();
   Cmd cmd;
@@ -111,7 +111,7 @@ class World {
       return;
     }
     sys_ = std::move(*sys);
-    a_ = std::make_unique<Vm>(sys_.get(), Vm::Options{});
+    a_ = std::make_unique<Vm>(sys_.get(), Vm::Options{.vsid = 0x30});
     memory_options secret;
     secret.size = kSecretBytes;
     secret_ = sys_->anon(secret);
