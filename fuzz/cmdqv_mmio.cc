@@ -29,7 +29,7 @@ class Input {
   T Get() {
     T v{};
     const size_t n = std::min(sizeof(v), size_);
-    memcpy(&v, data_, n);
+    if (n != 0) memcpy(&v, data_, n);
     data_ += n;
     size_ -= n;
     return v;
