@@ -13,6 +13,7 @@
 #include "core/linux/kernel.h"
 #include "core/linux/kref.h"
 #include "core/linux/printk.h"
+#include "core/linux/rwsem.h"
 #include "core/linux/sched.h"
 
 #include <climits>
@@ -24,6 +25,7 @@ struct group_device {
 
 struct iommu_group {
 	struct kref ref;
+	struct rw_semaphore attach_rwsem{LOCK_CLASS(iommu_group, attach_rwsem)};
 	struct mutex mutex{LOCK_CLASS(iommu_group, mutex)};
 	struct list_head devices __guarded_by(mutex); /* struct group_device */
 	/* PASID -> iommu_attach_handle, or the domain tagged with IOMMU_PASID_ARRAY_DOMAIN */
@@ -400,8 +402,12 @@ void iommu_release_device(struct device *dev)
 	mutex_unlock(&group->mutex);
 	kfree_obj(gdev);
 
-	if (ops->release_device)
+	if (ops->release_device) {
+		/* a report of its faults is over, and no other finds it */
+		rwsem_write_guard reports(&group->attach_rwsem);
+
 		ops->release_device(dev);
+	}
 	if (blocking)
 		iommu_domain_free(blocking);
 
@@ -478,6 +484,11 @@ void iommu_group_put(struct iommu_group *group)
 {
 	if (group)
 		kref_put(&group->ref, iommu_group_release);
+}
+
+struct rw_semaphore *iommu_group_attach_rwsem(struct iommu_group *group)
+{
+	return &group->attach_rwsem;
 }
 
 int iommu_group_id(struct iommu_group *group)

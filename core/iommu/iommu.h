@@ -417,6 +417,13 @@ struct iommu_group *iommu_group_get(struct device *dev); /* NULL without a group
 struct iommu_group *iommu_group_ref_get(struct iommu_group *group);
 void iommu_group_put(struct iommu_group *group);
 int iommu_group_id(struct iommu_group *group);
+/*
+ * Whoever attaches, replaces or detaches holds it for writing around the call, and who reports a
+ * fault of one of the group's devices for reading: so the attachments that a report finds stay. No
+ * kernel counterpart: there a driver's own locks cover most of it. Taken before all other locks of
+ * groups and devices.
+ */
+struct rw_semaphore *iommu_group_attach_rwsem(struct iommu_group *group);
 bool iommu_group_has_isolated_msi(struct iommu_group *group);
 /* The driver's attach ops run under the group's mutex. */
 void iommu_group_mutex_assert(struct device *dev);

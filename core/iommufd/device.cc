@@ -6,7 +6,8 @@
  * from their devices (the vCMDQ series v2) lose their device here; no PCI, hence no page request
  * interface, and dev_iommu has what PCI would say of PASIDs; a device that is not attached detaches
  * nothing, also when others of its group are; an automatic HWPT may lose its devices to another
- * device of their group while it is being made; no module parameter for insecure interrupts.
+ * device of their group while it is being made; a replace inside one address space that fails keeps
+ * the group's reserved regions; no module parameter for insecure interrupts.
  */
 #include "core/iommufd/iommufd_private.h"
 

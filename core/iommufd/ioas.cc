@@ -526,7 +526,7 @@ int iommufd_option_rlimit_mode(struct iommu_option *cmd, struct iommufd_ctx *ict
 	if (cmd->object_id || (!set && cmd->op != IOMMU_OPTION_OP_GET))
 		return -EOPNOTSUPP;
 	if (!set) {
-		cmd->val64 = ictx->account_mode == IOPT_PAGES_ACCOUNT_MM;
+		cmd->val64 = READ_ONCE(ictx->account_mode) == IOPT_PAGES_ACCOUNT_MM;
 		return 0;
 	}
 	if (!capable(CAP_SYS_RESOURCE))
@@ -539,7 +539,8 @@ int iommufd_option_rlimit_mode(struct iommu_option *cmd, struct iommufd_ctx *ict
 		return -EBUSY;
 	if (cmd->val64 > 1)
 		return -EINVAL;
-	ictx->account_mode = cmd->val64 ? IOPT_PAGES_ACCOUNT_MM : IOPT_PAGES_ACCOUNT_USER;
+	WRITE_ONCE(ictx->account_mode,
+		   (u8)(cmd->val64 ? IOPT_PAGES_ACCOUNT_MM : IOPT_PAGES_ACCOUNT_USER));
 	return 0;
 }
 

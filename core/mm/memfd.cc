@@ -246,7 +246,8 @@ long memfd_pin_pages(struct file *file, unsigned long start, unsigned long npage
 		return -EINVAL;
 	{
 		mutex_guard g(&memfd->lock);
-		const unsigned long end = DIV_ROUND_UP(memfd_bytes(memfd), PAGE_SIZE);
+		/* whole pages only, as in the kernel */
+		const unsigned long end = memfd_bytes(memfd) / PAGE_SIZE;
 
 		if (start >= end || npages > end - start)
 			return -EINVAL;

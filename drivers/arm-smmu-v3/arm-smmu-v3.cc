@@ -800,6 +800,47 @@ static bool arm_smmu_event_is_of_tables(u8 id)
 	       id == EVT_ID_STREAM_DISABLED_FAULT || id == EVT_ID_BAD_SUBSTREAMID_CONFIG;
 }
 
+/* The group of whoever has the stream, with a reference, or NULL. */
+static struct iommu_group *arm_smmu_stream_group(struct arm_smmu_device *smmu, u32 sid)
+{
+	mutex_guard streams(&smmu->streams_mutex);
+	struct arm_smmu_master *master = arm_smmu_find_master(smmu, sid);
+
+	return master ? iommu_group_get(master->dev) : nullptr;
+}
+
+static struct device *arm_smmu_stream_device(struct arm_smmu_device *smmu, u32 sid)
+{
+	mutex_guard streams(&smmu->streams_mutex);
+	struct arm_smmu_master *master = arm_smmu_find_master(smmu, sid);
+
+	return master ? master->dev : nullptr;
+}
+
+/*
+ * A transaction that waits for an answer. The group's attachments and devices stay while the owner
+ * is told; streams_mutex is free meanwhile, because an attach takes it.
+ */
+static int arm_smmu_report_stall(struct arm_smmu_device *smmu, const struct arm_smmu_event *event)
+{
+	struct iommu_group *group = arm_smmu_stream_group(smmu, event->sid);
+	struct iopf_fault fault_evt;
+	int rc = -EINVAL;
+
+	if (!group)
+		return rc;
+	fault_evt.fault = arm_smmu_event_to_fault(event);
+	{
+		rwsem_read_guard attachments(iommu_group_attach_rwsem(group));
+		struct device *dev = arm_smmu_stream_device(smmu, event->sid);
+
+		if (dev)
+			rc = iommu_report_device_fault(dev, &fault_evt);
+	}
+	iommu_group_put(group);
+	return rc;
+}
+
 /* 0: somebody has it. Else it is for the log. */
 static int arm_smmu_handle_event(struct arm_smmu_device *smmu, const u64 *evt,
 				 const struct arm_smmu_event *event)
@@ -807,18 +848,14 @@ static int arm_smmu_handle_event(struct arm_smmu_device *smmu, const u64 *evt,
 	if (!arm_smmu_event_is_of_tables(event->id))
 		return -EOPNOTSUPP;
 
+	if (event->stall)
+		return arm_smmu_report_stall(smmu, event);
+
 	mutex_guard streams(&smmu->streams_mutex);
 	struct arm_smmu_master *master = arm_smmu_find_master(smmu, event->sid);
 
 	if (!master)
 		return -EINVAL;
-	if (event->stall) {
-		struct iopf_fault fault_evt;
-
-		fault_evt.fault = arm_smmu_event_to_fault(event);
-
-		return iommu_report_device_fault(master->dev, &fault_evt);
-	}
 	/* a fault of stage 2 is none of the guest's */
 	if (master->vmaster && !event->s2)
 		return arm_vmaster_report_event(master->vmaster, evt);

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * A physical device bound to an iommufd. Mirrors drivers/vfio/iommufd.c of Linux 7.2.
+ * A physical device bound to an iommufd. Mirrors drivers/vfio/iommufd.c of Linux 7.2. It differs in
+ * this: attachments change under the group's attach_rwsem.
  */
+#include "core/linux/rwsem.h"
 #include "drivers/vfio/vfio.h"
 
 int vfio_iommufd_physical_bind(struct vfio_device *vdev, struct iommufd_ctx *ictx,
@@ -15,22 +17,40 @@ int vfio_iommufd_physical_bind(struct vfio_device *vdev, struct iommufd_ctx *ict
 	return 0;
 }
 
+static struct rw_semaphore *attach_rwsem(struct vfio_device *vdev)
+{
+	return iommu_group_attach_rwsem(vdev->dev->iommu_group);
+}
+
+static void detach_ioas(struct vfio_device *vdev) __must_hold(vdev->lock)
+{
+	if (!vdev->iommufd_attached)
+		return;
+	iommufd_device_detach(vdev->iommufd_device, IOMMU_NO_PASID);
+	vdev->iommufd_attached = false;
+}
+
 void vfio_iommufd_physical_unbind(struct vfio_device *vdev)
 {
 	unsigned long pasid;
 	void *entry;
 
-	xa_for_each (&vdev->pasids, pasid, entry) {
-		iommufd_device_detach(vdev->iommufd_device, (ioasid_t)pasid);
-		xa_erase(&vdev->pasids, pasid);
+	{
+		rwsem_write_guard guard(attach_rwsem(vdev));
+
+		xa_for_each (&vdev->pasids, pasid, entry) {
+			iommufd_device_detach(vdev->iommufd_device, (ioasid_t)pasid);
+			xa_erase(&vdev->pasids, pasid);
+		}
+		detach_ioas(vdev);
 	}
-	vfio_iommufd_physical_detach_ioas(vdev);
 	iommufd_device_unbind(vdev->iommufd_device);
 	vdev->iommufd_device = nullptr;
 }
 
 int vfio_iommufd_physical_attach_ioas(struct vfio_device *vdev, u32 *pt_id)
 {
+	rwsem_write_guard guard(attach_rwsem(vdev));
 	int rc = vdev->iommufd_attached
 			 ? iommufd_device_replace(vdev->iommufd_device, IOMMU_NO_PASID, pt_id)
 			 : iommufd_device_attach(vdev->iommufd_device, IOMMU_NO_PASID, pt_id);
@@ -43,14 +63,15 @@ int vfio_iommufd_physical_attach_ioas(struct vfio_device *vdev, u32 *pt_id)
 
 void vfio_iommufd_physical_detach_ioas(struct vfio_device *vdev)
 {
-	if (!vdev->iommufd_attached)
-		return;
-	iommufd_device_detach(vdev->iommufd_device, IOMMU_NO_PASID);
-	vdev->iommufd_attached = false;
+	rwsem_write_guard guard(attach_rwsem(vdev));
+
+	detach_ioas(vdev);
 }
 
 int vfio_iommufd_physical_pasid_attach_ioas(struct vfio_device *vdev, u32 pasid, u32 *pt_id)
 {
+	rwsem_write_guard guard(attach_rwsem(vdev));
+
 	if (xa_load(&vdev->pasids, pasid))
 		return iommufd_device_replace(vdev->iommufd_device, pasid, pt_id);
 
@@ -66,6 +87,8 @@ int vfio_iommufd_physical_pasid_attach_ioas(struct vfio_device *vdev, u32 pasid,
 
 void vfio_iommufd_physical_pasid_detach_ioas(struct vfio_device *vdev, u32 pasid)
 {
+	rwsem_write_guard guard(attach_rwsem(vdev));
+
 	if (!xa_load(&vdev->pasids, pasid))
 		return;
 	iommufd_device_detach(vdev->iommufd_device, pasid);
