@@ -252,6 +252,51 @@ TEST_F(IoPgtableTest, AnyOrderAgainstAModel) {
   free_io_pgtable_ops(ops);
 }
 
+TEST_F(IoPgtableTest, DirtyIsWhatTheHardwareHasMadeWriteable) {
+  io_pgtable_ops* ops =
+      Alloc(ARM_64_LPAE_S1, SZ_4K | SZ_2M, 39, 48, IO_PGTABLE_QUIRK_ARM_HD);
+  ASSERT_NE(ops, nullptr);
+  ASSERT_EQ(Map(ops, 0, SZ_2M, SZ_4K, 4), 4 * SZ_4K);
+  auto table = [](u64 entry) {
+    return static_cast<u64*>(phys_to_virt(entry & 0xfffffffff000));
+  };
+  u64* leaf = table(table(table(cfg_.arm_lpae_s1_cfg.ttbr)[0])[0]);
+  constexpr u64 kReadOnly = 1 << 7;
+  constexpr u64 kDbm = 1ULL << 51;
+  for (int i = 0; i < 4; i++) {
+    ASSERT_EQ(leaf[i] & (kDbm | kReadOnly), kDbm);
+  }
+  const unsigned long buf = MmFixture::Map(mm_test::kPage);
+  const u8 none = 0;
+  auto read = [&](unsigned long flags) {
+    EXPECT_EQ(0, Out(buf, &none, 1));
+    auto bitmap = iova_bitmap_alloc(0, 4 * SZ_4K, SZ_4K, user_inout<void>(buf));
+    EXPECT_TRUE(bitmap);
+    iommu_iotlb_gather gather;
+    iommu_dirty_bitmap dirty;
+    iommu_dirty_bitmap_init(&dirty, *bitmap, &gather);
+    EXPECT_EQ(0, ops->read_and_clear_dirty(ops, 0, 4 * SZ_4K, flags, &dirty));
+    iova_bitmap_free(*bitmap);
+    u8 bits = 0xff;
+    EXPECT_EQ(0, In(buf, &bits, 1));
+    return bits;
+  };
+  EXPECT_EQ(read(0), 0b1111) << "a new page counts as written";
+  EXPECT_EQ(read(0), 0);
+  leaf[1] &= ~kReadOnly;
+  leaf[3] &= ~kReadOnly;
+  EXPECT_EQ(read(IOMMU_DIRTY_NO_CLEAR), 0b1010);
+  EXPECT_EQ(read(0), 0b1010);
+  EXPECT_EQ(leaf[1] & kReadOnly, kReadOnly);
+  EXPECT_EQ(read(0), 0);
+  // A hole: nothing stands for it.
+  EXPECT_EQ(Unmap(ops, 2 * SZ_4K, SZ_4K, 1), SZ_4K);
+  iommu_dirty_bitmap nobody;
+  iommu_dirty_bitmap_init(&nobody, nullptr, nullptr);
+  EXPECT_EQ(-EINVAL, ops->read_and_clear_dirty(ops, 0, 4 * SZ_4K, 0, &nobody));
+  free_io_pgtable_ops(ops);
+}
+
 TEST_F(IoPgtableTest, EveryAllocationFails) {
   for (u32 nth = 1; nth < 20; nth++) {
     fail_nth_write(task_.get(), nth);

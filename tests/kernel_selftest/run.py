@@ -12,6 +12,10 @@ name, as dirty_tracking or iommufd_ioas.mock_domain; without one all run.
   --source=DIR    another kernel's tree, built with its own headers
   --uapi=NAME     the revision that open("/dev/iommu") gives (for the package:
                   linux-v6_12, and hw-queue for the tests that need it)
+  --replay=TOOL   (./lab selftest --replay) run each test alone under --trace
+                  instead, and let TOOL, which is tools/iommulab, run the program
+                  that came of it: all must come out as it did. Of the tests on
+                  address spaces, mock domains, dirty bits and VFIO if none is named
   --json=FILE     the counts, for summary.py
   --timeout=N     seconds for each program (default 900)
 
@@ -39,11 +43,12 @@ ROOT = HERE.parent.parent
 PACKAGE = "linux-source-6.12"
 SELFTESTS = "tools/testing/selftests"
 PROGRAMS = ("iommufd", "iommufd_fail_nth")
-# Of the kernel's tree; the last ones only matter with --source.
+# Of the kernel's tree, and with --source its headers too.
 NEEDED = (SELFTESTS + "/iommu", SELFTESTS + "/kselftest.h", SELFTESTS + "/kselftest_harness.h",
-          "drivers/iommu/iommufd/iommufd_test.h", "include/uapi/linux/iommufd.h", "include/uapi/linux/vfio.h",
-          "include/uapi/linux/stddef.h")
+          "drivers/iommu/iommufd/iommufd_test.h")
+HEADERS = tuple(f"include/uapi/linux/{name}.h" for name in ("iommufd", "vfio", "stddef"))
 LAST_CALLS = 6
+REPLAYED = ("iommufd_ioas.", "mock_domain", "dirty_tracking.", "vfio_")
 # The form of the surface that the package's kernel has. Its programs assert a few things that only later kernels have: those
 # tests are judged by the form that has them.
 PACKAGE_UAPI = "linux-v6_12"
@@ -116,8 +121,9 @@ def fetch(cache):
 
 def build(tree, own_headers, cache):
     """Both programs; the folder where they are. Done again when a source changed."""
-    sources = [p for path in NEEDED for p in sorted([tree / path] if (tree / path).is_file() else (tree / path).glob("*.[ch]"))]
-    missing = [path for path in NEEDED if not (tree / path).exists()]
+    needed = NEEDED + HEADERS if own_headers else NEEDED
+    sources = [p for path in needed for p in sorted([tree / path] if (tree / path).is_file() else (tree / path).glob("*.[ch]"))]
+    missing = [path for path in needed if not (tree / path).exists()]
     if missing:
         die(f"{tree} has no {missing[0]}: is it a kernel tree?")
     ours = [] if own_headers else [ROOT / "uapi/iommufd.h", ROOT / "uapi/iommufd_test.h"]
@@ -138,9 +144,9 @@ def build(tree, own_headers, cache):
         flags = ["-I", str(include.parent), "-I", str(copy / SELFTESTS)]
         if own_headers:
             # As scripts/headers_install.sh has them.
-            for name in ("iommufd.h", "vfio.h", "stddef.h"):
-                text = (tree / "include/uapi/linux" / name).read_text()
-                (include / name).write_text(re.sub(r"#include <linux/compiler\w*\.h>|\b__user\b", "", text))
+            for path in HEADERS:
+                text = (tree / path).read_text()
+                (include / pathlib.Path(path).name).write_text(re.sub(r"#include <linux/compiler\w*\.h>|\b__user\b", "", text))
         else:
             shutil.copyfile(ROOT / "uapi/iommufd.h", include / "iommufd.h")
             # The package's lacks a few names that its programs use.
@@ -215,35 +221,46 @@ def last_calls(client, program, name, timeout):
     return [line for line in lines if line and not line.startswith("#") and "close(" not in line][-LAST_CALLS:]
 
 
+def replay(client, tool, program, name, timeout):
+    """None when the trace of a test replays to the same results, else what differs."""
+    with tempfile.TemporaryDirectory() as scratch:
+        trace = f"{scratch}/{name}.prog"
+        client.run(program, ["-r", name], timeout, trace=trace)
+        if not os.path.exists(trace):
+            return ["left no trace"]
+        done = subprocess.run([tool, "run", trace], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+                              check=False, timeout=timeout)
+    if not done.returncode:
+        return None
+    lines = done.stdout.splitlines()
+    wrong = [i for i, line in enumerate(lines) if line.startswith("!")]
+    return [line for i in wrong[:3] for line in lines[i:i + 2]] + lines[-1:]
+
+
+def replay_all(client, tool, folder, names, timeout):
+    """Counts as main() does."""
+    failures = []
+    began = last = time.monotonic()
+    for done, (program, name) in enumerate(names):
+        if time.monotonic() - last > 5:
+            last = time.monotonic()
+            say(f"{done} of {len(names)} replayed")
+        notes = replay(client, tool, folder / program, name, timeout)
+        if notes:
+            failures.append((program, name, notes, []))
+    say(f"{len(names)} tests traced and replayed in {time.monotonic() - began:.1f} s")
+    return collections.Counter(passed=len(names) - len(failures)), failures
+
+
 def read_table(path):
     rows = [line.split(None, 2) for line in path.read_text().splitlines() if line and not line.startswith("#")]
     return {(row[0], row[1]): row[2] if len(row) > 2 else "" for row in rows}
 
 
-def main():
-    parser = argparse.ArgumentParser(add_help=False)
-    parser.add_argument("--client", required=True)
-    parser.add_argument("--source")
-    parser.add_argument("--uapi")
-    parser.add_argument("--json")
-    parser.add_argument("--timeout", type=float, default=900)
-    parser.add_argument("--help", action="store_true")
-    parser.add_argument("tests", nargs="*")
-    options = parser.parse_args()
-    if options.help:
-        print(__doc__)
-        return 0
-
-    cache = cache_folder()
-    tree = pathlib.Path(options.source).resolve() if options.source else fetch(cache)
-    folder = build(tree, bool(options.source), cache)
-    client = Client(options.client, options.uapi or ("" if options.source else PACKAGE_UAPI))
-    later = {} if options.source or options.uapi else JUDGED_BY
-    known = read_table(HERE / "known.txt")
-    expected = read_table(HERE / "linux-6.12.txt") if not options.source else {}
-    chosen = [t for t in options.tests]
+def run_all(client, options, folder, expected, known, later):
+    """The counts, and (program, test, notes, last calls) of each failure."""
+    chosen = options.tests
     wanted = lambda name: not chosen or any(t in name for t in chosen)
-
     counts = collections.Counter()
     failures = []
     for program in PROGRAMS:
@@ -289,6 +306,40 @@ def main():
         counts["passed"] += tally["ok"]
         counts["skipped"] += tally["skip"]
 
+    return counts, failures
+
+
+def main():
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--client", required=True)
+    parser.add_argument("--source")
+    parser.add_argument("--uapi")
+    parser.add_argument("--replay")
+    parser.add_argument("--json")
+    parser.add_argument("--timeout", type=float, default=900)
+    parser.add_argument("--help", action="store_true")
+    parser.add_argument("tests", nargs="*")
+    options = parser.parse_args()
+    if options.help:
+        print(__doc__)
+        return 0
+
+    cache = cache_folder()
+    tree = pathlib.Path(options.source).resolve() if options.source else fetch(cache)
+    folder = build(tree, bool(options.source), cache)
+    client = Client(options.client, options.uapi or ("" if options.source else PACKAGE_UAPI))
+    later = {} if options.source or options.uapi else JUDGED_BY
+    known = read_table(HERE / "known.txt")
+    expected = read_table(HERE / "linux-6.12.txt") if not options.source else {}
+
+    if options.replay:
+        if options.source:
+            die("--replay takes the package's programs")
+        names = [(p, n) for p, n in expected if p == PROGRAMS[0] and any(t in n for t in options.tests or REPLAYED)]
+        counts, failures = replay_all(client, options.replay, folder, names, 120)
+    else:
+        counts, failures = run_all(client, options, folder, expected, known, later)
+
     for program, name, notes, calls in failures:
         print(f"FAILED   {program} {name}")
         for note in notes[:10]:
@@ -299,7 +350,7 @@ def main():
             print(f"           known: {known[program, name]}")
     counts["failed"] = len(failures)
     if not counts["passed"] and not failures:
-        die(f"no test's name has {' or '.join(chosen)} in it")
+        die(f"no test's name has {' or '.join(options.tests)} in it")
     if options.json:
         pathlib.Path(options.json).write_text(json.dumps(
             {"passed": counts["passed"], "failed": [f"{p} {n}" for p, n, _, _ in failures], "skipped": counts["skipped"]}))

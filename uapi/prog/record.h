@@ -12,22 +12,28 @@
 // process) does this:
 //
 //   Recorder recorder(options, &source);
-//   recorder.Open(caller, "/dev/iommu", fail_nth, ret, file);
+//   recorder.Open(caller, "/dev/iommu", "", ret, file);
 //
-//   Recorder::Ioctl call = recorder.BeginIoctl(caller, file, cmd, arg);
+//   Recorder::Ioctl call = recorder.BeginIoctl(caller, file, fd, cmd, arg);
 //   ... make the call ...
 //   recorder.EndIoctl(&call, ret, {new files});
 //
 // The two halves are there because data behind pointers is read in Begin, as
 // the kernel will see it, and again in End. Nothing else of the caller's memory
 // has to be told: the source answers questions about it. What the recorder
-// cannot ask for afterwards are unmappings: call Unmapped() for every munmap,
-// MAP_FIXED over something, mremap and madvise(DONTNEED) that is known, or
-// Refresh() before calls when some may have been missed.
+// cannot ask for afterwards are unmappings of private memory that something
+// else has replaced since: call Unmapped() for every munmap, MAP_FIXED over
+// something, mremap and madvise(DONTNEED) that is known. What is simply gone it
+// finds by itself where a call names it or has mapped it for I/O, and
+// everywhere by Refresh().
 //
 // Calls are recorded in the order of their ends, in one sequence. Overlapping
 // calls are so made one after the other: results that depend on a race replay
 // as they came only by luck.
+//
+// Not kept: changes of a mapping's protection (it is recorded as it was when it
+// was first used), the contents of pinned memory whose process is gone, which
+// frames are neighbours.
 //
 // All methods may be called from several threads; each takes the recorder's
 // lock, and calls the source and the sink with it held.
