@@ -34,7 +34,7 @@ class Guest {
   // All of it, as a guest boots.
   bool Boot();
 
-  static constexpr std::chrono::milliseconds kPatience{60'000};
+  static constexpr std::chrono::milliseconds kPatience{10'000};
 
   // The parts of StartQueue().
   void MapQueue(uint32_t q);

@@ -11,7 +11,7 @@ namespace {
 
 // Where the guest's device looks.
 constexpr uint64_t kIova = Guest::kIova;
-constexpr int kPatienceMs = 60000;
+constexpr int kPatienceMs = 10000;
 // For what is not to happen.
 constexpr std::chrono::milliseconds kImpatience{100};
 
