@@ -26,7 +26,8 @@
 // What none has: caches and buses, a guest's own kernel, contention. What the
 // model of the hardware takes for a command is in all but the floor, so the
 // ratio of two of them is closer to 1 than on hardware, where a command takes
-// less than an ioctl. Compare figures of one run only.
+// less than an ioctl. Compare figures of one run only, and where a machine has
+// other work those of the CPU.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
