@@ -141,7 +141,7 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values("calls", "dup", "fork", "exec", "pass", "kill9", "pins",
                     "pins_of_the_dead", "fail_nth", "vmpin", "huge",
                     "bad_messages", "close_all", "files", "debugfs", "signals",
-                    "mappings", "sealed", "daemons"),
+                    "mappings", "sealed", "daemons", "full", "vfork"),
     [](const auto& info) { return std::string(info.param); });
 
 TEST(ClientTest, LimitsAndCapabilitiesAreThePrograms) {

@@ -1095,6 +1095,83 @@ static int Sealed(void) {
   return 0;
 }
 
+static void* FullUp(void* arg) {
+  struct iommu_ioas_alloc cmd = {.size = sizeof(cmd)};
+  char* at = ((void**)arg)[0];
+  const int fd = *(int*)((void**)arg)[1];
+
+  /* This thread has no connection yet. */
+  FAILS(EMFILE, ioctl(fd, IOMMU_IOAS_ALLOC, &cmd));
+  FAILS(EMFILE, open("/dev/iommu", O_RDWR));
+  FAILS(ENOMEM, munmap(at, PAGE));
+  FAILS(ENOMEM,
+        mmap(at, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
+             0) == MAP_FAILED
+            ? -1
+            : 0);
+  FAILS(EAGAIN, madvise(at, PAGE, MADV_DONTNEED));
+  MUST(at[0] == 'x');
+  return NULL;
+}
+
+/* No descriptors left: that is said, and no memory goes without being saved. */
+static int Full(void) {
+  char* at = Private(PAGE);
+  at[0] = 'x';
+  int fd = Pinned(at, PAGE);
+  void* arg[] = {at, &fd};
+  struct rlimit lim, none;
+  pthread_t thread;
+
+  MUST(getrlimit(RLIMIT_NOFILE, &lim) == 0);
+  none = lim;
+  none.rlim_cur = 3;
+  MUST(setrlimit(RLIMIT_NOFILE, &none) == 0);
+  MUST(pthread_create(&thread, NULL, FullUp, arg) == 0);
+  MUST(pthread_join(thread, NULL) == 0);
+  FAILS(EMFILE, open("/dev/iommu", O_RDWR));
+  Ioas(fd);
+  const pid_t pid = fork();
+  if (pid == 0) {
+    FAILS(EMFILE, open("/dev/iommu", O_RDWR));
+    _exit(0);
+  }
+  WaitFor(pid);
+  MUST(setrlimit(RLIMIT_NOFILE, &lim) == 0);
+  Ioas(Open());
+  MUST(munmap(at, PAGE) == 0);
+  return 0;
+}
+
+/* Between vfork() and exec a child has its parent's memory, and state. */
+static int Vfork(void) {
+  char* at = Private(4 * PAGE);
+  const int fd = Pinned(at, 4 * PAGE);
+  struct iommu_ioas_alloc cmd = {.size = sizeof(cmd)};
+  int rc = -1;
+
+  MUST(StatusKb("/proc/self/status", "VmPin:") == 16);
+  const pid_t pid = vfork();
+  if (pid == 0) {
+    *(volatile int*)&rc = ioctl(fd, IOMMU_IOAS_ALLOC, &cmd);
+    _exit(0);
+  }
+  WaitFor(pid);
+  MUST(*(volatile int*)&rc == 0);
+  MUST(StatusKb("/proc/self/status", "VmPin:") == 16);
+  MUST(Destroy(fd, cmd.out_ioas_id) == 0);
+  /* One that has its own memory has its own name. */
+  const pid_t copy = (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+  if (copy == 0) {
+    Ioas(Open());
+    MUST(StatusKb("/proc/self/status", "VmPin:") == 0);
+    _exit(0);
+  }
+  WaitFor(copy);
+  MUST(StatusKb("/proc/self/status", "VmPin:") == 16);
+  return 0;
+}
+
 static void* OpenOrEio(void* unused) {
   int fd = open("/dev/iommu", O_RDWR);
 
@@ -1271,6 +1348,8 @@ int main(int argc, char** argv) {
       {"daemons", Daemons, NULL},
       {"sealed", Sealed, NULL},
       {"many_threads", ManyThreads, NULL},
+      {"full", Full, NULL},
+      {"vfork", Vfork, NULL},
       {"limits", Limits, NULL},
       {"print", Print, NULL},
       {"term", Term, NULL},
