@@ -3,6 +3,7 @@
 // Mirrors what mm/page_alloc.c and include/linux/mm.h promise about page frames, Linux v7.2.
 // CUSTOMISED: a bitmap over one linear range, so that what a program gets depends on nothing but
 // its own calls: the lowest free frame, always.
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -373,11 +374,13 @@ int mm_init(struct kernel *kernel, const struct mm_options &opts)
 	if (WARN_ON(kernel->mm_state))
 		return -EBUSY;
 	if (opts.shared_ram) {
-		fd = ::memfd_create("iommulab-ram", MFD_CLOEXEC);
+		fd = ::memfd_create("iommulab-ram", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 		if (fd < 0)
 			return -ENOMEM;
 		flags = MAP_SHARED | MAP_NORESERVE;
-		if (ftruncate(fd, (off_t)(frames * PAGE_SIZE))) {
+		// Other processes get it, and none may cut off what is mapped here.
+		if (ftruncate(fd, (off_t)(frames * PAGE_SIZE)) ||
+		    ::fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)) {
 			::close(fd);
 			return -ENOMEM;
 		}

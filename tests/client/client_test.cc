@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -37,8 +38,10 @@ constexpr auto kLimit = std::chrono::seconds(100);
 // The client with some arguments, its output in a pipe.
 class ClientRun {
  public:
+  // `files` of descriptors for all processes of the run; null: as here.
   explicit ClientRun(std::vector<std::string> args,
-                     std::string binary = kClient) {
+                     std::string binary = kClient,
+                     const rlimit* files = nullptr) {
     int out[2];
     int in[2];
     args.insert(args.begin(), std::move(binary));
@@ -54,6 +57,7 @@ class ClientRun {
       dup2(in[0], 0);
       dup2(out[1], 1);
       dup2(out[1], 2);
+      if (files != nullptr) setrlimit(RLIMIT_NOFILE, files);
       execv(argv[0], argv.data());
       _exit(99);
     }
@@ -132,15 +136,13 @@ TEST_P(ClientPrograms, Runs) {
   EXPECT_EQ(0, status);
 }
 
-INSTANTIATE_TEST_SUITE_P(All, ClientPrograms,
-                         testing::Values("calls", "dup", "fork", "exec", "pass",
-                                         "kill9", "pins", "pins_of_the_dead",
-                                         "fail_nth", "vmpin", "huge",
-                                         "bad_messages", "close_all", "files",
-                                         "debugfs", "signals", "mappings"),
-                         [](const auto& info) {
-                           return std::string(info.param);
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    All, ClientPrograms,
+    testing::Values("calls", "dup", "fork", "exec", "pass", "kill9", "pins",
+                    "pins_of_the_dead", "fail_nth", "vmpin", "huge",
+                    "bad_messages", "close_all", "files", "debugfs", "signals",
+                    "mappings", "sealed", "daemons", "full", "vfork"),
+    [](const auto& info) { return std::string(info.param); });
 
 TEST(ClientTest, LimitsAndCapabilitiesAreThePrograms) {
   const auto [status, output] =
@@ -260,6 +262,30 @@ TEST(ClientTest, SignalsGoToTheProgram) {
   kill(run.pid(), SIGQUIT);
   kill(run.pid(), SIGTERM);
   EXPECT_EQ(128 + SIGTERM, run.Wait());
+}
+
+// As under nohup: what is ignored stays ignored, in both.
+TEST(ClientTest, IgnoredSignalsStayIgnored) {
+  for (const int signal : {SIGHUP, SIGINT, SIGQUIT, SIGPIPE}) {
+    ::signal(signal, SIG_IGN);
+  }
+  const auto [status, output] =
+      RunClient({"--", "sh", "-c",
+                 "kill -HUP $PPID; kill -HUP $$; kill -INT $$; kill -QUIT $$; "
+                 "kill -PIPE $$; sleep 0.1; echo alive"});
+  for (const int signal : {SIGHUP, SIGINT, SIGQUIT, SIGPIPE}) {
+    ::signal(signal, SIG_DFL);
+  }
+  EXPECT_EQ("alive\n", output);
+  EXPECT_EQ(0, status);
+}
+
+// Others come while connections are refused for want of descriptors.
+TEST(ClientTest, LabKernelOutOfDescriptors) {
+  const rlimit few = {40, 40};
+  ClientRun run({"--", kProgram, "many_threads"}, kClient, &few);
+  EXPECT_EQ("", run.Read());
+  EXPECT_EQ(0, run.Wait());
 }
 
 TEST(ClientTest, ArgumentsAndEnvironmentArePassedOn) {

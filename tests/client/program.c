@@ -1034,6 +1034,184 @@ static int Daemon(const char* out) {
   return 0;
 }
 
+/* Processes whose parents end while they make their first call. */
+static int Daemons(void) {
+  int back[2];
+  char c;
+
+  MUST(pipe(back) == 0);
+  for (int i = 0; i < 40; i++) {
+    const pid_t pid = fork();
+    if (pid == 0) {
+      /* Some ancestors, each gone at once. */
+      for (int j = 0; j < 6; j++) {
+        if (fork() != 0) _exit(0);
+      }
+      Ioas(Open());
+      Signal(back[1]);
+      _exit(0);
+    }
+    WaitFor(pid);
+  }
+  MUST(close(back[1]) == 0);
+  int served = 0;
+  while (read(back[0], &c, 1) == 1) served++;
+  MUST(served == 40);
+  return 0;
+}
+
+/* The lab kernel's memory, as far as it is here, cannot be cut off or, where it
+   is only to be read, be written. */
+static int Sealed(void) {
+  struct dirent* entry;
+  char path[300], target[300];
+  char* at = Private(PAGE);
+  const int fd = Pinned(at, PAGE);
+  FILE* maps = fopen("/proc/self/maps", "r");
+  unsigned long start = 0, end = 0;
+  DIR* dir = opendir("/proc/self/map_files");
+
+  MUST(maps != NULL && fd >= 0);
+  while (fgets(path, sizeof(path), maps) != NULL) {
+    if (strstr(path, "iommulab-shared") == NULL) continue;
+    MUST(sscanf(path, "%lx-%lx", &start, &end) == 2);
+  }
+  MUST(start != 0);
+  MUST(mprotect((void*)start, PAGE, PROT_READ | PROT_WRITE) == -1);
+  if (dir == NULL) return 0;
+  while ((entry = readdir(dir)) != NULL) {
+    snprintf(path, sizeof(path), "/proc/self/map_files/%s", entry->d_name);
+    const ssize_t n = readlink(path, target, sizeof(target) - 1);
+    if (n < 0) continue;
+    target[n] = '\0';
+    if (strstr(target, "iommulab-shared") == NULL) continue;
+    const int again = open(path, O_RDWR);
+    if (again < 0) continue; /* needs privileges */
+    FAILS(EPERM, ftruncate(again, 0));
+    FAILS(EPERM, ftruncate(again, 2 * PAGE));
+    FAILS(EPERM, pwrite(again, "x", 1, 0));
+  }
+  closedir(dir);
+  return 0;
+}
+
+static void* FullUp(void* arg) {
+  struct iommu_ioas_alloc cmd = {.size = sizeof(cmd)};
+  char* at = ((void**)arg)[0];
+  const int fd = *(int*)((void**)arg)[1];
+
+  /* This thread has no connection yet. */
+  FAILS(EMFILE, ioctl(fd, IOMMU_IOAS_ALLOC, &cmd));
+  FAILS(EMFILE, open("/dev/iommu", O_RDWR));
+  FAILS(ENOMEM, munmap(at, PAGE));
+  FAILS(ENOMEM,
+        mmap(at, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
+             0) == MAP_FAILED
+            ? -1
+            : 0);
+  FAILS(EAGAIN, madvise(at, PAGE, MADV_DONTNEED));
+  MUST(at[0] == 'x');
+  return NULL;
+}
+
+/* No descriptors left: that is said, and no memory goes without being saved. */
+static int Full(void) {
+  char* at = Private(PAGE);
+  at[0] = 'x';
+  int fd = Pinned(at, PAGE);
+  void* arg[] = {at, &fd};
+  struct rlimit lim, none;
+  pthread_t thread;
+
+  MUST(getrlimit(RLIMIT_NOFILE, &lim) == 0);
+  none = lim;
+  none.rlim_cur = 3;
+  MUST(setrlimit(RLIMIT_NOFILE, &none) == 0);
+  MUST(pthread_create(&thread, NULL, FullUp, arg) == 0);
+  MUST(pthread_join(thread, NULL) == 0);
+  FAILS(EMFILE, open("/dev/iommu", O_RDWR));
+  Ioas(fd);
+  const pid_t pid = fork();
+  if (pid == 0) {
+    FAILS(EMFILE, open("/dev/iommu", O_RDWR));
+    _exit(0);
+  }
+  WaitFor(pid);
+  MUST(setrlimit(RLIMIT_NOFILE, &lim) == 0);
+  Ioas(Open());
+  MUST(munmap(at, PAGE) == 0);
+  return 0;
+}
+
+/* Between vfork() and exec a child has its parent's memory, and state. */
+static int Vfork(void) {
+  char* at = Private(4 * PAGE);
+  const int fd = Pinned(at, 4 * PAGE);
+  struct iommu_ioas_alloc cmd = {.size = sizeof(cmd)};
+  int rc = -1;
+
+  MUST(StatusKb("/proc/self/status", "VmPin:") == 16);
+  const pid_t pid = vfork();
+  if (pid == 0) {
+    *(volatile int*)&rc = ioctl(fd, IOMMU_IOAS_ALLOC, &cmd);
+    _exit(0);
+  }
+  WaitFor(pid);
+  MUST(*(volatile int*)&rc == 0);
+  MUST(StatusKb("/proc/self/status", "VmPin:") == 16);
+  MUST(Destroy(fd, cmd.out_ioas_id) == 0);
+  /* One that has its own memory has its own name. */
+  const pid_t copy = (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+  if (copy == 0) {
+    Ioas(Open());
+    MUST(StatusKb("/proc/self/status", "VmPin:") == 0);
+    _exit(0);
+  }
+  WaitFor(copy);
+  MUST(StatusKb("/proc/self/status", "VmPin:") == 16);
+  return 0;
+}
+
+static void* OpenOrEio(void* unused) {
+  int fd = open("/dev/iommu", O_RDWR);
+
+  (void)unused;
+  if (fd < 0 && errno != EIO && errno != ENFILE && errno != EMFILE) {
+    Stop(__LINE__, "another error");
+  }
+  usleep(100000);
+  return NULL;
+}
+
+/* More than the lab kernel has descriptors for: none waits for ever, and it
+   serves again when there is room. The program's own do not run out. */
+static int ManyThreads(void) {
+  pthread_t thread[8];
+  pid_t pid[8];
+
+  for (int i = 0; i < 8; i++) {
+    pid[i] = fork();
+    if (pid[i] == 0) {
+      for (int j = 0; j < 8; j++) {
+        MUST(pthread_create(&thread[j], NULL, OpenOrEio, NULL) == 0);
+      }
+      for (int j = 0; j < 8; j++) pthread_join(thread[j], NULL);
+      _exit(0);
+    }
+  }
+  for (int i = 0; i < 8; i++) WaitFor(pid[i]);
+  for (int i = 0; i < 200; i++) {
+    const int fd = open("/dev/iommu", O_RDWR);
+    if (fd >= 0) {
+      Ioas(fd);
+      return 0;
+    }
+    usleep(10000);
+  }
+  Stop(__LINE__, "not served again");
+  return 1;
+}
+
 /* A mapping of a lab file is inherited, and keeps its owner. */
 static int Mappings(void) {
   const int fd = Open();
@@ -1167,6 +1345,11 @@ int main(int argc, char** argv) {
       {"signals", Signals, NULL},
       {"daemon", NULL, Daemon},
       {"mappings", Mappings, NULL},
+      {"daemons", Daemons, NULL},
+      {"sealed", Sealed, NULL},
+      {"many_threads", ManyThreads, NULL},
+      {"full", Full, NULL},
+      {"vfork", Vfork, NULL},
       {"limits", Limits, NULL},
       {"print", Print, NULL},
       {"term", Term, NULL},

@@ -265,17 +265,22 @@ void SetSignals(void (*passed)(int), void (*others)(int)) {
   action.sa_handler = passed;
   action.sa_flags = SA_RESTART;
   sigaction(SIGTERM, &action, nullptr);
-  sigaction(SIGHUP, &action, nullptr);
+  // Ignored under nohup: by both.
+  struct sigaction inherited;
+  if (sigaction(SIGHUP, nullptr, &inherited) == 0 &&
+      inherited.sa_handler != SIG_IGN) {
+    sigaction(SIGHUP, &action, nullptr);
+  }
   action.sa_handler = others;
   for (const int signal : {SIGINT, SIGQUIT, SIGPIPE}) {
     sigaction(signal, &action, nullptr);
   }
 }
 
-// In the child. Does not come back.
+// In the child, which has the signals as this program was started with them.
+// Does not come back.
 [[noreturn]] void Exec(const std::string& path, char** argv,
                        const rlimit& files, int error_fd) {
-  SetSignals(SIG_DFL, SIG_DFL);
   setrlimit(RLIMIT_NOFILE, &files);
   execv(path.c_str(), argv);
   int error = errno;
@@ -338,7 +343,7 @@ int Run(const Options& options, const std::string& folder) {
 
   int failed[2];
   if (pipe2(failed, O_CLOEXEC) != 0) return Fail(1, strerror(errno));
-  // The child sees the signals' handlers only when it has set its own.
+  // What comes before there are handlers waits until it can be passed on.
   sigset_t all;
   sigset_t before;
   sigfillset(&all);

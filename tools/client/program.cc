@@ -24,22 +24,23 @@
 namespace client {
 namespace {
 
-// The parent of a process, 0 when there is none or no such process.
+// The parent of a process, 0 when there is none, -1 when there is no such
+// process.
 pid_t ParentOf(pid_t pid) {
   char path[64];
   char buf[512];
 
   snprintf(path, sizeof(path), "/proc/%d/stat", pid);
   const UniqueFd fd(open(path, O_RDONLY | O_CLOEXEC));
-  if (!fd) return 0;
+  if (!fd) return -1;
   const ssize_t n = read(fd.get(), buf, sizeof(buf) - 1);
-  if (n <= 0) return 0;
+  if (n <= 0) return -1;
   buf[n] = '\0';
   // Behind the name, which may have anything in it.
   const char* p = strrchr(buf, ')');
   int parent = 0;
   char state = 0;
-  if (p == nullptr || sscanf(p + 1, " %c %d", &state, &parent) != 2) return 0;
+  if (p == nullptr || sscanf(p + 1, " %c %d", &state, &parent) != 2) return -1;
   return parent;
 }
 
@@ -94,8 +95,8 @@ UniqueFd Reopen(const UniqueFd& fd) {
   char path[64];
 
   snprintf(path, sizeof(path), "/proc/self/fd/%d", fd.get());
-  UniqueFd again(open(path, O_RDWR | O_CLOEXEC));
-  if (!again) again.Reset(open(path, O_RDONLY | O_CLOEXEC));
+  UniqueFd again(open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK));
+  if (!again) again.Reset(open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   return again;
 }
 
@@ -109,10 +110,14 @@ void UniqueFd::Reset(int fd) {
 bool IsDescendant(pid_t pid) {
   const pid_t self = getpid();
 
-  // Nobody has that many ancestors; a chain that changes meanwhile ends.
-  for (int i = 0; pid > 1 && i < 4096; i++) {
-    if (pid == self) return true;
-    pid = ParentOf(pid);
+  // Nobody has that many ancestors. Where one has ended meanwhile its child has
+  // got another: the way is looked for anew, as long as there is its start.
+  pid_t at = pid;
+  for (int i = 0; at > 1 && i < 4096; i++) {
+    if (at == self) return true;
+    const pid_t parent = ParentOf(at);
+    if (parent < 0 && at == pid) return false;
+    at = parent < 0 ? pid : parent;
   }
   return false;
 }
@@ -223,7 +228,7 @@ ProgramMemory::ProgramMemory(pid_t pid, UniqueFd pidfd, MemoryFiles* files,
       epoch_(epoch),
       tid_(pid) {
   const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
-  UniqueFd fd(memfd_create("iommulab-shared", MFD_CLOEXEC));
+  UniqueFd fd(memfd_create("iommulab-shared", MFD_CLOEXEC | MFD_ALLOW_SEALING));
 
   if (!fd || ftruncate(fd.get(), static_cast<off_t>(page)) != 0) return;
   void* at =
@@ -231,7 +236,13 @@ ProgramMemory::ProgramMemory(pid_t pid, UniqueFd pidfd, MemoryFiles* files,
   if (at == MAP_FAILED) return;
   shared_ = static_cast<SharedPage*>(at);
   private_pages = &shared_->private_pages;
-  // For the program to read.
+  // For the program to read: it can neither cut the page off under us nor open
+  // it again and write.
+  if (fcntl(fd.get(), F_ADD_SEALS,
+            F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL) !=
+      0) {
+    return;
+  }
   char path[64];
   snprintf(path, sizeof(path), "/proc/self/fd/%d", fd.get());
   shared_fd_.Reset(open(path, O_RDONLY | O_CLOEXEC));

@@ -24,6 +24,7 @@
 #include <map>
 #include <mutex>
 #include <span>
+#include <system_error>
 #include <thread>
 #include <unordered_map>
 
@@ -48,6 +49,10 @@ namespace {
 
 // The most that one read or write moves.
 constexpr size_t kMaxTransfer = 0x7ffff000;
+
+// Connections at a time: each has a thread here. Who comes when there are that
+// many gets EIO.
+constexpr size_t kMaxConnections = 8192;
 
 struct Thread;
 
@@ -353,6 +358,7 @@ class Server::Impl {
  private:
   struct Connection {
     UniqueFd fd;
+    pid_t pid = 0;  // whose it is
     std::thread thread;
     std::atomic<bool> done{false};
   };
@@ -363,6 +369,7 @@ class Server::Impl {
 
   void AcceptLoop();
   void Accept();
+  void RefuseOne();
   void JoinEnded(bool all);
   void Serve(Connection* connection);
   bool MayConnect(int fd, pid_t* pid);
@@ -417,6 +424,9 @@ class Server::Impl {
   std::string path_;
   UniqueFd listener_;
   UniqueFd wake_;
+  // Given up for a moment when there are no others, so that who waits for an
+  // answer gets one. The acceptor's.
+  UniqueFd spare_;
   std::thread acceptor_;
   std::list<std::unique_ptr<Connection>> connections_;  // the acceptor's
   std::atomic<bool> stopping_{false};
@@ -486,6 +496,7 @@ bool Server::Impl::Create(const ServerOptions& options, std::string* error) {
   listener_.Reset(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
   reap_epoll_.Reset(epoll_create1(EPOLL_CLOEXEC));
   wake_.Reset(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  spare_.Reset(fcntl(wake_.get(), F_DUPFD_CLOEXEC, 3));
   if (!listener_ || !reap_epoll_ || !wake_ ||
       bind(listener_.get(), reinterpret_cast<sockaddr*>(&addr), sizeof(addr)) !=
           0 ||
@@ -542,21 +553,40 @@ void Server::Impl::AcceptLoop() {
 }
 
 void Server::Impl::Accept() {
+  if (!spare_) spare_.Reset(fcntl(wake_.get(), F_DUPFD_CLOEXEC, 3));
   UniqueFd fd(accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
 
   if (!fd) {
-    // Out of descriptors: others must end first.
-    if (errno == EMFILE || errno == ENFILE) usleep(10000);
+    if (errno == EMFILE || errno == ENFILE) RefuseOne();
+    return;
+  }
+  pid_t pid = 0;
+  // What comes back from here is a connection that ends: the program gets EIO.
+  if (connections_.size() >= kMaxConnections || !MayConnect(fd.get(), &pid)) {
     return;
   }
   auto connection = std::make_unique<Connection>();
   connection->fd = std::move(fd);
+  connection->pid = pid;
   Connection* c = connection.get();
+  try {
+    c->thread = std::thread([this, c] {
+      Serve(c);
+      c->done.store(true);
+    });
+  } catch (const std::system_error&) {
+    return;  // no more threads
+  }
   connections_.push_back(std::move(connection));
-  c->thread = std::thread([this, c] {
-    Serve(c);
-    c->done.store(true);
-  });
+}
+
+// Out of descriptors: who is next gets EIO.
+void Server::Impl::RefuseOne() {
+  spare_.Reset();
+  const UniqueFd fd(
+      accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+  // Somebody else has taken it: they end some day.
+  if (!fd) usleep(10000);
 }
 
 void Server::Impl::JoinEnded(bool all) {
@@ -585,17 +615,14 @@ void Server::Impl::Serve(Connection* connection) {
   std::shared_ptr<Thread> thread;
   bool is_lifeline = false;
   lab_request request = {};
-  pid_t pid = 0;
+  const pid_t pid = connection->pid;
 
   // What comes back from here is a connection that ends: the program gets EIO.
   const auto serve = [&] {
     UniqueFd with;
     lab_reply reply = {};
 
-    if (!MayConnect(fd, &pid) || !Receive(fd, &request, &with) ||
-        request.op != LAB_HELLO) {
-      return;
-    }
+    if (!Receive(fd, &request, &with) || request.op != LAB_HELLO) return;
     Reap();
     if (request.kind == LAB_HELLO_PROCESS) {
       UniqueFd out;
@@ -629,6 +656,8 @@ int64_t Server::Impl::HelloProcess(pid_t pid, const lab_request& request,
   UniqueFd pidfd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
 
   if (!pidfd || request.arg[0] == 0 || !*lifeline) return -EPERM;
+  const int life = lifeline->get();
+  const int pid_end = pidfd.get();
   auto program = std::make_shared<Program>();
   program->pid = pid;
   program->nonce = request.arg[0];
@@ -636,8 +665,14 @@ int64_t Server::Impl::HelloProcess(pid_t pid, const lab_request& request,
       pid, std::move(pidfd), memory_files_.get(), &epoch_);
   program->leader = std::make_unique<task_struct>(kernel(), "program");
   program->lifeline = std::move(*lifeline);
+  // Without the page it would not know when to say that memory goes.
+  if (program->memory->shared_fd() < 0) return -ENOMEM;
+  out->Reset(fcntl(program->memory->shared_fd(), F_DUPFD_CLOEXEC, 3));
+  if (!*out) return -ENOMEM;
 
   {
+    // Until it is known and watched: what is watched and not known would be
+    // ready for ever.
     const std::lock_guard<std::mutex> lock(reap_mu_);
     std::shared_ptr<Program> parent;
     std::vector<std::shared_ptr<Program>> before;
@@ -663,23 +698,21 @@ int64_t Server::Impl::HelloProcess(pid_t pid, const lab_request& request,
         program->mm = nullptr;
       }
     }
+    if (program->mm == nullptr) return -ENOMEM;
+    const uint64_t number = program->number;
+    if (trace_ != nullptr) {
+      trace_->Begins({number, program->nonce, request.arg[1], program->memory});
+    }
+    {
+      const std::lock_guard<std::mutex> leaf(mu_);
+      programs_[number] = program;
+    }
+    if (!Watch(life, 0, number, kLifeline) ||
+        !Watch(pid_end, EPOLLIN, number, kPidfd)) {
+      Retire(program.get());
+      return -ENOMEM;
+    }
   }
-  if (program->mm == nullptr) return -ENOMEM;
-  const uint64_t number = program->number;
-  const int life = program->lifeline.get();
-  const int pid_end = program->memory->pidfd();
-  out->Reset(program->memory->shared_fd() < 0
-                 ? -1
-                 : fcntl(program->memory->shared_fd(), F_DUPFD_CLOEXEC, 3));
-  if (trace_ != nullptr) {
-    trace_->Begins({number, program->nonce, request.arg[1], program->memory});
-  }
-  {
-    const std::lock_guard<std::mutex> lock(mu_);
-    programs_[number] = std::move(program);
-  }
-  Watch(life, 0, number, kLifeline);
-  Watch(pid_end, EPOLLIN, number, kPidfd);
   return 0;
 }
 
@@ -896,7 +929,18 @@ int64_t Server::Impl::Publish(struct file* file, int access,
     files_by_ino_[open->ino] = open;
     files_[number] = std::move(open);
   }
-  Watch(ends[0], 0, number, kFile);
+  // Else nobody would see its end.
+  if (!Watch(ends[0], 0, number, kFile)) {
+    out->Reset();
+    {
+      const std::lock_guard<std::mutex> lock(mu_);
+      files_.erase(number);
+      files_by_ino_.erase(st.st_ino);
+    }
+    if (file->f_op->poll != nullptr) event_files_--;
+    fput(file);
+    return -ENOMEM;
+  }
   if (made != nullptr) *made = number;
   return 0;
 }

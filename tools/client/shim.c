@@ -46,6 +46,9 @@
 #define EXPORT __attribute__((visibility("default")))
 #define TLS __thread __attribute__((tls_model("initial-exec")))
 
+#ifndef MADV_WIPEONFORK
+#define MADV_WIPEONFORK 18
+#endif
 #ifndef MAP_FIXED_NOREPLACE
 #define MAP_FIXED_NOREPLACE 0x100000
 #endif
@@ -104,6 +107,10 @@ static pthread_key_t thread_key;
 /* This process image, as it told the lab kernel. Changed under process_lock. */
 static pthread_mutex_t process_lock = PTHREAD_MUTEX_INITIALIZER;
 static _Atomic pid_t process_pid; /* whose state this is; 0: none yet */
+/* 1, and 0 in the memory of a process that was forked since: unlike the pid
+   that does not change in a vfork() child, which has its parent's memory and
+   state. NULL: the host cannot. */
+static atomic_int* same_memory;
 static _Atomic uint64_t process_nonce;
 static uint64_t parent_nonce;
 static atomic_int lifeline = -1;
@@ -165,6 +172,7 @@ static void unlock(pthread_mutex_t* mutex, const sigset_t* before) {
   pthread_sigmask(SIG_SETMASK, before, NULL);
 }
 
+/* A descriptor or -errno. */
 static int move_high(int fd) {
   struct rlimit lim = {1024, 1024};
   long high;
@@ -193,8 +201,15 @@ static void init(void) {
   const char* path = getenv(LAB_ENV_SOCKET);
   const char* pid = getenv(LAB_ENV_KERNEL);
   char* slash;
+  long at;
 
   page_size = sysconf(_SC_PAGESIZE);
+  at = SYS(mmap, NULL, page_size, PROT_READ | PROT_WRITE,
+           MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (at > 0 && SYS(madvise, at, page_size, MADV_WIPEONFORK) == 0) {
+    same_memory = (atomic_int*)at;
+    *same_memory = 1;
+  }
   if (path == NULL || pid == NULL || strlen(path) >= sizeof(socket_path)) {
     return;
   }
@@ -273,6 +288,10 @@ static int exchange(int fd, struct lab_request* req, int send_fd,
   return 0;
 }
 
+/* No more descriptors. */
+static bool is_full(long rc) { return rc == -EMFILE || rc == -ENFILE; }
+
+/* A descriptor; -EMFILE or -ENFILE; -EIO: there is nobody. */
 static int connect_kernel(uint64_t* ino) {
   struct sockaddr_un addr = {.sun_family = AF_UNIX};
   long fd;
@@ -280,7 +299,7 @@ static int connect_kernel(uint64_t* ino) {
 
   strcpy(addr.sun_path, socket_path);
   fd = SYS(socket, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-  if (fd < 0) return -EIO;
+  if (fd < 0) return is_full(fd) ? (int)fd : -EIO;
   do {
     rc = SYS(connect, fd, &addr, sizeof(addr));
   } while (rc == -EINTR);
@@ -289,12 +308,12 @@ static int connect_kernel(uint64_t* ino) {
     return -EIO;
   }
   fd = move_high((int)fd);
-  if (fd < 0) return -EIO;
+  if (fd < 0) return -EMFILE;
   *ino = inode_of((int)fd);
   return (int)fd;
 }
 
-/* Makes this process known. process_lock is held. 0 or -EIO. */
+/* Makes this process known. process_lock is held. 0, or as connect_kernel(). */
 static int attach_process(void) {
   struct lab_request req = {.op = LAB_HELLO, .kind = LAB_HELLO_PROCESS};
   struct lab_reply reply;
@@ -302,6 +321,7 @@ static int attach_process(void) {
   uint64_t nonce = 0;
   uint64_t ino;
   int page = -1;
+  long at;
   int fd;
 
   if (SYS(getrandom, &nonce, sizeof(nonce), 0) != (long)sizeof(nonce) ||
@@ -310,7 +330,7 @@ static int attach_process(void) {
   }
   process_pid = pid;
   fd = connect_kernel(&ino);
-  if (fd < 0) return -EIO;
+  if (fd < 0) return fd;
   req.tid = (uint32_t)pid;
   req.arg[0] = nonce;
   req.arg[1] = parent_nonce;
@@ -318,18 +338,25 @@ static int attach_process(void) {
     close_own(fd, ino);
     return -EIO;
   }
+  /* Without the page nobody could tell when memory must be preserved. */
+  at = page < 0 ? page
+                : SYS(mmap, NULL, page_size, PROT_READ, MAP_SHARED, page, 0);
+  if (page >= 0) SYS(close, page);
+  if (at < 0 && at > -page_size) {
+    close_own(fd, ino);
+    return page == -EMFILE ? -EMFILE : -EIO;
+  }
   process_nonce = nonce;
   lifeline_ino = ino;
   lifeline = fd;
-  if (page >= 0) {
-    long at = SYS(mmap, NULL, page_size, PROT_READ, MAP_SHARED, page, 0);
-
-    atomic_store(&shared, at < 0 && at > -page_size
-                              ? NULL
-                              : (const struct lab_shared*)at);
-    SYS(close, page);
-  }
+  atomic_store(&shared, (const struct lab_shared*)at);
   return 0;
+}
+
+/* True: this is the state of a process that we were forked from. */
+static bool was_forked(void) {
+  if (same_memory != NULL) return *same_memory == 0;
+  return process_pid != 0 && process_pid != getpid();
 }
 
 /* The state of a process that we were forked from is not ours. The process
@@ -353,31 +380,35 @@ static void forget_process(void) {
   if (process_nonce != 0) parent_nonce = process_nonce;
   process_nonce = 0;
   process_pid = 0;
+  if (same_memory != NULL) *same_memory = 1;
 }
 
 static bool process_is_known(void) {
   const int fd = lifeline;
 
-  return fd >= 0 && process_pid == getpid() && inode_of(fd) == lifeline_ino;
+  return fd >= 0 && !was_forked() && inode_of(fd) == lifeline_ino;
 }
 
-/* The nonce of this process, which is known by then; 0: nobody there. */
-static uint64_t process_name(void) {
-  uint64_t nonce = 0;
+/* Finds the nonce of this process, which is known by then. 0, or as
+   connect_kernel(). */
+static int process_name(uint64_t* nonce) {
   sigset_t before;
+  int rc = 0;
 
-  if (process_is_known()) return process_nonce;
+  *nonce = process_nonce;
+  if (process_is_known()) return 0;
   lock(&process_lock, &before);
   /* A clone() that told nobody. */
-  if (process_pid != 0 && process_pid != getpid()) forget_process();
+  if (was_forked()) forget_process();
   if (lifeline >= 0 && !process_is_known()) {
     /* Closed behind our back; the lab kernel takes it for an exec. */
     set_own_fd(lifeline, false);
     lifeline = -1;
   }
-  if (lifeline >= 0 || attach_process() == 0) nonce = process_nonce;
+  if (lifeline < 0) rc = attach_process();
+  *nonce = process_nonce;
   unlock(&process_lock, &before);
-  return nonce;
+  return rc;
 }
 
 /* A connection for this thread that has said hello. */
@@ -409,10 +440,11 @@ static void who_am_i(struct lab_request* req) {
   req->euid = (uint32_t)SYS(geteuid);
 }
 
-/* One request. 0, or -EIO when there is no lab kernel (any more). */
+/* One request. 0; -EIO when there is no lab kernel (any more); -EMFILE or
+   -ENFILE when a connection is needed first and there is no descriptor. */
 static int call(struct lab_request* req, int send_fd, struct lab_reply* reply,
                 int* got_fd) {
-  const uint64_t nonce = process_name();
+  uint64_t nonce;
   uint64_t ino;
   int none;
   int fd;
@@ -420,12 +452,13 @@ static int call(struct lab_request* req, int send_fd, struct lab_reply* reply,
 
   if (got_fd == NULL) got_fd = &none;
   *got_fd = -1;
-  if (nonce == 0) return -EIO;
+  rc = process_name(&nonce);
+  if (rc) return rc;
   who_am_i(req);
   if (conn_busy) {
     /* A signal handler's, inside another call of this thread. */
     fd = connect_thread(nonce, &ino);
-    if (fd < 0) return -EIO;
+    if (fd < 0) return fd;
     rc = exchange(fd, req, send_fd, reply, got_fd);
     close_own(fd, ino);
     return rc;
@@ -441,8 +474,8 @@ static int call(struct lab_request* req, int send_fd, struct lab_reply* reply,
     conn_nonce = nonce;
     if (conn >= 0) pthread_setspecific(thread_key, &conn);
   }
-  rc = conn < 0 ? -EIO : exchange(conn, req, send_fd, reply, got_fd);
-  if (rc && conn >= 0) {
+  rc = conn < 0 ? conn : exchange(conn, req, send_fd, reply, got_fd);
+  if (rc) {
     close_own(conn, conn_ino);
     conn = -1;
   }
@@ -553,12 +586,14 @@ static void range_remove(struct ranges* r, uintptr_t start, uintptr_t end) {
   unlock(&ranges_lock, &before);
 }
 
-/* What is mapped there is about to go. 0, or the error that forbids it. */
+/* What is mapped there is about to go. 0, or the error that forbids it: also
+   when the lab kernel cannot be told, for want of a descriptor. */
 static int before_unmap(uintptr_t start, size_t len, bool drops_mappings) {
   const struct lab_shared* page = atomic_load(&shared);
   struct lab_request req = {.op = LAB_MUNMAP, .arg = {start, len}};
   struct lab_reply reply;
   uintptr_t end;
+  int rc;
 
   if (len == 0 || start % (uintptr_t)page_size ||
       len > UINTPTR_MAX - start - (uintptr_t)page_size || !kernel_pid) {
@@ -570,16 +605,16 @@ static int before_unmap(uintptr_t start, size_t len, bool drops_mappings) {
     if (!range_may_cut(&huge_maps, start, end)) return -EINVAL;
     if (range_touches(&lab_maps, start, end)) {
       /* A lab kernel that is gone holds nothing. */
-      if (call(&req, -1, &reply, NULL) == 0 && reply.result < 0) {
-        return (int)reply.result;
-      }
+      rc = call(&req, -1, &reply, NULL);
+      if (is_full(rc)) return -ENOMEM;
+      if (!rc && reply.result < 0) return (int)reply.result;
       range_remove(&lab_maps, start, end);
     }
     range_remove(&huge_maps, start, end);
   }
   if (page != NULL && __atomic_load_n(&page->private_pages, __ATOMIC_ACQUIRE)) {
     req.op = LAB_PRESERVE;
-    call(&req, -1, &reply, NULL);
+    if (is_full(call(&req, -1, &reply, NULL))) return -ENOMEM;
   }
   return 0;
 }
@@ -600,17 +635,21 @@ static void fork_parent(void) {
 
 static void fork_child(void) {
   const int saved = errno;
+  uint64_t nonce;
 
   pthread_mutex_unlock(&ranges_lock);
   pthread_mutex_unlock(&process_lock);
   forget_process();
   pthread_sigmask(SIG_SETMASK, &fork_mask, NULL);
   /* Mappings that were inherited have a second owner from now on. */
-  if (atomic_load(&lab_maps.n) != 0) process_name();
+  if (atomic_load(&lab_maps.n) != 0) process_name(&nonce);
   errno = saved;
 }
 
 /* ---- open ---- */
+
+/* None of ours is as long, and a program's stack may be small. */
+#define MAX_PATH 256
 
 enum path_kind {
   PATH_OTHER,
@@ -625,7 +664,7 @@ struct lab_path {
   enum path_kind kind;
   pid_t pid;
   pid_t tid;
-  char debug[PATH_MAX];
+  char debug[sizeof(debug_path) + MAX_PATH];
 };
 
 static bool eat(const char** p, const char* word) {
@@ -671,7 +710,7 @@ static void proc_path(const char* p, struct lab_path* out) {
 }
 
 static enum path_kind look_at(const char* path, struct lab_path* out) {
-  char flat[PATH_MAX];
+  char flat[MAX_PATH];
   const char* p = flat;
   size_t n = 0;
 
@@ -715,8 +754,9 @@ static int open_lab(uint32_t kind, int flags, pid_t pid, pid_t tid) {
       .arg = {(uint32_t)flags, (uint32_t)pid, (uint32_t)tid}};
   struct lab_reply reply;
   int fd;
+  int rc = call(&req, -1, &reply, &fd);
 
-  if (call(&req, -1, &reply, &fd)) return -EIO;
+  if (rc) return rc;
   if (reply.result < 0) return (int)reply.result;
   if (fd == -1) return -EIO;
   if (fd >= 0 && !(flags & O_CLOEXEC)) SYS(fcntl, fd, F_SETFD, 0);
@@ -918,6 +958,7 @@ EXPORT int ioctl(int fd, unsigned long cmd, ...) {
   va_list ap;
   void* arg;
   int got;
+  int rc;
 
   va_start(ap, cmd);
   arg = va_arg(ap, void*);
@@ -928,10 +969,8 @@ EXPORT int ioctl(int fd, unsigned long cmd, ...) {
   }
   req.arg[0] = (uint32_t)cmd;
   req.arg[1] = (uintptr_t)arg;
-  if (call(&req, -1, &reply, &got)) {
-    errno = EIO;
-    return -1;
-  }
+  rc = call(&req, -1, &reply, &got);
+  if (rc) return (int)libc_result(rc);
   if (got == -EMFILE) return (int)libc_result(got);
   if (got >= 0) {
     /* As the kernel makes them: closed by an exec. */
@@ -939,6 +978,7 @@ EXPORT int ioctl(int fd, unsigned long cmd, ...) {
       reply.result = got;
     } else if (!store_number(reply.store_at, got)) {
       SYS(close, got);
+      reply.result = -EFAULT;
     }
   }
   return (int)libc_result(reply.result);
@@ -955,11 +995,9 @@ static ssize_t transfer(uint32_t op, int fd, uint64_t ino, const void* buf,
                             .arg = {(uintptr_t)buf, n, (uint64_t)offset}};
   struct lab_reply reply;
   char byte;
+  const int rc = call(&req, -1, &reply, NULL);
 
-  if (call(&req, -1, &reply, NULL)) {
-    errno = EIO;
-    return -1;
-  }
+  if (rc) return libc_result(rc);
   for (; reply.drain != 0; reply.drain--) {
     SYS(recvfrom, fd, &byte, 1, MSG_DONTWAIT, NULL, NULL);
   }
@@ -1184,12 +1222,13 @@ static long map_lab_file(uint64_t ino, uintptr_t addr, size_t len, int prot,
   req.arg[2] = (uint32_t)prot;
   req.arg[3] = (uint32_t)flags;
   req.arg[4] = (uint64_t)offset;
-  rc = call(&req, -1, &reply, &fd) ? -EIO : reply.result;
+  rc = call(&req, -1, &reply, &fd);
+  if (is_full(rc)) rc = -ENOMEM;
+  if (!rc) rc = reply.result;
+  const bool mapped = !rc;
   if (!rc && fd == -EMFILE) rc = -ENOMEM;
   if (!rc && !range_add(&lab_maps, (uintptr_t)at, whole, (size_t)page_size)) {
     rc = -ENOMEM;
-    req.op = LAB_MUNMAP;
-    call(&req, -1, &reply, NULL);
   }
   if (!rc && fd >= 0) {
     rc = host_mmap((uintptr_t)at, whole, prot, MAP_SHARED | MAP_FIXED, fd,
@@ -1202,6 +1241,11 @@ static long map_lab_file(uint64_t ino, uintptr_t addr, size_t len, int prot,
     rc = map_failed(rc) ? rc : 0;
   }
   if (fd >= 0) SYS(close, fd);
+  if (rc && mapped) {
+    range_remove(&lab_maps, (uintptr_t)at, (uintptr_t)at + whole);
+    req.op = LAB_MUNMAP;
+    call(&req, -1, &reply, NULL);
+  }
   if (rc && !(flags & MAP_FIXED)) SYS(munmap, at, whole);
   return rc ? rc : at;
 }
@@ -1326,9 +1370,11 @@ EXPORT void* mremap(void* old, size_t old_len, size_t len, int flags, ...) {
 }
 
 EXPORT int madvise(void* addr, size_t len, int advice) {
-  if (ready() && (advice == MADV_DONTNEED || advice == MADV_FREE ||
-                  advice == 24 /* MADV_DONTNEED_LOCKED */)) {
-    before_unmap((uintptr_t)addr, len, false);
+  if (ready() &&
+      (advice == MADV_DONTNEED || advice == MADV_FREE ||
+       advice == 24 /* MADV_DONTNEED_LOCKED */) &&
+      before_unmap((uintptr_t)addr, len, false)) {
+    return (int)libc_result(-EAGAIN);
   }
   return (int)libc_result(SYS(madvise, addr, len, advice));
 }

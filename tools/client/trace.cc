@@ -82,6 +82,9 @@ void Trace::Ends(uint64_t image) {
     const std::lock_guard<std::mutex> lock(mu_);
     Process* p = &processes_[image];
     p->gone = true;
+    // Its names stay: they lead to its ancestors.
+    p->program.memory.reset();
+    p->devices.clear();
     if (!p->recorded) return;
   }
   recorder_->Exit(static_cast<prog::RecordProcess>(image));
@@ -98,7 +101,9 @@ prog::RecordCaller Trace::Caller(uint64_t image, unsigned fail_nth) {
     p->recorded = true;
     // The nearest one that the recording has and that lives.
     uint64_t nonce = fresh ? p->program.parent_nonce : 0;
-    while (nonce != 0 && ancestor == 0) {
+    // Programs make the names up, so they may name each other in a circle.
+    for (size_t i = 0; i < processes_.size() && nonce != 0 && ancestor == 0;
+         i++) {
       const auto it = std::find_if(
           processes_.begin(), processes_.end(),
           [nonce](const auto& q) { return q.second.program.nonce == nonce; });
@@ -165,7 +170,8 @@ prog::RecordFile Trace::AddMemory(int fd, bool huge) {
   char target[64] = "";
   struct stat st;
 
-  if (fd < 0 || fstat(fd, &st) != 0) return 0;
+  // Sealing is what only memory files can.
+  if (fd < 0 || fcntl(fd, F_GET_SEALS) < 0 || fstat(fd, &st) != 0) return 0;
   snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
   if (readlink(path, target, sizeof(target) - 1) < 0) return 0;
   const bool ours = strncmp(target, "/memfd:" LAB_MEMFD_NAME " ",
@@ -177,7 +183,7 @@ prog::RecordFile Trace::AddMemory(int fd, bool huge) {
   memory->memfd |= !ours;
   memory->huge |= huge;
   if (!memory->fd) {
-    memory->fd.Reset(open(path, O_RDONLY | O_CLOEXEC));
+    memory->fd.Reset(open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   }
   return *number;
 }
@@ -227,7 +233,7 @@ prog::RecordFile Trace::FileOf(prog::RecordProcess process, int fd) {
   target[n] = '\0';
   if (sscanf(target, "socket:[%lu]", &ino) == 1) return files_(ino);
   if (strncmp(target, "/memfd:", 7) != 0) return 0;
-  const UniqueFd copy(open(path, O_RDONLY | O_CLOEXEC));
+  const UniqueFd copy(open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   return AddMemory(copy.get(), false);
 }
 
