@@ -12,6 +12,7 @@
 
 #include <cstring>
 #include <map>
+#include <span>
 #include <utility>
 
 #include "core/linux/fault-inject.h"
@@ -292,36 +293,62 @@ void remote_page_gone(struct host_page *page)
 		page->remote->process->private_pages->fetch_sub(1);
 }
 
+// Saves the contents of @pages, of which we have references. -ENOMEM: of some, not.
+static int keep_pages(struct remote_mm *remote, std::span<struct host_page *> pages)
+	__must_hold(remote->lock)
+{
+	int rc = 0;
+
+	for (struct host_page *page : pages) {
+		std::unique_ptr<u8[]> kept(new (std::nothrow) u8[PAGE_SIZE]());
+
+		if (!kept ||
+		    remote->process->copy(kept.get(), page->index << PAGE_SHIFT, PAGE_SIZE, false))
+			rc = -ENOMEM;
+		if (!kept)
+			continue;
+		page->kept = std::move(kept);
+		remote->process->private_pages->fetch_sub(1);
+	}
+	return rc;
+}
+
 int remote_mm_preserve(struct mm_struct *mm, u64 start, u64 len)
 {
 	struct mm_context *ctx = to_sim_mm(mm)->context;
 	struct remote_mm *remote = ctx->remote.get();
 	const u64 end = min(PAGE_ALIGN(min(start, TASK_SIZE) + min(len, TASK_SIZE)), TASK_SIZE);
-	bool any = false;
-	int rc = 0;
+	std::unique_ptr<struct host_page *[]> pages;
+	size_t nr = 0;
+	int rc;
 
 	start = min(start, TASK_SIZE) & PAGE_MASK;
 	if (start >= end || !remote->process->private_pages->load())
 		return 0;
-	raw_guard g(&remote->lock);
-	host_for_each_page(ctx->state, [&](struct host_page *page) {
-		const u64 addr = page->index << PAGE_SHIFT;
+	{
+		raw_guard g(&remote->lock);
+		/* No page comes while the lock is held. */
+		const size_t max = remote->process->private_pages->load();
 
-		if (page->remote.get() != remote || page->kept || addr < start || addr >= end)
-			return;
-		std::unique_ptr<u8[]> kept(new (std::nothrow) u8[PAGE_SIZE]());
+		pages.reset(new (std::nothrow) struct host_page *[max]);
+		if (!pages)
+			return -ENOMEM;
+		host_for_each_page(ctx->state, [&](struct host_page *page) {
+			const u64 addr = page->index << PAGE_SHIFT;
 
-		if (!kept || remote->process->copy(kept.get(), addr, PAGE_SIZE, false))
+			if (page->remote.get() != remote || page->kept || addr < start ||
+			    addr >= end || nr == max)
+				return;
+			page->_refcount.fetch_add(1, std::memory_order_acquire);
+			pages[nr++] = page;
+		});
+		rc = keep_pages(remote, std::span(pages.get(), nr));
+		/* What comes to stand there is other memory. */
+		if (nr && move_range(remote, start, end))
 			rc = -ENOMEM;
-		if (!kept)
-			return;
-		page->kept = std::move(kept);
-		remote->process->private_pages->fetch_sub(1);
-		any = true;
-	});
-	/* What comes to stand there is other memory. */
-	if (any && move_range(remote, start, end))
-		rc = -ENOMEM;
+	}
+	for (size_t i = 0; i != nr; i++)
+		host_page_ref_sub(pages[i], 1);
 	return rc;
 }
 

@@ -15,6 +15,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
@@ -50,6 +51,10 @@ namespace {
 // The most that one read or write moves.
 constexpr size_t kMaxTransfer = 0x7ffff000;
 
+// How long calls wait for those of a program that has just ended. One that
+// hangs in the kernel for longer may itself wait for what others do.
+constexpr auto kDyingLimit = std::chrono::seconds(1);
+
 // Connections at a time: each has a thread here. Who comes when there are that
 // many gets EIO.
 constexpr size_t kMaxConnections = 8192;
@@ -69,7 +74,8 @@ struct Program {
 
   // Guarded by Server::Impl::mu_.
   bool dead = false;
-  int calls = 0;  // in the kernel
+  bool ended = false;  // the kernel knows that it is dead
+  int calls = 0;       // in the kernel
   std::map<pid_t, std::shared_ptr<Thread>> threads;
 };
 
@@ -378,6 +384,7 @@ class Server::Impl {
   void ReapFile(uint64_t number);
   void ReapProgram(uint64_t number);
   void Retire(Program* program);
+  void End(Program* program);
   void DropRetired();
   void EndCall(Program* program);
   bool Watch(int fd, uint32_t events, uint64_t number, Watched what);
@@ -438,7 +445,10 @@ class Server::Impl {
 
   // A leaf: nothing of the kernel is called with it.
   std::mutex mu_;
-  std::condition_variable calls_end_;  // the last of a program that is dead
+  // Programs that are dead and not ended, and until when others wait for them.
+  int dying_ = 0;
+  std::chrono::steady_clock::time_point dying_until_;
+  std::condition_variable ended_;
   uint64_t next_number_ = 1;
   std::unordered_map<uint64_t, std::shared_ptr<OpenFile>> files_;
   std::unordered_map<uint64_t, std::shared_ptr<OpenFile>> files_by_ino_;
@@ -765,15 +775,17 @@ void Server::Impl::ThreadEnds(const std::shared_ptr<Thread>& thread) {
   }
 }
 
-// The image is no more, and its memory goes. As the end of a process is not
-// seen before its threads have left the kernel, this waits for its calls.
-// reap_mu_ is held.
+// The image is no more. As the end of a process is not seen before its threads
+// have left the kernel, its memory goes with the last of its calls. reap_mu_ is
+// held.
 void Server::Impl::Retire(Program* program) {
   std::map<pid_t, std::shared_ptr<Thread>> threads;
   {
-    std::unique_lock<std::mutex> lock(mu_);
+    const std::lock_guard<std::mutex> lock(mu_);
     if (program->dead) return;
     program->dead = true;
+    dying_++;
+    dying_until_ = std::chrono::steady_clock::now() + kDyingLimit;
     threads.swap(program->threads);
     const auto it = programs_.find(program->number);
     if (it != programs_.end()) {
@@ -784,15 +796,28 @@ void Server::Impl::Retire(Program* program) {
       thread->task.interrupted.store(true);
     }
     program->memory->Retire();
-    calls_end_.wait(lock, [program] { return program->calls == 0; });
   }
   epoll_ctl(reap_epoll_.get(), EPOLL_CTL_DEL, program->lifeline.get(), nullptr);
   epoll_ctl(reap_epoll_.get(), EPOLL_CTL_DEL, program->memory->pidfd(),
             nullptr);
   program->lifeline.Reset();
+  End(program);
+}
+
+// A dead program's memory goes, once, when it has no calls. reap_mu_ is held.
+void Server::Impl::End(Program* program) {
+  {
+    const std::lock_guard<std::mutex> lock(mu_);
+    if (!program->dead || program->ended || program->calls != 0) return;
+    program->ended = true;
+  }
   if (trace_ != nullptr) trace_->Ends(program->number);
-  task_scope ts(reaper_.get());
-  mmput(program->mm);
+  {
+    task_scope ts(reaper_.get());
+    mmput(program->mm);
+  }
+  const std::lock_guard<std::mutex> lock(mu_);
+  if (--dying_ == 0) ended_.notify_all();
 }
 
 // Those whose leaders nobody looks at any more.
@@ -802,7 +827,7 @@ void Server::Impl::DropRetired() {
 
   for (auto it = retired_.begin(); it != retired_.end();) {
     const auto next = std::next(it);
-    if ((*it)->calls == 0 && it->use_count() == 1 &&
+    if ((*it)->ended && it->use_count() == 1 &&
         (*it)->leader->usage.load(std::memory_order_acquire) == 1) {
       gone.splice(gone.end(), retired_, it);
     }
@@ -822,7 +847,7 @@ bool Server::Impl::Watch(int fd, uint32_t events, uint64_t number,
 }
 
 void Server::Impl::Reap() {
-  const std::lock_guard<std::mutex> lock(reap_mu_);
+  std::unique_lock<std::mutex> lock(reap_mu_);
   bool any = false;
 
   for (;;) {
@@ -849,6 +874,11 @@ void Server::Impl::Reap() {
   if (any) {
     sim_->leave();
     DropRetired();
+  }
+  lock.unlock();
+  std::unique_lock<std::mutex> leaf(mu_);
+  while (dying_ != 0 &&
+         ended_.wait_until(leaf, dying_until_) != std::cv_status::timeout) {
   }
 }
 
@@ -1005,9 +1035,16 @@ bool Server::Impl::SetCredentials(Thread* thread, const lab_request& request) {
 }
 
 void Server::Impl::EndCall(Program* program) {
-  const std::lock_guard<std::mutex> lock(mu_);
-
-  if (--program->calls == 0 && program->dead) calls_end_.notify_all();
+  {
+    const std::lock_guard<std::mutex> lock(mu_);
+    if (--program->calls != 0 || !program->dead) return;
+  }
+  {
+    const std::lock_guard<std::mutex> lock(reap_mu_);
+    End(program);
+  }
+  sim_->leave();
+  DropRetired();
 }
 
 void Server::Impl::Handle(Thread* thread, const lab_request& request,
@@ -1455,7 +1492,7 @@ int64_t Server::Impl::Mmap(Thread* thread, const lab_request& request,
 bool Server::Impl::IsIdle() {
   Reap();
   const std::lock_guard<std::mutex> lock(mu_);
-  return files_.empty() && programs_.empty();
+  return files_.empty() && programs_.empty() && dying_ == 0;
 }
 
 std::string Server::Impl::Finish() {
