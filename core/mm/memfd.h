@@ -21,8 +21,8 @@ size_t memfd_size(const struct file *file);
 int memfd_truncate(struct file *file, size_t size);
 
 // Pins up to @npages pages from index @start on, allocating those that were never touched. Returns
-// how many, or -errno: -EINVAL for no memfd or a page that its end is not behind, -EFAULT for a failed page,
-// -ENOMEM. All or none, as the kernel's does it. Compare memfd_pin_folios().
+// how many, or -errno: -EINVAL for no memfd or a page that its end is not behind, -EFAULT for a
+// failed page, -ENOMEM. All or none, as the kernel's does it. Compare memfd_pin_folios().
 long memfd_pin_pages(struct file *file, unsigned long start, unsigned long npages,
 		     struct page **pages);
 

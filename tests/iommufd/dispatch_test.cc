@@ -44,9 +44,7 @@ class DispatchTest : public ::testing::TestWithParam<const char*> {
   MockMachine m_;
 };
 
-TEST_P(DispatchTest, EveryCommandIsThere) {
-  EXPECT_EQ(Commands().size(), 22u);
-}
+TEST_P(DispatchTest, EveryCommandIsThere) { EXPECT_EQ(Commands().size(), 22u); }
 
 TEST_P(DispatchTest, NumbersThatAreNoCommands) {
   std::vector<uint8_t> cmd(64, 0);
