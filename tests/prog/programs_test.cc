@@ -4,8 +4,6 @@
 // as the program says, nothing is left behind, the kernel does not warn. Each
 // also under the other revision, where results may differ and nothing else, and
 // each with every allocation failed in turn.
-#include <algorithm>
-#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <memory>
@@ -13,6 +11,7 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "tests/prog/program_files.h"
 #include "tools/explain.h"
 #include "tools/lab_kernel.h"
 #include "tools/sweep.h"
@@ -21,29 +20,6 @@
 #include "uapi/prog/run.h"
 
 namespace {
-
-std::vector<std::string> ProgramFiles() {
-  std::vector<std::string> files;
-  for (const char* folder : {"examples", "tests/prog"}) {
-    std::error_code error;
-    for (const auto& entry :
-         std::filesystem::directory_iterator(folder, error)) {
-      if (entry.path().extension() == ".prog") {
-        files.push_back(entry.path().string());
-      }
-    }
-  }
-  std::sort(files.begin(), files.end());
-  return files;
-}
-
-std::string CaseName(const testing::TestParamInfo<std::string>& info) {
-  std::string name = info.param.substr(0, info.param.size() - 5);
-  for (char& c : name) {
-    if (!isalnum(static_cast<unsigned char>(c))) c = '_';
-  }
-  return name;
-}
 
 class ProgramTest : public testing::TestWithParam<std::string> {
  protected:

@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <filesystem>
 #include <fstream>
 #include <functional>
 #include <iterator>
@@ -19,6 +18,7 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "tests/prog/program_files.h"
 #include "tools/lab_kernel.h"
 #include "uapi/iommufd.h"
 #include "uapi/iommufd_test.h"
@@ -47,29 +47,6 @@ constexpr Exception kExceptions[] = {
     {"tests/prog/tegra241_queue_runs_without_the_kernel_vcmdq_v2.prog",
      "the same"},
 };
-
-std::vector<std::string> ProgramFiles() {
-  std::vector<std::string> files;
-  for (const char* folder : {"examples", "tests/prog"}) {
-    std::error_code error;
-    for (const auto& entry :
-         std::filesystem::directory_iterator(folder, error)) {
-      if (entry.path().extension() == ".prog") {
-        files.push_back(entry.path().string());
-      }
-    }
-  }
-  std::sort(files.begin(), files.end());
-  return files;
-}
-
-std::string CaseName(const testing::TestParamInfo<std::string>& info) {
-  std::string name = info.param.substr(0, info.param.size() - 5);
-  for (char& c : name) {
-    if (!isalnum(static_cast<unsigned char>(c))) c = '_';
-  }
-  return name;
-}
 
 struct Recorded {
   std::string text;     // what the recorder wrote
