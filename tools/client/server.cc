@@ -639,7 +639,7 @@ void Server::Impl::Serve(Connection* connection) {
       UniqueFd lifeline(fcntl(fd, F_DUPFD_CLOEXEC, 3));
       reply.result = HelloProcess(pid, request, &lifeline, &out);
       is_lifeline = reply.result == 0;
-      Send(fd, &reply, out.get());
+      Send(fd, &reply, is_lifeline ? out.get() : -1);
       return;
     }
     thread = HelloThread(pid, request);
