@@ -120,26 +120,28 @@ std::string MachineHelp() {
   return out;
 }
 
-std::unique_ptr<LabKernel> LabKernel::Create(
-    const std::vector<prog::MachineOption>& machine, const LabOptions& options,
-    prog::Error* error) {
-  struct mock_machine_options mock;
-  struct tegra241_machine_options tegra241;
+bool ParseMachine(const std::vector<prog::MachineOption>& machine,
+                  struct sim_options* sim, std::shared_ptr<void>* storage,
+                  prog::Error* error) {
+  struct Options {
+    struct mock_machine_options mock;
+    struct tegra241_machine_options tegra241;
+  };
+  auto options = std::make_shared<Options>();
   const bool is_tegra241 = KindOf(machine) == "tegra241";
-  struct sim_options sim;
-  sim.revision = options.revision;
-  sim.kernel.panic_on_warn = options.panic_on_warn;
-  sim.machine = is_tegra241 ? &kTegra241Machine : &kMockMachine;
-  sim.machine_options = is_tegra241 ? static_cast<const void*>(&tegra241)
-                                    : static_cast<const void*>(&mock);
+  *storage = options;
+  sim->machine = is_tegra241 ? &kTegra241Machine : &kMockMachine;
+  sim->machine_options = is_tegra241
+                             ? static_cast<const void*>(&options->tegra241)
+                             : static_cast<const void*>(&options->mock);
   for (const prog::MachineOption& option : machine) {
-    const int taken = SetProcessOption(option, &sim);
+    const int taken = SetProcessOption(option, sim);
     if (taken > 0) continue;
     const char* const key = option.key.c_str();
     const char* const value = option.value.c_str();
     if (taken < 0 ||
-        (is_tegra241 ? tegra241_options_parse(key, value, &tegra241)
-                     : mock_options_parse(key, value, &mock)) != 0) {
+        (is_tegra241 ? tegra241_options_parse(key, value, &options->tegra241)
+                     : mock_options_parse(key, value, &options->mock)) != 0) {
       std::string expected;
       for (const auto* h = mock_option_list; h->key != nullptr; h++) {
         if (option.key == h->key) {
@@ -159,9 +161,20 @@ std::unique_ptr<LabKernel> LabKernel::Create(
       *error = {option.pos,
                 "'" + option.value + "' is no value for " + option.key,
                 expected};
-      return nullptr;
+      return false;
     }
   }
+  return true;
+}
+
+std::unique_ptr<LabKernel> LabKernel::Create(
+    const std::vector<prog::MachineOption>& machine, const LabOptions& options,
+    prog::Error* error) {
+  std::shared_ptr<void> storage;
+  struct sim_options sim;
+  sim.revision = options.revision;
+  sim.kernel.panic_on_warn = options.panic_on_warn;
+  if (!ParseMachine(machine, &sim, &storage, error)) return nullptr;
   auto lab = std::unique_ptr<LabKernel>(new LabKernel);
   result<std::unique_ptr<sim_syscalls>> sys = sim_syscalls::create(sim);
   if (!sys) {

@@ -15,6 +15,7 @@
 // Of core/sim_syscalls.h. Kernel headers define words like `noinline` and
 // `current` as macros, so they stay out of this one.
 class sim_syscalls;
+struct sim_options;
 
 namespace tools {
 
@@ -40,6 +41,12 @@ class LabKernel {
 
   std::unique_ptr<sim_syscalls> sim_;
 };
+
+// What machine(...) says, in *sim; *storage holds what that points to and is
+// kept until the kernel is made. False and *error when an option is not right.
+bool ParseMachine(const std::vector<prog::MachineOption>& machine,
+                  struct sim_options* sim, std::shared_ptr<void>* storage,
+                  prog::Error* error);
 
 // The keys of machine(...), and each with its help for a list.
 const std::vector<std::string>& MachineKeys();

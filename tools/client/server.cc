@@ -37,11 +37,11 @@
 #include "core/mm/remote.h"
 #include "core/mm/vma.h"
 #include "core/sim_kernel.h"
-#include "drivers/platform.h"
 #include "drivers/selftest/mock_options.h"
 #include "tools/client/program.h"
 #include "tools/client/protocol.h"
 #include "tools/client/trace.h"
+#include "tools/lab_kernel.h"
 #include "uapi/iommufd_desc.h"
 #include "uapi/iommufd_test.h"
 
@@ -259,35 +259,30 @@ bool Send(int fd, lab_reply* reply, int with) {
 
 // ---- machines ----
 
-int InitMock(struct kernel* kernel, const void* options) {
-  return platform_init_mock(kernel,
-                            static_cast<const mock_machine_options*>(options));
-}
+// The mock as `options` shape it. What machine(...) says of a process is the
+// program's own here, but for privileged=.
+bool MockOf(const std::vector<std::pair<std::string, std::string>>& options,
+            sim_options* sim, std::shared_ptr<void>* storage, bool* privileged,
+            std::string* error) {
+  std::vector<prog::MachineOption> machine;
 
-constexpr machine_ops kMockMachine = {
-    .init = InitMock,
-    .exit = platform_exit,
-};
-
-bool ParseMachine(
-    const std::vector<std::pair<std::string, std::string>>& options,
-    mock_machine_options* mock, bool* privileged, std::string* error) {
   for (const auto& [key, value] : options) {
     if (key == "privileged" && (value == "0" || value == "1")) {
       *privileged = value == "1";
       continue;
     }
-    if (mock_options_parse(key.c_str(), value.c_str(), mock) == 0) continue;
-    *error = "'" + key + "=" + value + "' is no option of the machine";
-    for (const auto* h = mock_option_list; h->key != nullptr; h++) {
-      if (key == h->key) {
-        *error = "'" + value + "' is no value for " + key + " (" + h->value +
-                 ": " + h->help + ")";
-      }
+    const auto* h = mock_option_list;
+    while (h->key != nullptr && key != h->key) h++;
+    if (h->key == nullptr) {
+      *error = "'" + key + "=" + value + "' is no option of the machine";
+      return false;
     }
-    return false;
+    machine.push_back({.pos = {1, 1}, .key = key, .value = value});
   }
-  return true;
+  prog::Error mistake;
+  if (tools::ParseMachine(machine, sim, storage, &mistake)) return true;
+  *error = mistake.message + " (" + mistake.expected + ")";
+  return false;
 }
 
 // What this process may, and so what a program may at most.
@@ -464,7 +459,7 @@ class Server::Impl {
 // ---- construction ----
 
 bool Server::Impl::Create(const ServerOptions& options, std::string* error) {
-  mock_machine_options mock;
+  std::shared_ptr<void> machine;
   sim_options sim;
 
   revision_ = iommufd_find_revision(options.revision);
@@ -476,13 +471,12 @@ bool Server::Impl::Create(const ServerOptions& options, std::string* error) {
     return false;
   }
   bool privileged = true;
-  if (!ParseMachine(options.machine, &mock, &privileged, error)) return false;
+  if (!MockOf(options.machine, &sim, &machine, &privileged, error))
+    return false;
   if (privileged) granted_caps_ = ~OwnCapabilities();
   sim.revision = options.revision;
   sim.kernel.panic_on_warn = false;
   sim.mm.shared_ram = true;
-  sim.machine = &kMockMachine;
-  sim.machine_options = &mock;
   result<std::shared_ptr<sim_kernel>> made = sim_kernel::create(sim);
   if (!made) {
     *error =
