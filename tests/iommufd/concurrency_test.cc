@@ -18,30 +18,9 @@ constexpr int kRounds = 300;
 
 class ConcurrencyTest : public IommufdTest {
  protected:
-  // A thread's own scratch memory for commands.
-  class Caller {
+  class Caller : public CommandCaller {
    public:
-    explicit Caller(ConcurrencyTest* t) : t_(t) {
-      memory_options opts;
-      opts.size = kPage;
-      at_ = t_->m_.sys().anon(opts);
-      EXPECT_FALSE(is_error(at_));
-    }
-    ~Caller() { EXPECT_EQ(t_->m_.sys().munmap(at_, kPage), 0); }
-
-    template <class Cmd>
-    int Call(unsigned long nr, Cmd* cmd) {
-      cmd->size = sizeof(*cmd);
-      EXPECT_EQ(t_->m_.sys().store(at_, cmd, sizeof(*cmd)), 0);
-      int rc = static_cast<int>(t_->m_.sys().ioctl(t_->m_.fd(), nr, at_));
-      EXPECT_EQ(t_->m_.sys().load(at_, cmd, sizeof(*cmd)), 0);
-      return rc;
-    }
-    int Destroy(uint32_t id) {
-      iommu_destroy cmd = {};
-      cmd.id = id;
-      return Call(IOMMU_DESTROY, &cmd);
-    }
+    explicit Caller(ConcurrencyTest* t) : CommandCaller(&t->m_) {}
     int Queue(uint32_t viommu, uint32_t index, uint32_t* id) {
       iommu_vcmdq_alloc cmd = {};
       cmd.viommu_id = viommu;
@@ -71,10 +50,6 @@ class ConcurrencyTest : public IommufdTest {
       *id = cmd.out_viommu_id;
       return rc;
     }
-
-   private:
-    ConcurrencyTest* t_;
-    uint64_t at_ = 0;
   };
 
   void Run(std::vector<std::function<void(Caller*)>> bodies) {

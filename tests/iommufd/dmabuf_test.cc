@@ -21,24 +21,10 @@ namespace {
 constexpr int kRounds = 200;
 constexpr uint64_t kIova = 0x1000000;
 
-class Caller {
+class Caller : public CommandCaller {
  public:
-  explicit Caller(MockMachine* m) : m_(m) {
-    memory_options opts;
-    opts.size = kPage;
-    at_ = m_->sys().anon(opts);
-    EXPECT_FALSE(is_error(at_));
-  }
-  ~Caller() { EXPECT_EQ(m_->sys().munmap(at_, kPage), 0); }
+  using CommandCaller::CommandCaller;
 
-  template <class Cmd>
-  int Call(unsigned long nr, Cmd* cmd) {
-    cmd->size = sizeof(*cmd);
-    EXPECT_EQ(m_->sys().store(at_, cmd, sizeof(*cmd)), 0);
-    const int rc = static_cast<int>(m_->sys().ioctl(m_->fd(), nr, at_));
-    EXPECT_EQ(m_->sys().load(at_, cmd, sizeof(*cmd)), 0);
-    return rc;
-  }
   int Get(uint32_t length) {
     iommu_test_cmd cmd = {};
     cmd.op = IOMMU_TEST_OP_DMABUF_GET;
@@ -103,15 +89,6 @@ class Caller {
     cmd.hwpt_id = hwpt;
     return Call(IOMMU_HWPT_SET_DIRTY_TRACKING, &cmd);
   }
-  int Destroy(uint32_t id) {
-    iommu_destroy cmd = {};
-    cmd.id = id;
-    return Call(IOMMU_DESTROY, &cmd);
-  }
-
- private:
-  MockMachine* m_;
-  uint64_t at_ = 0;
 };
 
 class DmabufTest : public ::testing::TestWithParam<const char*> {

@@ -28,6 +28,50 @@ class TaskScope {
   task_scope scope_;
 };
 
+// Calls of one thread, through memory of its own.
+class ThreadCaller {
+ public:
+  explicit ThreadCaller(MockMachine* m) : m_(m) {
+    memory_options opts;
+    opts.size = kPage;
+    at_ = m_->sys().anon(opts);
+    EXPECT_FALSE(is_error(at_));
+  }
+  ~ThreadCaller() { EXPECT_EQ(m_->sys().munmap(at_, kPage), 0); }
+  ThreadCaller(const ThreadCaller&) = delete;
+
+  template <class Cmd>
+  int Call(unsigned long nr, Cmd* cmd) {
+    EXPECT_EQ(m_->sys().store(at_, cmd, sizeof(*cmd)), 0);
+    const int rc = static_cast<int>(m_->sys().ioctl(m_->fd(), nr, at_));
+    EXPECT_EQ(m_->sys().load(at_, cmd, sizeof(*cmd)), 0);
+    return rc;
+  }
+
+ protected:
+  MockMachine* const m_;
+
+ private:
+  uint64_t at_ = 0;
+};
+
+// The same for commands that begin with their size.
+class CommandCaller : public ThreadCaller {
+ public:
+  using ThreadCaller::ThreadCaller;
+
+  template <class Cmd>
+  int Call(unsigned long nr, Cmd* cmd) {
+    cmd->size = sizeof(*cmd);
+    return ThreadCaller::Call(nr, cmd);
+  }
+  int Destroy(uint32_t id) {
+    iommu_destroy cmd = {};
+    cmd.id = id;
+    return Call(IOMMU_DESTROY, &cmd);
+  }
+};
+
 // What a context looks like now.
 class Look {
  public:

@@ -20,24 +20,10 @@ namespace {
 
 constexpr uint64_t kIova = 0x1000000;
 
-// Calls of one thread, through memory of its own.
-class Caller {
+class Caller : public ThreadCaller {
  public:
-  explicit Caller(MockMachine* m) : m_(m) {
-    memory_options opts;
-    opts.size = kPage;
-    at_ = m_->sys().anon(opts);
-    EXPECT_FALSE(is_error(at_));
-  }
-  ~Caller() { EXPECT_EQ(m_->sys().munmap(at_, kPage), 0); }
+  using ThreadCaller::ThreadCaller;
 
-  template <class Cmd>
-  int Call(unsigned long nr, Cmd* cmd) {
-    EXPECT_EQ(m_->sys().store(at_, cmd, sizeof(*cmd)), 0);
-    const int rc = static_cast<int>(m_->sys().ioctl(m_->fd(), nr, at_));
-    EXPECT_EQ(m_->sys().load(at_, cmd, sizeof(*cmd)), 0);
-    return rc;
-  }
   int Ioas(uint16_t op, uint32_t* id) {
     iommu_vfio_ioas cmd = {};
     cmd.size = sizeof(cmd);
@@ -98,10 +84,6 @@ class Caller {
   long Value(unsigned long nr, uint64_t value) {
     return m_->sys().ioctl(m_->fd(), nr, value);
   }
-
- private:
-  MockMachine* m_;
-  uint64_t at_ = 0;
 };
 
 class VfioCompatTest : public ::testing::TestWithParam<const char*> {
