@@ -24,7 +24,7 @@
 #include "core/linux/slab.h"
 #include "core/linux/xarray.h"
 #include "core/sim_syscalls.h"
-#include "drivers/platform.h"
+#include "drivers/platform/platform.h"
 #include "uapi/iommufd.h"
 #include "uapi/iommufd_test.h"
 

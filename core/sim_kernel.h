@@ -17,7 +17,7 @@
 #include "core/mm/mm.h"
 
 /* What is plugged into the kernel: devices, drivers, test hooks. Called as a task of the kernel.
- * See drivers/platform.h. */
+ * See drivers/platform/platform.h. */
 struct machine_ops {
 	/* Before the first open. 0 or -errno. */
 	int (*init)(struct kernel *kernel, const void *options);

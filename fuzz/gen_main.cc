@@ -14,7 +14,7 @@
 
 #include "fuzz/generator.h"
 #include "fuzz/harness.h"
-#include "uapi/prog/print.h"
+#include "prog/print.h"
 
 namespace {
 

@@ -10,9 +10,9 @@
 
 #include "absl/random/distributions.h"
 #include "uapi/iommufd_desc.h"
-#include "uapi/prog/parse.h"
-#include "uapi/prog/print.h"
-#include "uapi/prog/run.h"
+#include "prog/parse.h"
+#include "prog/print.h"
+#include "prog/run.h"
 
 namespace fuzz {
 namespace {

@@ -16,7 +16,7 @@
 #include <string>
 #include <vector>
 
-#include "uapi/prog/prog.h"
+#include "prog/prog.h"
 
 namespace fuzz {
 

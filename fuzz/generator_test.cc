@@ -11,8 +11,8 @@
 
 #include "fuzz/harness.h"
 #include "uapi/iommufd_desc.h"
-#include "uapi/prog/parse.h"
-#include "uapi/prog/print.h"
+#include "prog/parse.h"
+#include "prog/print.h"
 
 namespace fuzz {
 namespace {

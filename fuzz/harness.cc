@@ -7,9 +7,9 @@
 #include <memory>
 
 #include "tools/lab_kernel.h"
-#include "uapi/prog/parse.h"
-#include "uapi/prog/print.h"
-#include "uapi/prog/run.h"
+#include "prog/parse.h"
+#include "prog/print.h"
+#include "prog/run.h"
 
 // Sanitizers tell before they end the process.
 extern "C" __attribute__((weak)) void __sanitizer_set_death_callback(

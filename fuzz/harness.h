@@ -10,7 +10,7 @@
 #include <string>
 #include <string_view>
 
-#include "uapi/prog/prog.h"
+#include "prog/prog.h"
 
 namespace fuzz {
 

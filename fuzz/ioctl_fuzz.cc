@@ -37,9 +37,9 @@
 
 #include "fuzz/generator.h"
 #include "fuzz/harness.h"
-#include "uapi/prog/minimize.h"
-#include "uapi/prog/parse.h"
-#include "uapi/prog/print.h"
+#include "prog/minimize.h"
+#include "prog/parse.h"
+#include "prog/print.h"
 
 // Of the leak detector.
 extern "C" __attribute__((weak)) int __lsan_do_recoverable_leak_check();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// Random programs, recorded (uapi/prog/record.h): each recording replays to the
+// Random programs, recorded (prog/record.h): each recording replays to the
 // results that it says, and nothing else than what was called is in it.
 #include <cstdint>
 #include <memory>
@@ -9,10 +9,10 @@
 #include "fuzz/generator.h"
 #include "gtest/gtest.h"
 #include "tools/lab_kernel.h"
-#include "uapi/prog/parse.h"
-#include "uapi/prog/print.h"
-#include "uapi/prog/record_syscalls.h"
-#include "uapi/prog/run.h"
+#include "prog/parse.h"
+#include "prog/print.h"
+#include "prog/record_syscalls.h"
+#include "prog/run.h"
 
 namespace fuzz {
 namespace {

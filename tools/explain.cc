@@ -10,7 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "uapi/iommufd_desc.h"
-#include "uapi/prog/print.h"
+#include "prog/print.h"
 
 // Last: kernel headers define common words as macros.
 #include "core/iommufd/introspect.h"

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "tools/graph.h"
-#include "uapi/prog/run.h"
+#include "prog/run.h"
 
 class sim_syscalls;  // core/sim_syscalls.h
 

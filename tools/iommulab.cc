@@ -34,10 +34,10 @@
 #include "tools/lab_kernel.h"
 #include "tools/sweep.h"
 #include "uapi/iommufd_desc.h"
-#include "uapi/prog/minimize.h"
-#include "uapi/prog/parse.h"
-#include "uapi/prog/print.h"
-#include "uapi/prog/run.h"
+#include "prog/minimize.h"
+#include "prog/parse.h"
+#include "prog/print.h"
+#include "prog/run.h"
 
 ABSL_FLAG(std::string, uapi, "",
           "run: the revision to compare with; list: whose calls");

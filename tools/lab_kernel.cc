@@ -7,9 +7,9 @@
 #include <utility>
 
 #include "core/sim_syscalls.h"
-#include "drivers/platform.h"
+#include "drivers/platform/platform.h"
 #include "drivers/selftest/mock_options.h"
-#include "drivers/tegra241_options.h"
+#include "drivers/platform/tegra241_options.h"
 
 namespace tools {
 namespace {

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "uapi/prog/run.h"
+#include "prog/run.h"
 #include "uapi/syscalls.h"
 
 // Of core/sim_syscalls.h. Kernel headers define words like `noinline` and

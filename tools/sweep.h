@@ -10,7 +10,7 @@
 #include <functional>
 #include <string>
 
-#include "uapi/prog/run.h"
+#include "prog/run.h"
 
 namespace tools {
 

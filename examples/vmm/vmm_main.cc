@@ -16,7 +16,7 @@
 
 // Last: kernel headers define common words as macros.
 #include "core/sim_syscalls.h"
-#include "drivers/platform.h"
+#include "drivers/platform/platform.h"
 
 namespace {
 

@@ -32,7 +32,7 @@ def planted_bug(name, src, runner = None):
         ],
         # Whole, and before what it stands in front of.
         alwayslink = True,
-        deps = ["//drivers:platform"],
+        deps = ["//drivers/platform"],
     )
     native.cc_test(
         name = name + "_planted_test",

@@ -17,7 +17,7 @@
 #include "core/linux/kernel.h"
 #include "core/linux/sched.h"
 #include "core/sim_syscalls.h"
-#include "drivers/platform.h"
+#include "drivers/platform/platform.h"
 #include "uapi/iommufd.h"
 #include "uapi/iommufd_test.h"
 

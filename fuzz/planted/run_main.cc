@@ -16,9 +16,9 @@
 #include <string>
 
 #include "tools/lab_kernel.h"
-#include "uapi/prog/parse.h"
-#include "uapi/prog/print.h"
-#include "uapi/prog/run.h"
+#include "prog/parse.h"
+#include "prog/print.h"
+#include "prog/run.h"
 
 namespace {
 

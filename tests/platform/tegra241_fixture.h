@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "core/sim_syscalls.h"
-#include "drivers/platform.h"
+#include "drivers/platform/platform.h"
 #include "gtest/gtest.h"
 #include "tests/platform/tegra241_guest.h"
 #include "uapi/iommufd.h"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include "drivers/tegra241_options.h"
+#include "drivers/platform/tegra241_options.h"
 
 #include <cerrno>
 #include <cstring>

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "core/sim_syscalls.h"
-#include "drivers/platform.h"
+#include "drivers/platform/platform.h"
 #include "tests/platform/tegra241_guest.h"
 
 namespace tegra241 {

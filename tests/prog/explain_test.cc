@@ -9,8 +9,8 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tools/lab_kernel.h"
-#include "uapi/prog/parse.h"
-#include "uapi/prog/run.h"
+#include "prog/parse.h"
+#include "prog/run.h"
 
 namespace tools {
 namespace {

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include "uapi/prog/minimize.h"
+#include "prog/minimize.h"
 
 #include <string>
 
 #include "gtest/gtest.h"
-#include "uapi/prog/parse.h"
-#include "uapi/prog/print.h"
-#include "uapi/prog/run.h"
+#include "prog/parse.h"
+#include "prog/print.h"
+#include "prog/run.h"
 
 namespace prog {
 namespace {

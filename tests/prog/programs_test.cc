@@ -15,9 +15,9 @@
 #include "tools/explain.h"
 #include "tools/lab_kernel.h"
 #include "tools/sweep.h"
-#include "uapi/prog/parse.h"
-#include "uapi/prog/print.h"
-#include "uapi/prog/run.h"
+#include "prog/parse.h"
+#include "prog/print.h"
+#include "prog/run.h"
 
 namespace {
 

@@ -3,7 +3,7 @@
 // The recorder: each program of examples/ and tests/prog/ is run while it is
 // recorded. What was recorded says every result, so running it proves that it
 // does the same; and recording that run gives the same text once more.
-#include "uapi/prog/record.h"
+#include "prog/record.h"
 
 #include <algorithm>
 #include <cerrno>
@@ -22,10 +22,10 @@
 #include "tools/lab_kernel.h"
 #include "uapi/iommufd.h"
 #include "uapi/iommufd_test.h"
-#include "uapi/prog/parse.h"
-#include "uapi/prog/print.h"
-#include "uapi/prog/record_syscalls.h"
-#include "uapi/prog/run.h"
+#include "prog/parse.h"
+#include "prog/print.h"
+#include "prog/record_syscalls.h"
+#include "prog/run.h"
 
 namespace {
 

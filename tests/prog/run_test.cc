@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include "uapi/prog/run.h"
+#include "prog/run.h"
 
 #include <string>
 
@@ -7,7 +7,7 @@
 #include "tests/prog/fake_syscalls.h"
 #include "uapi/iommufd.h"
 #include "uapi/iommufd_test.h"
-#include "uapi/prog/parse.h"
+#include "prog/parse.h"
 
 namespace prog {
 namespace {

@@ -10,7 +10,7 @@
 #include <utility>
 
 #include "core/sim_syscalls.h"
-#include "drivers/platform.h"
+#include "drivers/platform/platform.h"
 #include "gtest/gtest.h"
 
 namespace iommulab {

@@ -28,7 +28,7 @@
 #include "core/iommufd/iommufd_private.h"
 #include "core/linux/sched.h"
 #include "core/sim_syscalls.h"
-#include "drivers/platform.h"
+#include "drivers/platform/platform.h"
 #include "gtest/gtest.h"
 #include "uapi/iommufd.h"
 #include "uapi/iommufd_test.h"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// Feeds a recorder (uapi/prog/record.h) with what the lab kernel process is
+// Feeds a recorder (prog/record.h) with what the lab kernel process is
 // asked to do: what the host knows of programs' memory and descriptors, in the
 // recorder's terms.
 #ifndef TOOLS_CLIENT_TRACE_H_
@@ -19,7 +19,7 @@
 #include <vector>
 
 #include "tools/client/program.h"
-#include "uapi/prog/record.h"
+#include "prog/record.h"
 
 namespace client {
 

@@ -2,7 +2,7 @@
 /*
  * Options of a Tegra241 machine as text: see tegra241_options.h. No kernel counterpart.
  */
-#include "drivers/tegra241_options.h"
+#include "drivers/platform/tegra241_options.h"
 
 #include <cerrno>
 #include <cstdlib>

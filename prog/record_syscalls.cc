@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include "uapi/prog/record_syscalls.h"
+#include "prog/record_syscalls.h"
 
 #include <sys/mman.h>
 
@@ -12,7 +12,7 @@
 
 #include "uapi/iommufd_desc.h"
 #include "uapi/iommufd_test.h"
-#include "uapi/prog/run.h"
+#include "prog/run.h"
 
 namespace prog {
 namespace {

@@ -7,7 +7,7 @@
 // What the program has is kept as a mirror: for each process the memory and the
 // descriptors that the lines so far have given it, and what is in that memory.
 // Before a line uses some of it the mirror is brought up to date, by lines.
-#include "uapi/prog/record.h"
+#include "prog/record.h"
 
 #include <poll.h>
 #include <sys/mman.h>
@@ -21,10 +21,10 @@
 #include <set>
 
 #include "uapi/iommufd_desc.h"
-#include "uapi/prog/calls.h"
-#include "uapi/prog/print.h"
-#include "uapi/prog/prog.h"
-#include "uapi/prog/run.h"
+#include "prog/calls.h"
+#include "prog/print.h"
+#include "prog/prog.h"
+#include "prog/run.h"
 
 namespace prog {
 namespace {

@@ -11,7 +11,7 @@
 #include <string>
 #include <string_view>
 
-#include "uapi/prog/record.h"
+#include "prog/record.h"
 #include "uapi/syscalls.h"
 
 namespace prog {

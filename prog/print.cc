@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include "uapi/prog/print.h"
+#include "prog/print.h"
 
 #include <algorithm>
 #include <cinttypes>

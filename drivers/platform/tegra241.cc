@@ -10,7 +10,7 @@
  *
  * Interrupt lines of SMMU n: from 32 + n * 8 on. Stream ids of device n: from 8 * (n + 1) on.
  */
-#include "drivers/platform.h"
+#include "drivers/platform/platform.h"
 
 #include <cstdio>
 #include <thread>
@@ -23,8 +23,8 @@
 #include "drivers/arm-smmu-v3/arm-smmu-v3.h"
 #include "drivers/hw/dma-testdev.h"
 #include "drivers/hw/tegra241-cmdqv-hw.h"
-#include "drivers/tegra241.h"
-#include "drivers/tegra241_options.h"
+#include "drivers/platform/tegra241.h"
+#include "drivers/platform/tegra241_options.h"
 #include "drivers/vfio/vfio.h"
 
 #define SMMU_BASE(n)  (0x10000000UL + (n) * 0x04000000UL)

@@ -6,9 +6,9 @@
 #include <optional>
 #include <set>
 
-#include "uapi/prog/calls.h"
-#include "uapi/prog/print.h"
-#include "uapi/prog/run.h"
+#include "prog/calls.h"
+#include "prog/print.h"
+#include "prog/run.h"
 
 namespace prog {
 namespace {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // Makes the calls of a bound program and compares their results.
-#include "uapi/prog/run.h"
+#include "prog/run.h"
 
 #include <poll.h>
 #include <sys/mman.h>
@@ -18,8 +18,8 @@
 #include <mutex>
 #include <thread>
 
-#include "uapi/prog/calls.h"
-#include "uapi/prog/print.h"
+#include "prog/calls.h"
+#include "prog/print.h"
 
 namespace prog {
 

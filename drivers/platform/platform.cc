@@ -2,12 +2,12 @@
 /*
  * Machines: see platform.h. No kernel counterpart.
  */
-#include "drivers/platform.h"
+#include "drivers/platform/platform.h"
 
 #include "core/linux/kernel.h"
 #include "core/sim_syscalls.h"
 #include "drivers/selftest/selftest.h"
-#include "drivers/tegra241.h"
+#include "drivers/platform/tegra241.h"
 
 int platform_init_mock(struct kernel *kernel, const struct mock_machine_options *opts)
 {

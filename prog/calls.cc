@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include "uapi/prog/calls.h"
+#include "prog/calls.h"
 
 #include <poll.h>
 #include <sys/mman.h>

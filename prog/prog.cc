@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // Helpers of the syntax tree: constructors, error texts, errno names.
-#include "uapi/prog/prog.h"
+#include "prog/prog.h"
 
 #include <algorithm>
 #include <cerrno>

@@ -16,7 +16,7 @@
 #include <vector>
 
 #include "uapi/iommufd_desc.h"
-#include "uapi/prog/prog.h"
+#include "prog/prog.h"
 #include "uapi/syscalls.h"
 
 namespace prog {

@@ -6,7 +6,7 @@
 
 #include <string>
 
-#include "uapi/prog/prog.h"
+#include "prog/prog.h"
 
 namespace prog {
 

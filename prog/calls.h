@@ -12,8 +12,8 @@
 #include <vector>
 
 #include "uapi/iommufd_desc.h"
-#include "uapi/prog/prog.h"
-#include "uapi/prog/run.h"
+#include "prog/prog.h"
+#include "prog/run.h"
 
 namespace prog {
 

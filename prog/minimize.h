@@ -7,7 +7,7 @@
 #include <cstddef>
 #include <functional>
 
-#include "uapi/prog/prog.h"
+#include "prog/prog.h"
 
 namespace prog {
 

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // The classic ddmin over the list of calls, then single steps inside of them.
-#include "uapi/prog/minimize.h"
+#include "prog/minimize.h"
 
 #include <algorithm>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "uapi/prog/calls.h"
+#include "prog/calls.h"
 
 namespace prog {
 namespace {

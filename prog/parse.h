@@ -5,7 +5,7 @@
 
 #include <string_view>
 
-#include "uapi/prog/prog.h"
+#include "prog/prog.h"
 
 namespace prog {
 

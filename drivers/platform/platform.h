@@ -6,7 +6,7 @@
 #pragma once
 
 #include "drivers/selftest/mock_options.h"
-#include "drivers/tegra241_options.h"
+#include "drivers/platform/tegra241_options.h"
 
 struct kernel;
 struct machine_ops;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // A recursive-descent parser over one line at a time.
-#include "uapi/prog/parse.h"
+#include "prog/parse.h"
 
 #include <limits>
 #include <utility>
