@@ -53,21 +53,19 @@ class Process {
     mmput(std::exchange(task_.mm, nullptr));
   }
 
-  template <class Cmd>
-  int Ioctl(int fd, unsigned long nr, Cmd* cmd) {
+  int Ioctl(int fd, Cmd* cmd) {
     task_scope scope(&task_);
-    cmd->size = sizeof(*cmd);
-    EXPECT_EQ(user_out<Cmd>(at_).copy_to_user(*cmd), 0);
+    EXPECT_EQ(user_out<void>(at_).copy_to_user(cmd->data(), cmd->size()), 0);
     struct file* file = fget(static_cast<unsigned int>(fd));
-    const long rc =
-        file->f_op->unlocked_ioctl(file, static_cast<unsigned int>(nr), at_);
+    const long rc = file->f_op->unlocked_ioctl(
+        file, static_cast<unsigned int>(cmd->nr()), at_);
     fput(file);
-    EXPECT_EQ(user_in<Cmd>(at_).copy_from_user(cmd), 0);
+    EXPECT_EQ(user_in<void>(at_).copy_from_user(cmd->data(), cmd->size()), 0);
     return static_cast<int>(rc);
   }
   int Take(int fd) {
-    iommu_ioas_change_process cmd = {};
-    return Ioctl(fd, IOMMU_IOAS_CHANGE_PROCESS, &cmd);
+    Cmd cmd("IOAS_CHANGE_PROCESS");
+    return Ioctl(fd, &cmd);
   }
 
   long UserLocked() const { return cred_.user->locked_vm.load(); }
@@ -109,33 +107,32 @@ class ChangeProcessTest : public ::testing::TestWithParam<const char*> {
     ASSERT_EQ(m_.MockDomain(ioas_, &dev_), 0);
   }
   int MapFile(Process* p, uint32_t ioas, uint64_t iova, uint64_t pages) {
-    iommu_ioas_map_file cmd = {};
-    cmd.flags = IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_READABLE |
-                IOMMU_IOAS_MAP_WRITEABLE;
-    cmd.ioas_id = ioas;
-    cmd.fd = memfd_;
-    cmd.length = pages * kPage;
-    cmd.iova = iova;
-    return p->Ioctl(m_.fd(), IOMMU_IOAS_MAP_FILE, &cmd);
+    Cmd cmd("IOAS_MAP_FILE");
+    cmd.Set("flags", IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_READABLE |
+                         IOMMU_IOAS_MAP_WRITEABLE)
+        .Set("ioas_id", ioas)
+        .Set("fd", memfd_)
+        .Set("length", pages * kPage)
+        .Set("iova", iova);
+    return p->Ioctl(m_.fd(), &cmd);
   }
   int Copy(uint32_t src, uint32_t dst, uint64_t iova, uint64_t pages) {
-    iommu_ioas_copy cmd = {};
-    cmd.size = sizeof(cmd);
-    cmd.flags = IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_READABLE;
-    cmd.src_ioas_id = src;
-    cmd.dst_ioas_id = dst;
-    cmd.length = pages * kPage;
-    cmd.src_iova = cmd.dst_iova = iova;
-    return m_.Ioctl(IOMMU_IOAS_COPY, &cmd);
+    Cmd cmd("IOAS_COPY");
+    cmd.Set("flags", IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_READABLE)
+        .Set("src_ioas_id", src)
+        .Set("dst_ioas_id", dst)
+        .Set("length", pages * kPage)
+        .Set("src_iova", iova)
+        .Set("dst_iova", iova);
+    return m_.Ioctl(&cmd);
   }
   // Processes account by address space from now on; before any object.
   void AccountByMm() {
-    iommu_option cmd = {};
-    cmd.size = sizeof(cmd);
-    cmd.option_id = IOMMU_OPTION_RLIMIT_MODE;
-    cmd.op = IOMMU_OPTION_OP_SET;
-    cmd.val64 = 1;
-    ASSERT_EQ(m_.Ioctl(IOMMU_OPTION, &cmd), 0);
+    Cmd cmd("OPTION");
+    cmd.Set("option_id", IOMMU_OPTION_RLIMIT_MODE)
+        .Set("op", IOMMU_OPTION_OP_SET)
+        .Set("val64", 1);
+    ASSERT_EQ(m_.Ioctl(&cmd), 0);
   }
 
   MockMachine m_;
@@ -389,9 +386,8 @@ TEST_P(ChangeProcessTest, WithoutMemoryNothingChanges) {
   unsigned int failures = 0;
   for (unsigned int n = 1;; n++) {
     m_.sys().set_fail_nth(n);
-    iommu_ioas_change_process cmd = {};
-    cmd.size = sizeof(cmd);
-    const int rc = m_.Ioctl(IOMMU_IOAS_CHANGE_PROCESS, &cmd);
+    Cmd cmd("IOAS_CHANGE_PROCESS");
+    const int rc = m_.Ioctl(&cmd);
     const bool fired = m_.sys().fail_nth() == 0;
     m_.sys().set_fail_nth(0);
     if (!fired) {
@@ -432,14 +428,14 @@ TEST_P(ChangeProcessTest, Threads) {
         for (int i = 0; i < kRounds / 2; i++) {
           uint32_t ioas = 0;
           ASSERT_EQ(m.IoasAlloc(&ioas), 0);
-          iommu_ioas_copy cmd = {};
-          cmd.size = sizeof(cmd);
-          cmd.flags = IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_READABLE;
-          cmd.src_ioas_id = ioas_;
-          cmd.dst_ioas_id = ioas;
-          cmd.length = kPages * kPage;
-          cmd.src_iova = cmd.dst_iova = kIova;
-          EXPECT_EQ(m.Ioctl(IOMMU_IOAS_COPY, &cmd), 0);
+          Cmd cmd("IOAS_COPY");
+          cmd.Set("flags", IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_READABLE)
+              .Set("src_ioas_id", ioas_)
+              .Set("dst_ioas_id", ioas)
+              .Set("length", kPages * kPage)
+              .Set("src_iova", kIova)
+              .Set("dst_iova", kIova);
+          EXPECT_EQ(m.Ioctl(&cmd), 0);
           int rc;
           while ((rc = m.Destroy(ioas)) == -EBUSY) std::this_thread::yield();
           EXPECT_EQ(rc, 0);
@@ -447,14 +443,14 @@ TEST_P(ChangeProcessTest, Threads) {
       },
       [&](MockMachine& m) {
         for (int i = 0; i < kRounds / 2; i++) {
-          iommu_ioas_copy cmd = {};
-          cmd.size = sizeof(cmd);
-          cmd.flags = IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_READABLE;
-          cmd.src_ioas_id = cmd.dst_ioas_id = ioas_;
-          cmd.length = kPages * kPage;
-          cmd.src_iova = kIova;
-          cmd.dst_iova = 2 * kIova;
-          EXPECT_EQ(m.Ioctl(IOMMU_IOAS_COPY, &cmd), 0);
+          Cmd cmd("IOAS_COPY");
+          cmd.Set("flags", IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_READABLE)
+              .Set("src_ioas_id", ioas_)
+              .Set("dst_ioas_id", ioas_)
+              .Set("length", kPages * kPage)
+              .Set("src_iova", kIova)
+              .Set("dst_iova", 2 * kIova);
+          EXPECT_EQ(m.Ioctl(&cmd), 0);
           EXPECT_EQ(m.Unmap(ioas_, 2 * kIova, kPages * kPage), 0);
           MockMachine::Device dev;
           ASSERT_EQ(m.MockDomain(ioas_, &dev), 0);

@@ -89,21 +89,20 @@ TEST_P(DeviceTest, ReplaceToAnotherAddressSpace) {
 }
 
 TEST_P(DeviceTest, HwptAllocErrors) {
-  iommu_hwpt_alloc cmd = {};
+  Cmd cmd("HWPT_ALLOC");
   auto call = [&](uint32_t flags, uint32_t dev, uint32_t pt, uint32_t type,
                   uint32_t len, uint64_t data = kBad, uint32_t reserved = 0,
                   uint32_t fault = 0) {
-    cmd = {};
-    cmd.size = sizeof(cmd);
-    cmd.flags = flags;
-    cmd.dev_id = dev;
-    cmd.pt_id = pt;
-    cmd.__reserved = reserved;
-    cmd.data_type = type;
-    cmd.data_len = len;
-    cmd.data_uptr = data;
-    cmd.fault_id = fault;
-    return m_.Ioctl(IOMMU_HWPT_ALLOC, &cmd);
+    cmd = Cmd("HWPT_ALLOC");
+    cmd.Set("flags", flags)
+        .Set("dev_id", dev)
+        .Set("pt_id", pt)
+        .Set("__reserved", reserved)
+        .Set("data_type", type)
+        .Set("data_len", len)
+        .Set("data_uptr", data)
+        .Set("fault_id", fault);
+    return m_.Ioctl(&cmd);
   };
   const uint32_t kNone = IOMMU_HWPT_DATA_NONE;
   const uint32_t kData = IOMMU_HWPT_DATA_SELFTEST;
@@ -125,7 +124,7 @@ TEST_P(DeviceTest, HwptAllocErrors) {
   EXPECT_EQ(call(kFault, dev_.idev, ioas_, kNone, 0, kBad, 0, kNoId), -ENOENT);
   EXPECT_EQ(call(kFault, dev_.idev, ioas_, kNone, 0, kBad, 0, ioas_), -ENOENT);
   EXPECT_EQ(call(kDirty, dev_.idev, ioas_, kNone, 0), 0);
-  EXPECT_EQ(m_.Destroy(cmd.out_hwpt_id), 0);
+  EXPECT_EQ(m_.Destroy(cmd.Get("out_hwpt_id")), 0);
 
   // Over a parent.
   const uint32_t len = sizeof(iommu_hwpt_selftest);
@@ -169,18 +168,17 @@ TEST_P(DeviceTest, InvalidateErrors) {
   ASSERT_EQ(m_.HwptNested(dev_.idev, parent_, &nested), 0);
   uint32_t viommu = Viommu();
   uint64_t at = Scratch();
-  iommu_hwpt_invalidate cmd = {};
+  Cmd cmd("HWPT_INVALIDATE");
   auto call = [&](uint32_t hwpt, uint64_t data, uint32_t type, uint32_t len,
                   uint32_t num, uint32_t reserved = 0) {
-    cmd = {};
-    cmd.size = sizeof(cmd);
-    cmd.hwpt_id = hwpt;
-    cmd.data_uptr = data;
-    cmd.data_type = type;
-    cmd.entry_len = len;
-    cmd.entry_num = num;
-    cmd.__reserved = reserved;
-    return m_.Ioctl(IOMMU_HWPT_INVALIDATE, &cmd);
+    cmd = Cmd("HWPT_INVALIDATE");
+    cmd.Set("hwpt_id", hwpt)
+        .Set("data_uptr", data)
+        .Set("data_type", type)
+        .Set("entry_len", len)
+        .Set("entry_num", num)
+        .Set("__reserved", reserved);
+    return m_.Ioctl(&cmd);
   };
   const uint32_t kType = IOMMU_HWPT_INVALIDATE_DATA_SELFTEST;
   const uint32_t kVType = IOMMU_VIOMMU_INVALIDATE_DATA_SELFTEST;
@@ -188,17 +186,17 @@ TEST_P(DeviceTest, InvalidateErrors) {
 
   EXPECT_EQ(call(kNoId, 0, kType, 0, 3, 1), -EOPNOTSUPP);
   // Nothing was done, and the caller is told so.
-  EXPECT_EQ(cmd.entry_num, 0u);
+  EXPECT_EQ(cmd.Get("entry_num"), 0u);
   EXPECT_EQ(call(kNoId, 0, kType, len, 1), -EINVAL);
   EXPECT_EQ(call(kNoId, at, kType, 0, 1), -EINVAL);
   EXPECT_EQ(call(kNoId, at, kType, kPage + 1, 1), -EINVAL);
   EXPECT_EQ(call(kNoId, at, kType, len, (1u << 19) + 1), -EINVAL);
-  EXPECT_EQ(cmd.entry_num, 0u);
+  EXPECT_EQ(cmd.Get("entry_num"), 0u);
   EXPECT_EQ(call(kNoId, at, kType, len, 1), -ENOENT);
   EXPECT_EQ(call(kNoId, 0, kType, 0, 0), -ENOENT);
   EXPECT_EQ(call(ioas_, at, kType, len, 1), -EINVAL);
   EXPECT_EQ(call(parent_, at, kType, len, 1), -EINVAL);
-  EXPECT_EQ(cmd.entry_num, 0u);
+  EXPECT_EQ(cmd.Get("entry_num"), 0u);
   // No entries: is the type known?
   EXPECT_EQ(call(nested, 0, kType, 0, 0), 0);
   EXPECT_EQ(call(nested, 0, kVType + 50, 0, 0), -EINVAL);
@@ -212,22 +210,21 @@ TEST_P(DeviceTest, InvalidateErrors) {
     ASSERT_EQ(m_.Store(at + i * sizeof(inv[0]), inv[i]), 0);
   }
   EXPECT_EQ(call(nested, at, kType, len, 3), -EOPNOTSUPP);
-  EXPECT_EQ(cmd.entry_num, 2u);
+  EXPECT_EQ(cmd.Get("entry_num"), 2u);
 }
 
 TEST_P(DeviceTest, HwInfo) {
-  iommu_hw_info cmd = {};
+  Cmd cmd("GET_HW_INFO");
   auto call = [&](uint32_t flags, uint32_t dev, uint32_t len, uint64_t data,
                   uint32_t type = 0, uint8_t reserved = 0) {
-    cmd = {};
-    cmd.size = sizeof(cmd);
-    cmd.flags = flags;
-    cmd.dev_id = dev;
-    cmd.data_len = len;
-    cmd.data_uptr = data;
-    cmd.in_data_type = type;
-    cmd.__reserved[2] = reserved;
-    return m_.Ioctl(IOMMU_GET_HW_INFO, &cmd);
+    cmd = Cmd("GET_HW_INFO");
+    cmd.Set("flags", flags)
+        .Set("dev_id", dev)
+        .Set("data_len", len)
+        .Set("data_uptr", data)
+        .Set("in_data_type", type)
+        .Set("__reserved2", reserved);
+    return m_.Ioctl(&cmd);
   };
   const uint32_t kIn = IOMMU_HW_INFO_FLAG_INPUT_TYPE;
   const uint32_t kSelf = IOMMU_HW_INFO_TYPE_SELFTEST;
@@ -238,13 +235,13 @@ TEST_P(DeviceTest, HwInfo) {
   EXPECT_EQ(call(0, dev_.idev, 8, kBad), -EFAULT);
   // Whatever is in the type field without the flag is no question.
   EXPECT_EQ(call(0, dev_.idev, 0, 0, 12345), 0);
-  EXPECT_EQ(cmd.out_data_type, kSelf);
-  EXPECT_EQ(cmd.data_len, sizeof(iommu_test_hw_info));
+  EXPECT_EQ(cmd.Get("out_data_type"), kSelf);
+  EXPECT_EQ(cmd.Get("data_len"), sizeof(iommu_test_hw_info));
   uint64_t at = Scratch();
   uint64_t ones = ~0ull;
   for (int i = 0; i < 4; i++) ASSERT_EQ(m_.Store(at + 8 * i, ones), 0);
   EXPECT_EQ(call(0, dev_.idev, 24, at), 0);
-  EXPECT_EQ(cmd.data_len, sizeof(iommu_test_hw_info));
+  EXPECT_EQ(cmd.Get("data_len"), sizeof(iommu_test_hw_info));
   // The rest of a larger buffer is cleared, and not a byte more.
   EXPECT_EQ(m_.Load<uint64_t>(at + 8), 0u);
   EXPECT_EQ(m_.Load<uint64_t>(at + 16), 0u);
@@ -255,7 +252,7 @@ TEST_P(DeviceTest, HwInfo) {
     EXPECT_EQ(call(kIn, dev_.idev, 0, 0, kSelf), 0);
     EXPECT_EQ(call(kIn, dev_.idev, 0, 0, 12345), -EOPNOTSUPP);
     EXPECT_EQ(call(kIn, dev_.idev, 0, 0, 0), 0);
-    EXPECT_EQ(cmd.out_data_type, kSelf);
+    EXPECT_EQ(cmd.Get("out_data_type"), kSelf);
   }
 }
 

@@ -133,13 +133,13 @@ TEST_P(DispatchTest, ResponseThatCannotBeWritten) {
   opts.readonly = true;
   uint64_t at = m_.sys().anon(opts);
   ASSERT_FALSE(is_error(at));
-  iommu_ioas_alloc cmd = {.size = sizeof(cmd), .flags = 0, .out_ioas_id = 0};
-  if (m_.sys().store(at, &cmd, sizeof(cmd))) {
+  Cmd cmd("IOAS_ALLOC");
+  if (m_.sys().store(at, cmd.data(), cmd.size())) {
     // A program cannot write there at all; zeros are too small a size.
     EXPECT_EQ(m_.sys().ioctl(m_.fd(), IOMMU_IOAS_ALLOC, at), -EINVAL);
   }
   uint64_t rw = m_.Anon(kPage);
-  ASSERT_EQ(m_.sys().store(rw, &cmd, sizeof(cmd)), 0);
+  ASSERT_EQ(m_.sys().store(rw, cmd.data(), cmd.size()), 0);
   ASSERT_EQ(Sim(m_).mprotect(rw, kPage, 1 /* PROT_READ */), 0);
   EXPECT_EQ(m_.sys().ioctl(m_.fd(), IOMMU_IOAS_ALLOC, rw), -EFAULT);
   EXPECT_EQ(Look(m_)->objects.size(), 0u);
@@ -192,15 +192,14 @@ TEST_P(DispatchTest, UnknownFlagsAreRefused) {
 }
 
 TEST_P(DispatchTest, Option) {
-  iommu_option cmd = {};
+  Cmd cmd("OPTION");
   auto call = [&](uint32_t option, uint16_t op, uint32_t object, uint64_t val) {
-    cmd = {};
-    cmd.size = sizeof(cmd);
-    cmd.option_id = option;
-    cmd.op = op;
-    cmd.object_id = object;
-    cmd.val64 = val;
-    return m_.Ioctl(IOMMU_OPTION, &cmd);
+    cmd = Cmd("OPTION");
+    cmd.Set("option_id", option)
+        .Set("op", op)
+        .Set("object_id", object)
+        .Set("val64", val);
+    return m_.Ioctl(&cmd);
   };
   const uint32_t kMode = IOMMU_OPTION_RLIMIT_MODE;
   const uint32_t kHuge = IOMMU_OPTION_HUGE_PAGES;
@@ -208,13 +207,13 @@ TEST_P(DispatchTest, Option) {
 
   EXPECT_EQ(call(99, kGet, 0, 0), -EOPNOTSUPP);
   EXPECT_EQ(call(kMode, kGet, 0, 0), 0);
-  EXPECT_EQ(cmd.val64, 0u);
+  EXPECT_EQ(cmd.Get("val64"), 0u);
   EXPECT_EQ(call(kMode, kGet, 1, 0), -EOPNOTSUPP);
   EXPECT_EQ(call(kMode, 2, 0, 0), -EOPNOTSUPP);
   EXPECT_EQ(call(kMode, kSet, 0, 2), -EINVAL);
   EXPECT_EQ(call(kMode, kSet, 0, 1), 0);
   EXPECT_EQ(call(kMode, kGet, 0, 0), 0);
-  EXPECT_EQ(cmd.val64, 1u);
+  EXPECT_EQ(cmd.Get("val64"), 1u);
   EXPECT_EQ(call(kMode, kSet, 0, 0), 0);
 
   // The capability before the objects before the value.
@@ -229,11 +228,11 @@ TEST_P(DispatchTest, Option) {
   EXPECT_EQ(call(kHuge, 2, 0, 0), -ENOENT);
   EXPECT_EQ(call(kHuge, 2, ioas, 0), -EOPNOTSUPP);
   EXPECT_EQ(call(kHuge, kGet, ioas, 0), 0);
-  EXPECT_EQ(cmd.val64, 1u);
+  EXPECT_EQ(cmd.Get("val64"), 1u);
   EXPECT_EQ(call(kHuge, kSet, ioas, 2), -EINVAL);
   EXPECT_EQ(call(kHuge, kSet, ioas, 0), 0);
   EXPECT_EQ(call(kHuge, kGet, ioas, 0), 0);
-  EXPECT_EQ(cmd.val64, 0u);
+  EXPECT_EQ(cmd.Get("val64"), 0u);
   EXPECT_EQ(call(kHuge, kSet, ioas, 1), 0);
   EXPECT_EQ(m_.Destroy(ioas), 0);
 }

@@ -135,13 +135,11 @@ class EventqTest : public ::testing::Test {
 TEST_F(EventqTest, TheAnswerOfTheAllocationCannotBeWritten) {
   sim_syscalls& sim = Sim(m_);
   const size_t objects = Look(m_)->objects.size();
-  iommu_fault_alloc fault = {};
-  fault.size = sizeof(fault);
-  iommu_veventq_alloc veventq = {};
-  veventq.size = sizeof(veventq);
-  veventq.viommu_id = viommu_;
-  veventq.type = IOMMU_VEVENTQ_TYPE_SELFTEST;
-  veventq.veventq_depth = 1;
+  Cmd fault("FAULT_QUEUE_ALLOC");
+  Cmd veventq("VEVENTQ_ALLOC");
+  veventq.Set("viommu_id", viommu_)
+      .Set("type", IOMMU_VEVENTQ_TYPE_SELFTEST)
+      .Set("veventq_depth", 1);
   const uint64_t at = m_.Anon(2 * kPage);
   ASSERT_EQ(m_.Store(at, fault), 0);
   ASSERT_EQ(m_.Store(at + kPage, veventq), 0);

@@ -27,49 +27,43 @@ class IoasTest : public ::testing::TestWithParam<const char*> {
 
   int Map(uint32_t flags, uint32_t ioas, uint64_t va, uint64_t length,
           uint64_t iova, uint64_t* out = nullptr) {
-    iommu_ioas_map cmd = {};
-    cmd.size = sizeof(cmd);
-    cmd.flags = flags;
-    cmd.ioas_id = ioas;
-    cmd.user_va = va;
-    cmd.length = length;
-    cmd.iova = iova;
-    int rc = m_.Ioctl(IOMMU_IOAS_MAP, &cmd);
-    if (out) *out = cmd.iova;
+    Cmd cmd("IOAS_MAP");
+    cmd.Set("flags", flags)
+        .Set("ioas_id", ioas)
+        .Set("user_va", va)
+        .Set("length", length)
+        .Set("iova", iova);
+    int rc = m_.Ioctl(&cmd);
+    if (out) *out = cmd.Get("iova");
     return rc;
   }
   int MapFile(uint32_t flags, uint32_t ioas, int fd, uint64_t start,
               uint64_t length, uint64_t iova) {
-    iommu_ioas_map_file cmd = {};
-    cmd.size = sizeof(cmd);
-    cmd.flags = flags;
-    cmd.ioas_id = ioas;
-    cmd.fd = fd;
-    cmd.start = start;
-    cmd.length = length;
-    cmd.iova = iova;
-    return m_.Ioctl(IOMMU_IOAS_MAP_FILE, &cmd);
+    Cmd cmd("IOAS_MAP_FILE");
+    cmd.Set("flags", flags)
+        .Set("ioas_id", ioas)
+        .Set("fd", fd)
+        .Set("start", start)
+        .Set("length", length)
+        .Set("iova", iova);
+    return m_.Ioctl(&cmd);
   }
   int Copy(uint32_t flags, uint32_t dst, uint32_t src, uint64_t length,
            uint64_t dst_iova, uint64_t src_iova) {
-    iommu_ioas_copy cmd = {};
-    cmd.size = sizeof(cmd);
-    cmd.flags = flags;
-    cmd.dst_ioas_id = dst;
-    cmd.src_ioas_id = src;
-    cmd.length = length;
-    cmd.dst_iova = dst_iova;
-    cmd.src_iova = src_iova;
-    return m_.Ioctl(IOMMU_IOAS_COPY, &cmd);
+    Cmd cmd("IOAS_COPY");
+    cmd.Set("flags", flags)
+        .Set("dst_ioas_id", dst)
+        .Set("src_ioas_id", src)
+        .Set("length", length)
+        .Set("dst_iova", dst_iova)
+        .Set("src_iova", src_iova);
+    return m_.Ioctl(&cmd);
   }
   int Ranges(uint32_t ioas, uint64_t array, uint32_t* num) {
-    iommu_ioas_iova_ranges cmd = {};
-    cmd.size = sizeof(cmd);
-    cmd.ioas_id = ioas;
-    cmd.num_iovas = *num;
-    cmd.allowed_iovas = array;
-    int rc = m_.Ioctl(IOMMU_IOAS_IOVA_RANGES, &cmd);
-    *num = cmd.num_iovas;
+    Cmd cmd("IOAS_IOVA_RANGES");
+    cmd.Set("ioas_id", ioas).Set("num_iovas", *num).Set("allowed_iovas", array);
+    int rc = m_.Ioctl(&cmd);
+    *num = cmd.Get("num_iovas");
     return rc;
   }
   int Allow(uint32_t ioas, const std::vector<iommu_iova_range>& ranges) {
@@ -80,12 +74,9 @@ class IoasTest : public ::testing::TestWithParam<const char*> {
     return AllowAt(ioas, array, ranges.size());
   }
   int AllowAt(uint32_t ioas, uint64_t array, uint32_t num) {
-    iommu_ioas_allow_iovas cmd = {};
-    cmd.size = sizeof(cmd);
-    cmd.ioas_id = ioas;
-    cmd.num_iovas = num;
-    cmd.allowed_iovas = array;
-    return m_.Ioctl(IOMMU_IOAS_ALLOW_IOVAS, &cmd);
+    Cmd cmd("IOAS_ALLOW_IOVAS");
+    cmd.Set("ioas_id", ioas).Set("num_iovas", num).Set("allowed_iovas", array);
+    return m_.Ioctl(&cmd);
   }
 
   MockMachine m_;
@@ -94,11 +85,12 @@ class IoasTest : public ::testing::TestWithParam<const char*> {
 };
 
 TEST_P(IoasTest, Alloc) {
-  iommu_ioas_alloc cmd = {.size = sizeof(cmd), .flags = 1, .out_ioas_id = 0};
-  EXPECT_EQ(m_.Ioctl(IOMMU_IOAS_ALLOC, &cmd), -EOPNOTSUPP);
-  cmd.flags = 0;
-  EXPECT_EQ(m_.Ioctl(IOMMU_IOAS_ALLOC, &cmd), 0);
-  EXPECT_EQ(cmd.out_ioas_id, 2u);
+  Cmd cmd("IOAS_ALLOC");
+  cmd.Set("flags", 1);
+  EXPECT_EQ(m_.Ioctl(&cmd), -EOPNOTSUPP);
+  cmd.Set("flags", 0);
+  EXPECT_EQ(m_.Ioctl(&cmd), 0);
+  EXPECT_EQ(cmd.Get("out_ioas_id"), 2u);
   Look look(m_);
   EXPECT_EQ(look.Users(2), 1u);
   EXPECT_EQ(look.WaitCnt(2), 1u);

@@ -40,18 +40,23 @@ class ThreadCaller {
   ~ThreadCaller() { EXPECT_EQ(m_->sys().munmap(at_, kPage), 0); }
   ThreadCaller(const ThreadCaller&) = delete;
 
-  template <class Cmd>
-  int Call(unsigned long nr, Cmd* cmd) {
-    EXPECT_EQ(m_->sys().store(at_, cmd, sizeof(*cmd)), 0);
-    const int rc = static_cast<int>(m_->sys().ioctl(m_->fd(), nr, at_));
-    EXPECT_EQ(m_->sys().load(at_, cmd, sizeof(*cmd)), 0);
-    return rc;
+  template <class T>
+  int Call(unsigned long nr, T* cmd) {
+    return CallBytes(nr, cmd, sizeof(*cmd));
   }
+  int Call(Cmd* cmd) { return CallBytes(cmd->nr(), cmd->data(), cmd->size()); }
 
  protected:
   MockMachine* const m_;
 
  private:
+  int CallBytes(unsigned long nr, void* cmd, size_t size) {
+    EXPECT_EQ(m_->sys().store(at_, cmd, size), 0);
+    const int rc = static_cast<int>(m_->sys().ioctl(m_->fd(), nr, at_));
+    EXPECT_EQ(m_->sys().load(at_, cmd, size), 0);
+    return rc;
+  }
+
   uint64_t at_ = 0;
 };
 
@@ -60,8 +65,8 @@ class CommandCaller : public ThreadCaller {
  public:
   using ThreadCaller::ThreadCaller;
 
-  template <class Cmd>
-  int Call(unsigned long nr, Cmd* cmd) {
+  template <class T>
+  int Call(unsigned long nr, T* cmd) {
     cmd->size = sizeof(*cmd);
     return ThreadCaller::Call(nr, cmd);
   }

@@ -155,20 +155,18 @@ TEST_P(PasidTest, AnAnswerThatDoesNotArrive) {
 // The second device refuses, and the first one, which took the new table, has
 // no memory to go back to the old one: it is blocked, nothing else.
 TEST_P(PasidTest, GoingBackMayFailToo) {
-  iommu_fault_alloc fault = {};
-  fault.size = sizeof(fault);
-  ASSERT_EQ(m_.Ioctl(IOMMU_FAULT_QUEUE_ALLOC, &fault), 0);
+  Cmd fault("FAULT_QUEUE_ALLOC");
+  ASSERT_EQ(m_.Ioctl(&fault), 0);
   const uint32_t kFake = 1024;
   bool blocked = false;
   for (unsigned int n = 1; n < 20; n++) {
-    iommu_hwpt_alloc alloc = {};
-    alloc.size = sizeof(alloc);
-    alloc.flags = IOMMU_HWPT_ALLOC_PASID | IOMMU_HWPT_FAULT_ID_VALID;
-    alloc.dev_id = a_.idev;
-    alloc.pt_id = ioas_;
-    alloc.fault_id = fault.out_fault_id;
-    ASSERT_EQ(m_.Ioctl(IOMMU_HWPT_ALLOC, &alloc), 0);
-    const uint32_t iopf = alloc.out_hwpt_id;
+    Cmd alloc("HWPT_ALLOC");
+    alloc.Set("flags", IOMMU_HWPT_ALLOC_PASID | IOMMU_HWPT_FAULT_ID_VALID)
+        .Set("dev_id", a_.idev)
+        .Set("pt_id", ioas_)
+        .Set("fault_id", fault.Get("out_fault_id"));
+    ASSERT_EQ(m_.Ioctl(&alloc), 0);
+    const uint32_t iopf = alloc.Get("out_hwpt_id");
     // The first refuses once, so that its turn comes when the second's does
     // not.
     ASSERT_EQ(Attach(m_, a_.stdev, kFake, iopf), 0);
@@ -186,7 +184,7 @@ TEST_P(PasidTest, GoingBackMayFailToo) {
     if (!fired) break;
   }
   EXPECT_TRUE(blocked);
-  EXPECT_EQ(m_.sys().close(static_cast<int>(fault.out_fault_fd)), 0);
+  EXPECT_EQ(m_.sys().close(static_cast<int>(fault.Get("out_fault_fd"))), 0);
 }
 
 TEST_P(PasidTest, AttachReplaceDetach) {

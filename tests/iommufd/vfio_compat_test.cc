@@ -25,12 +25,10 @@ class Caller : public ThreadCaller {
   using ThreadCaller::ThreadCaller;
 
   int Ioas(uint16_t op, uint32_t* id) {
-    iommu_vfio_ioas cmd = {};
-    cmd.size = sizeof(cmd);
-    cmd.ioas_id = *id;
-    cmd.op = op;
-    const int rc = Call(IOMMU_VFIO_IOAS, &cmd);
-    *id = cmd.ioas_id;
+    Cmd cmd("VFIO_IOAS");
+    cmd.Set("ioas_id", *id).Set("op", op);
+    const int rc = Call(&cmd);
+    *id = cmd.Get("ioas_id");
     return rc;
   }
   int Set(uint32_t id) { return Ioas(IOMMU_VFIO_IOAS_SET, &id); }
@@ -71,14 +69,14 @@ class Caller : public ThreadCaller {
     return Call(VFIO_IOMMU_GET_INFO, &cmd);
   }
   int Destroy(uint32_t id) {
-    iommu_destroy cmd = {.size = sizeof(cmd), .id = id};
-    return Call(IOMMU_DESTROY, &cmd);
+    Cmd cmd("DESTROY");
+    cmd.Set("id", id);
+    return Call(&cmd);
   }
   int IoasAlloc(uint32_t* id) {
-    iommu_ioas_alloc cmd = {};
-    cmd.size = sizeof(cmd);
-    const int rc = Call(IOMMU_IOAS_ALLOC, &cmd);
-    *id = cmd.out_ioas_id;
+    Cmd cmd("IOAS_ALLOC");
+    const int rc = Call(&cmd);
+    *id = cmd.Get("out_ioas_id");
     return rc;
   }
   long Value(unsigned long nr, uint64_t value) {

@@ -17,16 +17,15 @@ class ViommuTest : public IommufdTest {
   // VCMDQ_ALLOC or HW_QUEUE_ALLOC with everything given.
   int Queue(uint32_t flags, uint32_t viommu, uint32_t type, uint32_t index,
             uint64_t addr, uint64_t length, uint32_t* id = nullptr) {
-    iommu_vcmdq_alloc cmd = {};
-    cmd.size = sizeof(cmd);
-    cmd.flags = flags;
-    cmd.viommu_id = viommu;
-    cmd.type = type;
-    cmd.index = index;
-    cmd.addr = addr;
-    cmd.length = length;
-    int rc = m_.Ioctl(IOMMU_VCMDQ_ALLOC, &cmd);
-    if (id) *id = cmd.out_vcmdq_id;
+    Cmd cmd("VCMDQ_ALLOC");
+    cmd.Set("flags", flags)
+        .Set("viommu_id", viommu)
+        .Set("type", type)
+        .Set("index", index)
+        .Set("addr", addr)
+        .Set("length", length);
+    int rc = m_.Ioctl(&cmd);
+    if (id) *id = cmd.Get("out_vcmdq_id");
     return rc;
   }
 };
@@ -34,18 +33,17 @@ class ViommuTest : public IommufdTest {
 constexpr uint32_t kType = IOMMU_VCMDQ_TYPE_SELFTEST;
 
 TEST_P(ViommuTest, AllocErrors) {
-  iommu_viommu_alloc cmd = {};
+  Cmd cmd("VIOMMU_ALLOC");
   auto call = [&](uint32_t flags, uint32_t type, uint32_t dev, uint32_t hwpt,
                   uint64_t data = 0, uint32_t len = 0) {
-    cmd = {};
-    cmd.size = sizeof(cmd);
-    cmd.flags = flags;
-    cmd.type = type;
-    cmd.dev_id = dev;
-    cmd.hwpt_id = hwpt;
-    cmd.data_uptr = data;
-    cmd.data_len = len;
-    return m_.Ioctl(IOMMU_VIOMMU_ALLOC, &cmd);
+    cmd = Cmd("VIOMMU_ALLOC");
+    cmd.Set("flags", flags)
+        .Set("type", type)
+        .Set("dev_id", dev)
+        .Set("hwpt_id", hwpt)
+        .Set("data_uptr", data)
+        .Set("data_len", len);
+    return m_.Ioctl(&cmd);
   };
   const uint32_t kSelf = IOMMU_VIOMMU_TYPE_SELFTEST;
   EXPECT_EQ(call(1, kSelf, kNoId, kNoId), -EOPNOTSUPP);
@@ -64,9 +62,10 @@ TEST_P(ViommuTest, AllocErrors) {
   ASSERT_EQ(call(0, kSelf, dev_.idev, parent_), 0);
   Look look(m_);
   EXPECT_EQ(look.Users(parent_), 2u);
-  EXPECT_EQ(look.Users(cmd.out_viommu_id), 1u);
-  EXPECT_EQ(look.Edge(cmd.out_viommu_id, parent_, IOMMUFD_EDGE_VIOMMU_HWPT),
-            1u);
+  EXPECT_EQ(look.Users(cmd.Get("out_viommu_id")), 1u);
+  EXPECT_EQ(
+      look.Edge(cmd.Get("out_viommu_id"), parent_, IOMMUFD_EDGE_VIOMMU_HWPT),
+      1u);
   // It does not hold the device.
   EXPECT_EQ(look.Users(dev_.idev), 3u);
   EXPECT_EQ(m_.Destroy(parent_), -EBUSY);
@@ -232,13 +231,12 @@ TEST_P(ViommuTest, AFailedQueueLeavesNothing) {
   ASSERT_EQ(Queue(0, viommu, kType, 0, kIova, k, &q0), 0);
   // The answer cannot be written: after the driver has done its part.
   uint64_t ro = m_.Anon(k);
-  iommu_vcmdq_alloc cmd = {};
-  cmd.size = sizeof(cmd);
-  cmd.viommu_id = viommu;
-  cmd.type = kType;
-  cmd.index = 1;
-  cmd.addr = kIova;
-  cmd.length = k;
+  Cmd cmd("VCMDQ_ALLOC");
+  cmd.Set("viommu_id", viommu)
+      .Set("type", kType)
+      .Set("index", 1)
+      .Set("addr", kIova)
+      .Set("length", k);
   ASSERT_EQ(m_.Store(ro, cmd), 0);
   ASSERT_EQ(Sim(m_).mprotect(ro, k, 1 /* PROT_READ */), 0);
   EXPECT_EQ(m_.sys().ioctl(m_.fd(), IOMMU_VCMDQ_ALLOC, ro), -EFAULT);

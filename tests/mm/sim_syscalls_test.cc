@@ -19,9 +19,12 @@
 #include "core/linux/workqueue.h"
 #include "core/mm/vma.h"
 #include "gtest/gtest.h"
+#include "tests/util/cmd.h"
 #include "uapi/iommufd.h"
 
 namespace {
+
+using iommulab::Cmd;
 
 constexpr size_t kPage = 4096;
 
@@ -54,15 +57,22 @@ class SimTest : public testing::TestWithParam<bool> {
     EXPECT_EQ(0, sim_->load(buf_ + 8, arg, sizeof(T)));
     return rc;
   }
+  long Ioctl(int fd, Cmd* cmd) {
+    EXPECT_EQ(0, sim_->store(buf_ + 8, cmd->data(), cmd->size()));
+    long rc = sim_->ioctl(fd, cmd->nr(), buf_ + 8);
+    EXPECT_EQ(0, sim_->load(buf_ + 8, cmd->data(), cmd->size()));
+    return rc;
+  }
   long Alloc(int fd, u32* id) {
-    iommu_ioas_alloc cmd = {.size = sizeof(cmd), .flags = 0, .out_ioas_id = 0};
-    long rc = Ioctl(fd, IOMMU_IOAS_ALLOC, &cmd);
-    *id = cmd.out_ioas_id;
+    Cmd cmd("IOAS_ALLOC");
+    long rc = Ioctl(fd, &cmd);
+    *id = cmd.Get("out_ioas_id");
     return rc;
   }
   long Destroy(int fd, u32 id) {
-    iommu_destroy cmd = {.size = sizeof(cmd), .id = id};
-    return Ioctl(fd, IOMMU_DESTROY, &cmd);
+    Cmd cmd("DESTROY");
+    cmd.Set("id", id);
+    return Ioctl(fd, &cmd);
   }
 
   std::unique_ptr<sim_syscalls> sim_;
@@ -118,10 +128,10 @@ TEST_P(SimTest, StructAtTheEndOfMemory) {
   int fd = sim_->open("/dev/iommu", "");
   uint64_t two = sim_->anon({.size = 2 * kPage});
   EXPECT_EQ(0, sim_->munmap(two + kPage, kPage));
-  iommu_ioas_alloc cmd = {.size = sizeof(cmd), .flags = 0, .out_ioas_id = 0};
-  EXPECT_EQ(0, sim_->store(two + kPage - sizeof(cmd), &cmd, sizeof(cmd)));
-  EXPECT_EQ(0, sim_->ioctl(fd, IOMMU_IOAS_ALLOC, two + kPage - sizeof(cmd)));
-  EXPECT_EQ(0, sim_->store(two + kPage - 8, &cmd, 8));
+  Cmd cmd("IOAS_ALLOC");
+  EXPECT_EQ(0, sim_->store(two + kPage - cmd.size(), cmd.data(), cmd.size()));
+  EXPECT_EQ(0, sim_->ioctl(fd, IOMMU_IOAS_ALLOC, two + kPage - cmd.size()));
+  EXPECT_EQ(0, sim_->store(two + kPage - 8, cmd.data(), 8));
   EXPECT_EQ(-EFAULT, sim_->ioctl(fd, IOMMU_IOAS_ALLOC, two + kPage - 8));
   EXPECT_EQ(0, sim_->munmap(two, kPage));
   EXPECT_EQ(0, sim_->close(fd));
@@ -201,8 +211,8 @@ TEST_P(SimTest, FailNth) {
   ASSERT_EQ(0, Destroy(fd, id));
   int sites = 0;
   for (unsigned n = 1; n < 100; n++) {
-    iommu_ioas_alloc cmd = {.size = sizeof(cmd), .flags = 0, .out_ioas_id = 0};
-    EXPECT_EQ(0, sim_->store(buf_, &cmd, sizeof(cmd)));
+    Cmd cmd("IOAS_ALLOC");
+    EXPECT_EQ(0, sim_->store(buf_, cmd.data(), cmd.size()));
     sim_->set_fail_nth(n);
     long rc = sim_->ioctl(fd, IOMMU_IOAS_ALLOC, buf_);
     unsigned left = sim_->fail_nth();
@@ -213,7 +223,7 @@ TEST_P(SimTest, FailNth) {
     }
     sites++;
     EXPECT_TRUE(rc == -ENOMEM || rc == -EFAULT) << rc;
-    EXPECT_EQ(0, sim_->load(buf_, &cmd, sizeof(cmd)));
+    EXPECT_EQ(0, sim_->load(buf_, cmd.data(), cmd.size()));
   }
   EXPECT_GE(sites, 3);
   EXPECT_EQ(0, sim_->close(fd));
@@ -239,17 +249,16 @@ TEST_P(SimTest, ThreadsAreTasksOfOneProcess) {
     threads.emplace_back([&, t] {
       uint64_t mine = buf_ + (8 + static_cast<uint64_t>(t)) * kPage;
       for (int i = 0; i < 100; i++) {
-        iommu_ioas_alloc cmd = {
-            .size = sizeof(cmd), .flags = 0, .out_ioas_id = 0};
-        EXPECT_EQ(0, sim_->store(mine, &cmd, sizeof(cmd)));
+        Cmd cmd("IOAS_ALLOC");
+        EXPECT_EQ(0, sim_->store(mine, cmd.data(), cmd.size()));
         EXPECT_EQ(0, sim_->ioctl(fd, IOMMU_IOAS_ALLOC, mine));
-        EXPECT_EQ(0, sim_->load(mine, &cmd, sizeof(cmd)));
-        iommu_destroy destroy = {.size = sizeof(destroy),
-                                 .id = cmd.out_ioas_id};
-        EXPECT_EQ(0, sim_->store(mine, &destroy, sizeof(destroy)));
+        EXPECT_EQ(0, sim_->load(mine, cmd.data(), cmd.size()));
+        Cmd destroy("DESTROY");
+        destroy.Set("id", cmd.Get("out_ioas_id"));
+        EXPECT_EQ(0, sim_->store(mine, destroy.data(), destroy.size()));
         EXPECT_EQ(0, sim_->ioctl(fd, IOMMU_DESTROY, mine));
         uint64_t a = sim_->anon({.size = 2 * kPage});
-        EXPECT_EQ(0, sim_->store(a + kPage - 2, &cmd, 4));
+        EXPECT_EQ(0, sim_->store(a + kPage - 2, cmd.data(), 4));
         EXPECT_EQ(0, sim_->munmap(a, 2 * kPage));
         ids++;
       }
@@ -322,8 +331,8 @@ TEST(Kernels, ExitClosesAndUnmaps) {
   auto sim = Create();
   int fd = sim->open("/dev/iommu", "");
   uint64_t a = sim->anon({.size = kPage});
-  iommu_ioas_alloc cmd = {.size = sizeof(cmd), .flags = 0, .out_ioas_id = 0};
-  EXPECT_EQ(0, sim->store(a, &cmd, sizeof(cmd)));
+  Cmd cmd("IOAS_ALLOC");
+  EXPECT_EQ(0, sim->store(a, cmd.data(), cmd.size()));
   EXPECT_EQ(0, sim->ioctl(fd, IOMMU_IOAS_ALLOC, a));
   std::string left = sim->residue();
   EXPECT_NE(std::string::npos, left.find("open files: 1\n")) << left;
@@ -414,11 +423,11 @@ class ForkTest : public testing::Test {
   }
   // An id of a new IOAS, or -errno.
   long Alloc(syscalls* sys, int fd) {
-    iommu_ioas_alloc cmd = {.size = sizeof(cmd), .flags = 0, .out_ioas_id = 0};
-    EXPECT_EQ(0, sys->store(buf_, &cmd, sizeof(cmd)));
+    Cmd cmd("IOAS_ALLOC");
+    EXPECT_EQ(0, sys->store(buf_, cmd.data(), cmd.size()));
     const long rc = sys->ioctl(fd, IOMMU_IOAS_ALLOC, buf_);
-    EXPECT_EQ(0, sys->load(buf_, &cmd, sizeof(cmd)));
-    return rc ? rc : static_cast<long>(cmd.out_ioas_id);
+    EXPECT_EQ(0, sys->load(buf_, cmd.data(), cmd.size()));
+    return rc ? rc : static_cast<long>(cmd.Get("out_ioas_id"));
   }
 
   std::unique_ptr<sim_syscalls> sim_;
@@ -505,9 +514,8 @@ TEST(Processes, AtOnce) {
         const uint64_t buf = child->anon({.size = kPage});
         ASSERT_FALSE(is_error(buf));
         std::thread second([&] { EXPECT_EQ(0, child->store(buf, "x", 1)); });
-        iommu_ioas_alloc cmd = {
-            .size = sizeof(cmd), .flags = 0, .out_ioas_id = 0};
-        EXPECT_EQ(0, child->store(buf + 8, &cmd, sizeof(cmd)));
+        Cmd cmd("IOAS_ALLOC");
+        EXPECT_EQ(0, child->store(buf + 8, cmd.data(), cmd.size()));
         EXPECT_EQ(0, child->ioctl(3, IOMMU_IOAS_ALLOC, buf + 8));
         second.join();
       }

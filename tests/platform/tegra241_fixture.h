@@ -16,6 +16,7 @@
 #include "drivers/platform/platform.h"
 #include "gtest/gtest.h"
 #include "tests/platform/tegra241_guest.h"
+#include "tests/util/cmd.h"
 #include "uapi/iommufd.h"
 #include "uapi/vfio.h"
 
@@ -92,6 +93,13 @@ class Machine : public testing::Test {
     Store(args_, *arg);
     const long rc = sim_->ioctl(fd, cmd, args_);
     *arg = Load<T>(args_);
+    return rc;
+  }
+  long Ioctl(int fd, iommulab::Cmd* cmd) {
+    if (args_ == 0) args_ = Anon(0x10000);
+    EXPECT_EQ(sim_->store(args_, cmd->data(), cmd->size()), 0);
+    const long rc = sim_->ioctl(fd, cmd->nr(), args_);
+    EXPECT_EQ(sim_->load(args_, cmd->data(), cmd->size()), 0);
     return rc;
   }
   // Memory beside it, for what a call points to.
@@ -179,43 +187,37 @@ class Machine : public testing::Test {
   // ---- iommufd ----
 
   uint32_t IoasAlloc(int f) {
-    iommu_ioas_alloc a = {};
-    a.size = sizeof(a);
-    EXPECT_EQ(Ioctl(f, IOMMU_IOAS_ALLOC, &a), 0);
-    return a.out_ioas_id;
+    iommulab::Cmd a("IOAS_ALLOC");
+    EXPECT_EQ(Ioctl(f, &a), 0);
+    return a.Get("out_ioas_id");
   }
   long Map(int f, uint32_t ioas, uint64_t va, uint64_t iova, uint64_t len,
            uint32_t prot = IOMMU_IOAS_MAP_READABLE | IOMMU_IOAS_MAP_WRITEABLE) {
-    iommu_ioas_map m = {};
-    m.size = sizeof(m);
-    m.flags = IOMMU_IOAS_MAP_FIXED_IOVA | prot;
-    m.ioas_id = ioas;
-    m.user_va = va;
-    m.length = len;
-    m.iova = iova;
-    return Ioctl(f, IOMMU_IOAS_MAP, &m);
+    iommulab::Cmd m("IOAS_MAP");
+    m.Set("flags", IOMMU_IOAS_MAP_FIXED_IOVA | prot)
+        .Set("ioas_id", ioas)
+        .Set("user_va", va)
+        .Set("length", len)
+        .Set("iova", iova);
+    return Ioctl(f, &m);
   }
   long Unmap(int f, uint32_t ioas, uint64_t iova, uint64_t len) {
-    iommu_ioas_unmap m = {};
-    m.size = sizeof(m);
-    m.ioas_id = ioas;
-    m.iova = iova;
-    m.length = len;
-    return Ioctl(f, IOMMU_IOAS_UNMAP, &m);
+    iommulab::Cmd m("IOAS_UNMAP");
+    m.Set("ioas_id", ioas).Set("iova", iova).Set("length", len);
+    return Ioctl(f, &m);
   }
   long HwptAlloc(int f, uint32_t dev, uint32_t pt, uint32_t flags, uint32_t* id,
                  uint32_t type = 0, const void* data = nullptr,
                  uint32_t len = 0) {
-    iommu_hwpt_alloc a = {};
-    a.size = sizeof(a);
-    a.flags = flags;
-    a.dev_id = dev;
-    a.pt_id = pt;
-    a.data_type = type;
-    a.data_len = len;
-    if (len != 0) a.data_uptr = Beside(data, len);
-    const long rc = Ioctl(f, IOMMU_HWPT_ALLOC, &a);
-    *id = a.out_hwpt_id;
+    iommulab::Cmd a("HWPT_ALLOC");
+    a.Set("flags", flags)
+        .Set("dev_id", dev)
+        .Set("pt_id", pt)
+        .Set("data_type", type)
+        .Set("data_len", len);
+    if (len != 0) a.Set("data_uptr", Beside(data, len));
+    const long rc = Ioctl(f, &a);
+    *id = a.Get("out_hwpt_id");
     return rc;
   }
   uint32_t NestParent(int f, uint32_t dev, uint32_t ioas) {
@@ -236,20 +238,17 @@ class Machine : public testing::Test {
   };
   long ViommuAlloc(int f, uint32_t dev, uint32_t hwpt, uint32_t type, Viommu* v,
                    uint32_t data_len = ~0u) {
-    iommu_viommu_alloc a = {};
+    iommulab::Cmd a("VIOMMU_ALLOC");
     iommu_viommu_tegra241_cmdqv data = {};
-    a.size = sizeof(a);
-    a.type = type;
-    a.dev_id = dev;
-    a.hwpt_id = hwpt;
+    a.Set("type", type).Set("dev_id", dev).Set("hwpt_id", hwpt);
     if (data_len == ~0u) {
       data_len = type == IOMMU_VIOMMU_TYPE_TEGRA241_CMDQV ? sizeof(data) : 0;
     }
-    a.data_len = data_len;
-    if (data_len != 0) a.data_uptr = Beside(&data, sizeof(data));
-    const long rc = Ioctl(f, IOMMU_VIOMMU_ALLOC, &a);
+    a.Set("data_len", data_len);
+    if (data_len != 0) a.Set("data_uptr", Beside(&data, sizeof(data)));
+    const long rc = Ioctl(f, &a);
     if (rc != 0) return rc;
-    v->id = a.out_viommu_id;
+    v->id = a.Get("out_viommu_id");
     if (data_len != 0) {
       data = Load<iommu_viommu_tegra241_cmdqv>(args_ + 0x8000);
       v->offset = data.out_vintf_mmap_offset;
@@ -259,47 +258,41 @@ class Machine : public testing::Test {
   }
   long VdeviceAlloc(int f, uint32_t viommu, uint32_t dev, uint64_t virt_id,
                     uint32_t* id) {
-    iommu_vdevice_alloc a = {};
-    a.size = sizeof(a);
-    a.viommu_id = viommu;
-    a.dev_id = dev;
-    a.virt_id = virt_id;
-    const long rc = Ioctl(f, IOMMU_VDEVICE_ALLOC, &a);
-    *id = a.out_vdevice_id;
+    iommulab::Cmd a("VDEVICE_ALLOC");
+    a.Set("viommu_id", viommu).Set("dev_id", dev).Set("virt_id", virt_id);
+    const long rc = Ioctl(f, &a);
+    *id = a.Get("out_vdevice_id");
     return rc;
   }
   // VCMDQ_ALLOC and HW_QUEUE_ALLOC have one number and one layout.
   long QueueAlloc(int f, uint32_t viommu, uint32_t index, uint64_t addr,
                   uint64_t length, uint32_t* id,
                   uint32_t type = IOMMU_HW_QUEUE_TYPE_TEGRA241_CMDQV) {
-    iommu_hw_queue_alloc a = {};
-    a.size = sizeof(a);
-    a.viommu_id = viommu;
-    a.type = type;
-    a.index = index;
-    a.nesting_parent_iova = addr;
-    a.length = length;
-    const long rc = Ioctl(f, IOMMU_HW_QUEUE_ALLOC, &a);
-    *id = a.out_hw_queue_id;
+    iommulab::Cmd a("HW_QUEUE_ALLOC");
+    a.Set("viommu_id", viommu)
+        .Set("type", type)
+        .Set("index", index)
+        .Set("nesting_parent_iova", addr)
+        .Set("length", length);
+    const long rc = Ioctl(f, &a);
+    *id = a.Get("out_hw_queue_id");
     return rc;
   }
   long Destroy(int f, uint32_t id) {
-    iommu_destroy d = {};
-    d.size = sizeof(d);
-    d.id = id;
-    return Ioctl(f, IOMMU_DESTROY, &d);
+    iommulab::Cmd d("DESTROY");
+    d.Set("id", id);
+    return Ioctl(f, &d);
   }
   long Invalidate(int f, uint32_t viommu, const std::vector<Cmd>& cmds,
                   uint32_t* done) {
-    iommu_hwpt_invalidate a = {};
-    a.size = sizeof(a);
-    a.hwpt_id = viommu;
-    a.data_uptr = Beside(cmds.data(), cmds.size() * sizeof(Cmd));
-    a.data_type = IOMMU_VIOMMU_INVALIDATE_DATA_ARM_SMMUV3;
-    a.entry_len = sizeof(Cmd);
-    a.entry_num = static_cast<uint32_t>(cmds.size());
-    const long rc = Ioctl(f, IOMMU_HWPT_INVALIDATE, &a);
-    *done = a.entry_num;
+    iommulab::Cmd a("HWPT_INVALIDATE");
+    a.Set("hwpt_id", viommu)
+        .Set("data_uptr", Beside(cmds.data(), cmds.size() * sizeof(Cmd)))
+        .Set("data_type", IOMMU_VIOMMU_INVALIDATE_DATA_ARM_SMMUV3)
+        .Set("entry_len", sizeof(Cmd))
+        .Set("entry_num", static_cast<uint32_t>(cmds.size()));
+    const long rc = Ioctl(f, &a);
+    *done = a.Get("entry_num");
     return rc;
   }
 

@@ -100,21 +100,18 @@ TEST_F(Machine, DirtyPagesAreTheHardwares) {
   ASSERT_EQ(HwptAlloc(f, d.id, ioas, IOMMU_HWPT_ALLOC_DIRTY_TRACKING, &hwpt),
             0);
   ASSERT_EQ(Attach(d, hwpt), 0);
-  iommu_hwpt_set_dirty_tracking set = {};
-  set.size = sizeof(set);
-  set.flags = IOMMU_HWPT_DIRTY_TRACKING_ENABLE;
-  set.hwpt_id = hwpt;
-  ASSERT_EQ(Ioctl(f, IOMMU_HWPT_SET_DIRTY_TRACKING, &set), 0);
+  iommulab::Cmd set("HWPT_SET_DIRTY_TRACKING");
+  set.Set("flags", IOMMU_HWPT_DIRTY_TRACKING_ENABLE).Set("hwpt_id", hwpt);
+  ASSERT_EQ(Ioctl(f, &set), 0);
   auto dirty = [&] {
     const uint64_t zero = 0;
-    iommu_hwpt_get_dirty_bitmap get = {};
-    get.size = sizeof(get);
-    get.hwpt_id = hwpt;
-    get.iova = 0x1000000;
-    get.length = 0x10000;
-    get.page_size = 0x1000;
-    get.data = Beside(&zero, sizeof(zero));
-    EXPECT_EQ(Ioctl(f, IOMMU_HWPT_GET_DIRTY_BITMAP, &get), 0);
+    iommulab::Cmd get("HWPT_GET_DIRTY_BITMAP");
+    get.Set("hwpt_id", hwpt)
+        .Set("iova", 0x1000000)
+        .Set("length", 0x10000)
+        .Set("page_size", 0x1000)
+        .Set("data", Beside(&zero, sizeof(zero)));
+    EXPECT_EQ(Ioctl(f, &get), 0);
     return Load<uint64_t>(args_ + 0x8000);
   };
   EXPECT_EQ(dirty(), 0u);
@@ -299,11 +296,10 @@ TEST_F(Machine, WhatAGuestsCommandMayBe) {
               0);
     EXPECT_EQ(done, 2u);
     // Nothing asked.
-    iommu_hwpt_invalidate a = {};
-    a.size = sizeof(a);
-    a.hwpt_id = g.viommu.id;
-    a.data_type = IOMMU_VIOMMU_INVALIDATE_DATA_ARM_SMMUV3;
-    EXPECT_EQ(Ioctl(g.f, IOMMU_HWPT_INVALIDATE, &a), -EINVAL);
+    iommulab::Cmd a("HWPT_INVALIDATE");
+    a.Set("hwpt_id", g.viommu.id)
+        .Set("data_type", IOMMU_VIOMMU_INVALIDATE_DATA_ARM_SMMUV3);
+    EXPECT_EQ(Ioctl(g.f, &a), -EINVAL);
     Shutdown();
   }
 }
@@ -383,13 +379,12 @@ TEST_F(Machine, AGuestsFaultsAreItsEvents) {
       SCOPED_TRACE(std::string(rev) + " " + std::to_string(mode));
       ASSERT_NO_FATAL_FAILURE(Boot({.mode = mode}, rev));
       Guest g = StartGuest(0, IOMMU_VIOMMU_TYPE_ARM_SMMUV3, 0x1234);
-      iommu_veventq_alloc a = {};
-      a.size = sizeof(a);
-      a.viommu_id = g.viommu.id;
-      a.type = IOMMU_VEVENTQ_TYPE_ARM_SMMUV3;
-      a.veventq_depth = 8;
-      ASSERT_EQ(Ioctl(g.f, IOMMU_VEVENTQ_ALLOC, &a), 0);
-      const int q = static_cast<int>(a.out_veventq_fd);
+      iommulab::Cmd a("VEVENTQ_ALLOC");
+      a.Set("viommu_id", g.viommu.id)
+          .Set("type", IOMMU_VEVENTQ_TYPE_ARM_SMMUV3)
+          .Set("veventq_depth", 8);
+      ASSERT_EQ(Ioctl(g.f, &a), 0);
+      const int q = static_cast<int>(a.Get("out_veventq_fd"));
       fds_.push_back(q);
 
       EXPECT_EQ(DmaRead(g.dev, 0x5000008), ~0ULL);
@@ -422,19 +417,17 @@ TEST_F(Machine, AFaultThatStallsWaitsForItsAnswer) {
   const Device d = OpenDevice(f, 0);
   const uint64_t mem = Anon(0x1000);
   const uint32_t ioas = IoasAlloc(f);
-  iommu_fault_alloc fa = {};
-  fa.size = sizeof(fa);
-  ASSERT_EQ(Ioctl(f, IOMMU_FAULT_QUEUE_ALLOC, &fa), 0);
-  const int q = static_cast<int>(fa.out_fault_fd);
+  iommulab::Cmd fa("FAULT_QUEUE_ALLOC");
+  ASSERT_EQ(Ioctl(f, &fa), 0);
+  const int q = static_cast<int>(fa.Get("out_fault_fd"));
   fds_.push_back(q);
-  iommu_hwpt_alloc ha = {};
-  ha.size = sizeof(ha);
-  ha.flags = IOMMU_HWPT_FAULT_ID_VALID;
-  ha.dev_id = d.id;
-  ha.pt_id = ioas;
-  ha.fault_id = fa.out_fault_id;
-  ASSERT_EQ(Ioctl(f, IOMMU_HWPT_ALLOC, &ha), 0);
-  ASSERT_EQ(Attach(d, ha.out_hwpt_id), 0);
+  iommulab::Cmd ha("HWPT_ALLOC");
+  ha.Set("flags", IOMMU_HWPT_FAULT_ID_VALID)
+      .Set("dev_id", d.id)
+      .Set("pt_id", ioas)
+      .Set("fault_id", fa.Get("out_fault_id"));
+  ASSERT_EQ(Ioctl(f, &ha), 0);
+  ASSERT_EQ(Attach(d, ha.Get("out_hwpt_id")), 0);
   Store<uint64_t>(mem, 42);
   for (bool answer : {true, false}) {
     uint64_t v = 0;
@@ -471,36 +464,34 @@ TEST_F(Machine, HardwareInformation) {
     ASSERT_NO_FATAL_FAILURE(Boot({.vintfs = 4, .lvcmdqs = 8, .sids = 2}, rev));
     const int f = Open("/dev/iommu");
     const Device d = OpenDevice(f, 0);
-    iommu_hw_info a = {};
+    iommulab::Cmd a("GET_HW_INFO");
     iommu_hw_info_arm_smmuv3 info = {};
-    a.size = sizeof(a);
-    a.dev_id = d.id;
-    a.data_len = sizeof(info);
-    a.data_uptr = Beside(&info, sizeof(info));
-    ASSERT_EQ(Ioctl(f, IOMMU_GET_HW_INFO, &a), 0);
-    EXPECT_EQ(a.out_data_type, uint32_t{IOMMU_HW_INFO_TYPE_ARM_SMMUV3});
-    EXPECT_EQ(a.data_len, sizeof(info));
+    a.Set("dev_id", d.id)
+        .Set("data_len", sizeof(info))
+        .Set("data_uptr", Beside(&info, sizeof(info)));
+    ASSERT_EQ(Ioctl(f, &a), 0);
+    EXPECT_EQ(a.Get("out_data_type"), uint32_t{IOMMU_HW_INFO_TYPE_ARM_SMMUV3});
+    EXPECT_EQ(a.Get("data_len"), sizeof(info));
     info = Load<iommu_hw_info_arm_smmuv3>(args_ + 0x8000);
     EXPECT_EQ(info.idr[1] >> 21 & 31, 14u);
     EXPECT_EQ(info.flags, v2 ? 1u : 0u);
     EXPECT_EQ(info.impl, v2 ? 0x1031u : 0u);
 
-    a = {};
-    a.size = sizeof(a);
-    a.flags = IOMMU_HW_INFO_FLAG_INPUT_TYPE;
-    a.dev_id = d.id;
-    a.in_data_type = IOMMU_HW_INFO_TYPE_TEGRA241_CMDQV;
+    a = iommulab::Cmd("GET_HW_INFO");
+    a.Set("flags", IOMMU_HW_INFO_FLAG_INPUT_TYPE)
+        .Set("dev_id", d.id)
+        .Set("in_data_type", IOMMU_HW_INFO_TYPE_TEGRA241_CMDQV);
     iommu_hw_info_tegra241_cmdqv cmdqv = {};
-    a.data_len = sizeof(cmdqv);
-    a.data_uptr = Beside(&cmdqv, sizeof(cmdqv));
-    ASSERT_EQ(Ioctl(f, IOMMU_GET_HW_INFO, &a), v2 ? -EOPNOTSUPP : 0);
+    a.Set("data_len", sizeof(cmdqv))
+        .Set("data_uptr", Beside(&cmdqv, sizeof(cmdqv)));
+    ASSERT_EQ(Ioctl(f, &a), v2 ? -EOPNOTSUPP : 0);
     if (!v2) {
       cmdqv = Load<iommu_hw_info_tegra241_cmdqv>(args_ + 0x8000);
       EXPECT_EQ(cmdqv.version, 1u);
       EXPECT_EQ(cmdqv.log2vcmdqs, 3u);
       EXPECT_EQ(cmdqv.log2vsids, 1u);
-      a.in_data_type = IOMMU_HW_INFO_TYPE_INTEL_VTD;
-      EXPECT_EQ(Ioctl(f, IOMMU_GET_HW_INFO, &a), -EOPNOTSUPP);
+      a.Set("in_data_type", IOMMU_HW_INFO_TYPE_INTEL_VTD);
+      EXPECT_EQ(Ioctl(f, &a), -EOPNOTSUPP);
     }
     Shutdown();
   }

@@ -41,20 +41,18 @@ class DirtyTest : public ::testing::TestWithParam<Variant> {
   }
 
   void DisableLargePages(uint32_t ioas) {
-    iommu_option cmd = {};
-    cmd.size = sizeof(cmd);
-    cmd.option_id = IOMMU_OPTION_HUGE_PAGES;
-    cmd.op = IOMMU_OPTION_OP_SET;
-    cmd.object_id = ioas;
-    EXPECT_EQ(m_.Ioctl(IOMMU_OPTION, &cmd), 0);
+    Cmd cmd("OPTION");
+    cmd.Set("option_id", IOMMU_OPTION_HUGE_PAGES)
+        .Set("op", IOMMU_OPTION_OP_SET)
+        .Set("object_id", ioas);
+    EXPECT_EQ(m_.Ioctl(&cmd), 0);
   }
 
   int SetTracking(uint32_t hwpt, bool enable) {
-    iommu_hwpt_set_dirty_tracking cmd = {};
-    cmd.size = sizeof(cmd);
-    cmd.hwpt_id = hwpt;
-    cmd.flags = enable ? IOMMU_HWPT_DIRTY_TRACKING_ENABLE : 0;
-    return m_.Ioctl(IOMMU_HWPT_SET_DIRTY_TRACKING, &cmd);
+    Cmd cmd("HWPT_SET_DIRTY_TRACKING");
+    cmd.Set("hwpt_id", hwpt)
+        .Set("flags", enable ? IOMMU_HWPT_DIRTY_TRACKING_ENABLE : 0);
+    return m_.Ioctl(&cmd);
   }
 
   // The table that the tests of bitmaps read, with the buffer mapped.
@@ -87,15 +85,14 @@ class DirtyTest : public ::testing::TestWithParam<Variant> {
   std::vector<uint8_t> Get(uint32_t hwpt, uint64_t data, uint32_t flags) {
     std::vector<uint8_t> map((bits_ + 7) / 8, 0);
     EXPECT_EQ(m_.sys().store(data, map.data(), map.size()), 0);
-    iommu_hwpt_get_dirty_bitmap cmd = {};
-    cmd.size = sizeof(cmd);
-    cmd.hwpt_id = hwpt;
-    cmd.flags = flags;
-    cmd.iova = kAperture;
-    cmd.length = GetParam().buffer_size;
-    cmd.page_size = MOCK_PAGE_SIZE;
-    cmd.data = data;
-    EXPECT_EQ(m_.Ioctl(IOMMU_HWPT_GET_DIRTY_BITMAP, &cmd), 0);
+    Cmd cmd("HWPT_GET_DIRTY_BITMAP");
+    cmd.Set("hwpt_id", hwpt)
+        .Set("flags", flags)
+        .Set("iova", kAperture)
+        .Set("length", GetParam().buffer_size)
+        .Set("page_size", MOCK_PAGE_SIZE)
+        .Set("data", data);
+    EXPECT_EQ(m_.Ioctl(&cmd), 0);
     EXPECT_EQ(m_.sys().load(data, map.data(), map.size()), 0);
     return map;
   }

@@ -25,26 +25,24 @@ MockMachine::Options WithRevision(const std::string& revision) {
 }
 
 int SetTracking(MockMachine& m, uint32_t hwpt, bool enable) {
-  iommu_hwpt_set_dirty_tracking cmd = {};
-  cmd.size = sizeof(cmd);
-  cmd.hwpt_id = hwpt;
-  cmd.flags = enable ? IOMMU_HWPT_DIRTY_TRACKING_ENABLE : 0;
-  return m.Ioctl(IOMMU_HWPT_SET_DIRTY_TRACKING, &cmd);
+  Cmd cmd("HWPT_SET_DIRTY_TRACKING");
+  cmd.Set("hwpt_id", hwpt)
+      .Set("flags", enable ? IOMMU_HWPT_DIRTY_TRACKING_ENABLE : 0);
+  return m.Ioctl(&cmd);
 }
 
 // Up to 64 pages; the bits come back through *bits.
 int GetBitmap(MockMachine& m, uint32_t hwpt, uint64_t iova, uint64_t length,
               uint64_t data, uint64_t* bits, uint32_t flags = 0) {
   EXPECT_EQ(m.Store(data, uint64_t{0}), 0);
-  iommu_hwpt_get_dirty_bitmap cmd = {};
-  cmd.size = sizeof(cmd);
-  cmd.hwpt_id = hwpt;
-  cmd.flags = flags;
-  cmd.iova = iova;
-  cmd.length = length;
-  cmd.page_size = MOCK_PAGE_SIZE;
-  cmd.data = data;
-  int rc = m.Ioctl(IOMMU_HWPT_GET_DIRTY_BITMAP, &cmd);
+  Cmd cmd("HWPT_GET_DIRTY_BITMAP");
+  cmd.Set("hwpt_id", hwpt)
+      .Set("flags", flags)
+      .Set("iova", iova)
+      .Set("length", length)
+      .Set("page_size", MOCK_PAGE_SIZE)
+      .Set("data", data);
+  int rc = m.Ioctl(&cmd);
   *bits = m.Load<uint64_t>(data);
   return rc;
 }
@@ -205,15 +203,14 @@ TEST_P(DirtyThreadsTest, TheBitmapGoes) {
                }
              },
              [&](MockMachine& m, uint64_t) {
-               iommu_hwpt_get_dirty_bitmap cmd = {};
-               cmd.size = sizeof(cmd);
-               cmd.hwpt_id = hwpt_;
-               cmd.iova = kIova;
-               cmd.length = kLength;
-               cmd.page_size = MOCK_PAGE_SIZE;
-               cmd.data = kBitmap;
+               Cmd cmd("HWPT_GET_DIRTY_BITMAP");
+               cmd.Set("hwpt_id", hwpt_)
+                   .Set("iova", kIova)
+                   .Set("length", kLength)
+                   .Set("page_size", MOCK_PAGE_SIZE)
+                   .Set("data", kBitmap);
                for (; GoesOn(!done); ++reads) {
-                 EXPECT_EQ(m.Ioctl(IOMMU_HWPT_GET_DIRTY_BITMAP, &cmd), 0);
+                 EXPECT_EQ(m.Ioctl(&cmd), 0);
                }
              },
              [&](MockMachine& m, uint64_t) {

@@ -24,25 +24,23 @@ constexpr uint32_t kReadWrite =
 
 int Copy(MockMachine& m, uint32_t dst, uint32_t src, uint64_t src_iova,
          uint64_t length, uint64_t dst_iova) {
-  iommu_ioas_copy cmd = {};
-  cmd.size = sizeof(cmd);
-  cmd.flags = kFixedWrite;
-  cmd.dst_ioas_id = dst;
-  cmd.src_ioas_id = src;
-  cmd.length = length;
-  cmd.dst_iova = dst_iova;
-  cmd.src_iova = src_iova;
-  return m.Ioctl(IOMMU_IOAS_COPY, &cmd);
+  Cmd cmd("IOAS_COPY");
+  cmd.Set("flags", kFixedWrite)
+      .Set("dst_ioas_id", dst)
+      .Set("src_ioas_id", src)
+      .Set("length", length)
+      .Set("dst_iova", dst_iova)
+      .Set("src_iova", src_iova);
+  return m.Ioctl(&cmd);
 }
 
 int LargePages(MockMachine& m, uint32_t ioas, uint64_t on) {
-  iommu_option cmd = {};
-  cmd.size = sizeof(cmd);
-  cmd.option_id = IOMMU_OPTION_HUGE_PAGES;
-  cmd.op = IOMMU_OPTION_OP_SET;
-  cmd.object_id = ioas;
-  cmd.val64 = on;
-  return m.Ioctl(IOMMU_OPTION, &cmd);
+  Cmd cmd("OPTION");
+  cmd.Set("option_id", IOMMU_OPTION_HUGE_PAGES)
+      .Set("op", IOMMU_OPTION_OP_SET)
+      .Set("object_id", ioas)
+      .Set("val64", on);
+  return m.Ioctl(&cmd);
 }
 
 // ---- FIXTURE(iommufd_ioas) ----
@@ -176,15 +174,14 @@ class MapSweepTest : public ::testing::TestWithParam<DomainVariant> {
   // Of the buffer, or of the file behind it.
   int Map(uint32_t ioas, uint64_t start, uint64_t length, uint64_t* iova) {
     if (memfd_ < 0) return m_.Map(ioas, buf_ + start, length, iova);
-    iommu_ioas_map_file cmd = {};
-    cmd.size = sizeof(cmd);
-    cmd.flags = kReadWrite;
-    cmd.ioas_id = ioas;
-    cmd.fd = memfd_;
-    cmd.start = start;
-    cmd.length = length;
-    const int rc = m_.Ioctl(IOMMU_IOAS_MAP_FILE, &cmd);
-    if (iova) *iova = cmd.iova;
+    Cmd cmd("IOAS_MAP_FILE");
+    cmd.Set("flags", kReadWrite)
+        .Set("ioas_id", ioas)
+        .Set("fd", memfd_)
+        .Set("start", start)
+        .Set("length", length);
+    const int rc = m_.Ioctl(&cmd);
+    if (iova) *iova = cmd.Get("iova");
     return rc;
   }
 

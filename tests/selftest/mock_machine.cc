@@ -136,31 +136,28 @@ int MockMachine::IoctlBytes(unsigned long nr, void* cmd, size_t size) {
 }
 
 int MockMachine::Destroy(uint32_t id) {
-  iommu_destroy cmd = {};
-  cmd.size = sizeof(cmd);
-  cmd.id = id;
-  return Ioctl(IOMMU_DESTROY, &cmd);
+  Cmd cmd("DESTROY");
+  cmd.Set("id", id);
+  return Ioctl(&cmd);
 }
 
 int MockMachine::IoasAlloc(uint32_t* id) {
-  iommu_ioas_alloc cmd = {};
-  cmd.size = sizeof(cmd);
-  int rc = Ioctl(IOMMU_IOAS_ALLOC, &cmd);
-  if (id) *id = cmd.out_ioas_id;
+  Cmd cmd("IOAS_ALLOC");
+  int rc = Ioctl(&cmd);
+  if (id) *id = cmd.Get("out_ioas_id");
   return rc;
 }
 
 int MockMachine::Map(uint32_t ioas, uint64_t va, uint64_t length,
                      uint64_t* iova, uint32_t flags) {
-  iommu_ioas_map cmd = {};
-  cmd.size = sizeof(cmd);
-  cmd.flags = flags;
-  cmd.ioas_id = ioas;
-  cmd.user_va = va;
-  cmd.length = length;
-  cmd.iova = *iova;
-  int rc = Ioctl(IOMMU_IOAS_MAP, &cmd);
-  *iova = cmd.iova;
+  Cmd cmd("IOAS_MAP");
+  cmd.Set("flags", flags)
+      .Set("ioas_id", ioas)
+      .Set("user_va", va)
+      .Set("length", length)
+      .Set("iova", *iova);
+  int rc = Ioctl(&cmd);
+  *iova = cmd.Get("iova");
   return rc;
 }
 
@@ -173,13 +170,10 @@ int MockMachine::MapFixed(uint32_t ioas, uint64_t va, uint64_t length,
 
 int MockMachine::Unmap(uint32_t ioas, uint64_t iova, uint64_t length,
                        uint64_t* unmapped) {
-  iommu_ioas_unmap cmd = {};
-  cmd.size = sizeof(cmd);
-  cmd.ioas_id = ioas;
-  cmd.iova = iova;
-  cmd.length = length;
-  int rc = Ioctl(IOMMU_IOAS_UNMAP, &cmd);
-  if (unmapped) *unmapped = cmd.length;
+  Cmd cmd("IOAS_UNMAP");
+  cmd.Set("ioas_id", ioas).Set("iova", iova).Set("length", length);
+  int rc = Ioctl(&cmd);
+  if (unmapped) *unmapped = cmd.Get("length");
   return rc;
 }
 
@@ -187,16 +181,13 @@ int MockMachine::IovaRanges(uint32_t ioas,
                             std::vector<iommu_iova_range>* ranges,
                             uint64_t* alignment) {
   const uint64_t buf = scratch_ + kPage / 2;
-  iommu_ioas_iova_ranges cmd = {};
-  cmd.size = sizeof(cmd);
-  cmd.ioas_id = ioas;
-  cmd.num_iovas = 16;
-  cmd.allowed_iovas = buf;
-  int rc = Ioctl(IOMMU_IOAS_IOVA_RANGES, &cmd);
+  Cmd cmd("IOAS_IOVA_RANGES");
+  cmd.Set("ioas_id", ioas).Set("num_iovas", 16).Set("allowed_iovas", buf);
+  int rc = Ioctl(&cmd);
   if (rc) return rc;
-  *alignment = cmd.out_iova_alignment;
+  *alignment = cmd.Get("out_iova_alignment");
   ranges->clear();
-  for (uint32_t i = 0; i < cmd.num_iovas; ++i)
+  for (uint32_t i = 0; i < cmd.Get("num_iovas"); ++i)
     ranges->push_back(
         Load<iommu_iova_range>(buf + i * sizeof(iommu_iova_range)));
   return 0;
@@ -210,16 +201,15 @@ int MockMachine::HwptAlloc(uint32_t idev, uint32_t pt, uint32_t flags,
 int MockMachine::HwptAllocData(uint32_t idev, uint32_t pt, uint32_t flags,
                                uint32_t type, uint64_t data, uint32_t len,
                                uint32_t* id) {
-  iommu_hwpt_alloc cmd = {};
-  cmd.size = sizeof(cmd);
-  cmd.flags = flags;
-  cmd.dev_id = idev;
-  cmd.pt_id = pt;
-  cmd.data_type = type;
-  cmd.data_len = len;
-  cmd.data_uptr = data;
-  int rc = Ioctl(IOMMU_HWPT_ALLOC, &cmd);
-  if (id) *id = cmd.out_hwpt_id;
+  Cmd cmd("HWPT_ALLOC");
+  cmd.Set("flags", flags)
+      .Set("dev_id", idev)
+      .Set("pt_id", pt)
+      .Set("data_type", type)
+      .Set("data_len", len)
+      .Set("data_uptr", data);
+  int rc = Ioctl(&cmd);
+  if (id) *id = cmd.Get("out_hwpt_id");
   return rc;
 }
 
@@ -235,15 +225,14 @@ int MockMachine::HwptNested(uint32_t idev, uint32_t parent, uint32_t* id,
 
 int MockMachine::Invalidate(uint32_t id, uint32_t type, uint64_t data,
                             uint32_t entry_len, uint32_t* entry_num) {
-  iommu_hwpt_invalidate cmd = {};
-  cmd.size = sizeof(cmd);
-  cmd.hwpt_id = id;
-  cmd.data_uptr = data;
-  cmd.data_type = type;
-  cmd.entry_len = entry_len;
-  cmd.entry_num = *entry_num;
-  int rc = Ioctl(IOMMU_HWPT_INVALIDATE, &cmd);
-  *entry_num = cmd.entry_num;
+  Cmd cmd("HWPT_INVALIDATE");
+  cmd.Set("hwpt_id", id)
+      .Set("data_uptr", data)
+      .Set("data_type", type)
+      .Set("entry_len", entry_len)
+      .Set("entry_num", *entry_num);
+  int rc = Ioctl(&cmd);
+  *entry_num = cmd.Get("entry_num");
   return rc;
 }
 
@@ -259,78 +248,70 @@ int MockMachine::HwInfo(uint32_t idev, uint64_t data, uint32_t len,
 
 int MockMachine::ViommuAlloc(uint32_t idev, uint32_t hwpt, uint32_t* id,
                              uint32_t type, uint64_t data, uint32_t data_len) {
-  iommu_viommu_alloc cmd = {};
-  cmd.size = sizeof(cmd);
-  cmd.type = type;
-  cmd.dev_id = idev;
-  cmd.hwpt_id = hwpt;
-  cmd.data_len = data_len;
-  cmd.data_uptr = data;
-  int rc = Ioctl(IOMMU_VIOMMU_ALLOC, &cmd);
-  if (id) *id = cmd.out_viommu_id;
+  Cmd cmd("VIOMMU_ALLOC");
+  cmd.Set("type", type)
+      .Set("dev_id", idev)
+      .Set("hwpt_id", hwpt)
+      .Set("data_len", data_len)
+      .Set("data_uptr", data);
+  int rc = Ioctl(&cmd);
+  if (id) *id = cmd.Get("out_viommu_id");
   return rc;
 }
 
 int MockMachine::VdeviceAlloc(uint32_t viommu, uint32_t idev, uint64_t virt_id,
                               uint32_t* id) {
-  iommu_vdevice_alloc cmd = {};
-  cmd.size = sizeof(cmd);
-  cmd.viommu_id = viommu;
-  cmd.dev_id = idev;
-  cmd.virt_id = virt_id;
-  int rc = Ioctl(IOMMU_VDEVICE_ALLOC, &cmd);
-  if (id) *id = cmd.out_vdevice_id;
+  Cmd cmd("VDEVICE_ALLOC");
+  cmd.Set("viommu_id", viommu).Set("dev_id", idev).Set("virt_id", virt_id);
+  int rc = Ioctl(&cmd);
+  if (id) *id = cmd.Get("out_vdevice_id");
   return rc;
 }
 
 int MockMachine::QueueAlloc(uint32_t viommu, uint32_t index, uint64_t addr,
                             uint64_t length, uint32_t* id, uint32_t type) {
   static_assert(sizeof(iommu_vcmdq_alloc) == sizeof(iommu_hw_queue_alloc));
-  iommu_vcmdq_alloc cmd = {};
-  cmd.size = sizeof(cmd);
-  cmd.viommu_id = viommu;
-  cmd.type = type;
-  cmd.index = index;
-  cmd.addr = addr;
-  cmd.length = length;
-  int rc = Ioctl(IOMMU_VCMDQ_ALLOC, &cmd);
-  if (id) *id = cmd.out_vcmdq_id;
+  Cmd cmd("VCMDQ_ALLOC");
+  cmd.Set("viommu_id", viommu)
+      .Set("type", type)
+      .Set("index", index)
+      .Set("addr", addr)
+      .Set("length", length);
+  int rc = Ioctl(&cmd);
+  if (id) *id = cmd.Get("out_vcmdq_id");
   return rc;
 }
 
 int MockMachine::FaultQueueAlloc(EventQueue* queue) {
-  iommu_fault_alloc cmd = {};
-  cmd.size = sizeof(cmd);
-  int rc = Ioctl(IOMMU_FAULT_QUEUE_ALLOC, &cmd);
+  Cmd cmd("FAULT_QUEUE_ALLOC");
+  int rc = Ioctl(&cmd);
   if (rc == 0) {
-    *queue = {cmd.out_fault_id, static_cast<int>(cmd.out_fault_fd)};
+    *queue = {static_cast<uint32_t>(cmd.Get("out_fault_id")),
+              static_cast<int>(cmd.Get("out_fault_fd"))};
   }
   return rc;
 }
 
 int MockMachine::HwptAllocFault(uint32_t idev, uint32_t pt, uint32_t fault,
                                 uint32_t* id, uint32_t more_flags) {
-  iommu_hwpt_alloc cmd = {};
-  cmd.size = sizeof(cmd);
-  cmd.flags = IOMMU_HWPT_FAULT_ID_VALID | more_flags;
-  cmd.dev_id = idev;
-  cmd.pt_id = pt;
-  cmd.fault_id = fault;
-  int rc = Ioctl(IOMMU_HWPT_ALLOC, &cmd);
-  if (rc == 0) *id = cmd.out_hwpt_id;
+  Cmd cmd("HWPT_ALLOC");
+  cmd.Set("flags", IOMMU_HWPT_FAULT_ID_VALID | more_flags)
+      .Set("dev_id", idev)
+      .Set("pt_id", pt)
+      .Set("fault_id", fault);
+  int rc = Ioctl(&cmd);
+  if (rc == 0) *id = cmd.Get("out_hwpt_id");
   return rc;
 }
 
 int MockMachine::VeventqAlloc(uint32_t viommu, uint32_t depth,
                               EventQueue* queue, uint32_t type) {
-  iommu_veventq_alloc cmd = {};
-  cmd.size = sizeof(cmd);
-  cmd.viommu_id = viommu;
-  cmd.type = type;
-  cmd.veventq_depth = depth;
-  int rc = Ioctl(IOMMU_VEVENTQ_ALLOC, &cmd);
+  Cmd cmd("VEVENTQ_ALLOC");
+  cmd.Set("viommu_id", viommu).Set("type", type).Set("veventq_depth", depth);
+  int rc = Ioctl(&cmd);
   if (rc == 0) {
-    *queue = {cmd.out_veventq_id, static_cast<int>(cmd.out_veventq_fd)};
+    *queue = {static_cast<uint32_t>(cmd.Get("out_veventq_id")),
+              static_cast<int>(cmd.Get("out_veventq_fd"))};
   }
   return rc;
 }

@@ -9,10 +9,12 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
 #include "drivers/selftest/mock_options.h"
+#include "tests/util/cmd.h"
 #include "uapi/iommufd.h"
 #include "uapi/iommufd_test.h"
 #include "uapi/syscalls.h"
@@ -74,7 +76,11 @@ class MockMachine {
   uint64_t Anon(uint64_t size, bool huge = false, uint64_t align = 0);
   template <class T>
   int Store(uint64_t addr, const T& value) {
+    static_assert(std::is_trivially_copyable_v<T>);
     return sys_->store(addr, &value, sizeof(value));
+  }
+  int Store(uint64_t addr, const Cmd& cmd) {
+    return sys_->store(addr, cmd.data(), cmd.size());
   }
   template <class T>
   T Load(uint64_t addr) {
@@ -84,9 +90,12 @@ class MockMachine {
   }
 
   // Copies *cmd to the program's memory, calls, copies it back.
-  template <class Cmd>
-  int Ioctl(unsigned long nr, Cmd* cmd) {
+  template <class T>
+  int Ioctl(unsigned long nr, T* cmd) {
     return IoctlBytes(nr, cmd, sizeof(*cmd));
+  }
+  int Ioctl(Cmd* cmd) {
+    return IoctlBytes(cmd->nr(), cmd->data(), cmd->size());
   }
   int IoctlBytes(unsigned long nr, void* cmd, size_t size);
   int Test(iommu_test_cmd* cmd) {

@@ -210,7 +210,6 @@ class World {
     if (memory_ == 0) memory_ = sys_->anon({.size = kPage});
     ioas_ = Run({Op::kIoas}).id;
     iommu_test_cmd mock = {};
-    mock.size = sizeof(mock);
     mock.op = IOMMU_TEST_OP_MOCK_DOMAIN;
     mock.id = ioas_;
     const int rc = Call(IOMMU_TEST_CMD, &mock);
@@ -241,11 +240,9 @@ class World {
     switch (step.op) {
       case Op::kIoas: {
         iommu_ioas_alloc cmd = {};
-        cmd.size = sizeof(cmd);
         r.rc = Call(IOMMU_IOAS_ALLOC, &cmd);
         r.id = cmd.out_ioas_id;
         iommu_ioas_map map = {};
-        map.size = sizeof(map);
         map.flags = IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_READABLE |
                     IOMMU_IOAS_MAP_WRITEABLE;
         map.ioas_id = r.id;
@@ -257,7 +254,6 @@ class World {
       }
       case Op::kHwpt: {
         iommu_hwpt_alloc cmd = {};
-        cmd.size = sizeof(cmd);
         cmd.flags = IOMMU_HWPT_ALLOC_NEST_PARENT;
         cmd.dev_id = idev_;
         cmd.pt_id = step.id;
@@ -267,7 +263,6 @@ class World {
       }
       case Op::kViommu: {
         iommu_viommu_alloc cmd = {};
-        cmd.size = sizeof(cmd);
         cmd.type = IOMMU_VIOMMU_TYPE_SELFTEST;
         cmd.dev_id = idev_;
         cmd.hwpt_id = step.id;
@@ -278,7 +273,6 @@ class World {
       case Op::kQueue: {
         // One number, one layout: HW_QUEUE_ALLOC as well.
         iommu_vcmdq_alloc cmd = {};
-        cmd.size = sizeof(cmd);
         cmd.viommu_id = step.id;
         cmd.type = IOMMU_VCMDQ_TYPE_SELFTEST;
         cmd.index = step.index;
@@ -337,8 +331,10 @@ class World {
   std::vector<uint32_t> FixedIds() const { return {ioas_, hwpt_, idev_}; }
 
  private:
-  template <class Cmd>
-  int Call(unsigned long nr, Cmd* cmd) {
+  // A million calls: no description is looked up for one.
+  template <class T>
+  int Call(unsigned long nr, T* cmd) {
+    cmd->size = sizeof(*cmd);
     sys_->store(arg_, cmd, sizeof(*cmd));
     const int rc = static_cast<int>(sys_->ioctl(fd_, nr, arg_));
     sys_->load(arg_, cmd, sizeof(*cmd));
