@@ -11,6 +11,7 @@
 #include <fstream>
 #include <iostream>
 #include <map>
+#include <regex>
 #include <set>
 #include <sstream>
 #include <string>
@@ -24,6 +25,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "gtest/gtest.h"
+#include "uapi/iommufd_desc.h"
 
 namespace {
 
@@ -221,14 +223,53 @@ bool IsSelftestPrivilege(const std::string& from, const std::string& to) {
           to == "core/iommufd/io_pagetable.h");
 }
 
+// The line without its comments.
+std::string CodeAndStrings(const SourceFile& file, size_t i) {
+  const std::string& line = file.lines[i];
+  // Where code is blank to the end of the line there may be a comment; what is
+  // blank between code is a string.
+  const size_t end = file.code_lines[i].find_last_not_of(' ');
+  return end == std::string::npos ? "" : line.substr(0, end + 1);
+}
+
+// Lines of each class, members that are defined outside of it included.
+std::map<std::string, int> ClassLines(const SourceFile& file) {
+  std::map<std::string, int> lines;
+  // A definition begins at the left margin (or inside namespaces, which do not
+  // indent) and ends with the brace there that closes it.
+  static const auto& begins = *new std::regex(
+      R"(^(?:class|struct) (?:\w+ )*?([\w:]+)(?: final)?(?: *:[^:].*)? *\{)");
+  static const auto& member = *new std::regex(
+      R"(^[\w:<>,&* \[\]]*?(\w+)(?:::\w+)*::~?[\w=<>()!+*-]+ *\()");
+  for (size_t i = 0; i < file.code_lines.size(); ++i) {
+    std::smatch match;
+    const std::string& line = file.code_lines[i];
+    const bool is_class = std::regex_search(line, match, begins);
+    if (!is_class && !std::regex_search(line, match, member)) continue;
+    std::string name = match[1];
+    size_t end = i;
+    bool body = is_class;
+    for (; end < file.code_lines.size(); ++end) {
+      const std::string& at = file.code_lines[end];
+      body |= absl::EndsWith(at, "{");
+      if (!body && absl::EndsWith(at, ";")) break;
+      if (at == "}" || at == "};" || (end == i && absl::EndsWith(at, "}")))
+        break;
+    }
+    if (body) lines[name] += static_cast<int>(end - i + 1);
+    i = end;
+  }
+  return lines;
+}
+
 TEST(Tidy, TheTreeWasFound) {
   EXPECT_GT(Tree().size(), 20u) << "looked in " << WorkspaceRoot();
 }
 
 TEST(Tidy, IncludesFollowTheDirectionOfDependency) {
-  const std::set<std::string> ours = {"uapi", "prog",  "core",
+  const std::set<std::string> ours = {"uapi",    "prog",  "core",
                                       "drivers", "tests", "fuzz",
-                                      "bench", "tools", "examples"};
+                                      "bench",   "tools", "examples"};
   for (const SourceFile& file : Tree()) {
     if (!file.IsCxx()) continue;
     const std::string from = LayerOf(file.path);
@@ -521,6 +562,73 @@ TEST(Tidy, EachProgramIsRunByATest) {
                         << build.path << " in its data";
   }
   EXPECT_GT(programs, 0);
+}
+
+// A command that no program shows can answer anything.
+TEST(Tidy, EachCommandHasAProgram) {
+  for (const desc_ioctl& d : iommufd_desc_all()) {
+    const std::string call = absl::StrCat(d.name, "(");
+    const bool shown =
+        std::any_of(Tree().begin(), Tree().end(), [&](const SourceFile& file) {
+          return absl::EndsWith(file.path, ".prog") &&
+                 (file.In("tests/prog") || file.In("examples")) &&
+                 absl::StrContains(file.text, call);
+        });
+    EXPECT_TRUE(shown) << "no program of tests/prog or examples calls "
+                       << d.name;
+  }
+}
+
+// What knows a command by its name must be told of the next one: programs and
+// the generator know commands by their descriptions only.
+TEST(Tidy, NoCommandsNameWhereDescriptionsDo) {
+  // Files that are still to be cured, with how many lines name a command.
+  const std::map<std::string, int> listed = {
+      {"fuzz/generator.cc", 50},
+      {"prog/record.cc", 14},
+  };
+  for (const SourceFile& file : Tree()) {
+    const bool generic =
+        file.IsCxx() &&
+        (file.In("prog") || absl::StartsWith(file.path, "fuzz/generator"));
+    if (!generic) continue;
+    int named = 0;
+    std::string first;
+    for (size_t i = 0; i < file.lines.size(); ++i) {
+      if (Included(file.lines[i]) != "" || file.code_lines[i].empty()) continue;
+      for (const desc_ioctl& d : iommufd_desc_all()) {
+        // Comments may; a string and a constant may not.
+        if (!HasWord(CodeAndStrings(file, i), d.name) &&
+            !HasWord(CodeAndStrings(file, i), absl::StrCat("IOMMU_", d.name)) &&
+            !HasWord(CodeAndStrings(file, i),
+                     absl::StrCat("IOMMU_TEST_OP_", d.name)))
+          continue;
+        if (++named == 1)
+          first = absl::StrCat(file.path, ":", i + 1, ": ", d.name);
+        break;
+      }
+    }
+    const auto row = listed.find(file.path);
+    EXPECT_LE(named, row == listed.end() ? 0 : row->second)
+        << first << ": a command's name";
+  }
+}
+
+// A class that does more than one thing grows without end. Its lines are those
+// of its body and of the definitions of its members elsewhere in the file.
+TEST(Tidy, NoClassIsLongerThan500Lines) {
+  // Still to be cut.
+  const std::set<std::string> listed = {
+      "Binder", "LineParser", "Recorder::Impl", "Runner", "Server", "Writer"};
+  for (const SourceFile& file : Tree()) {
+    if (!file.IsCxx() ||
+        !(file.In("prog") || file.In("fuzz") || file.In("tools")))
+      continue;
+    for (const auto& [name, lines] : ClassLines(file)) {
+      if (listed.count(name)) continue;
+      EXPECT_LE(lines, 500) << file.path << ": class " << name;
+    }
+  }
 }
 
 TEST(Tidy, EachSourceFileNamesItsLicense) {

@@ -602,6 +602,13 @@ FIELD(vfio_region_info, cap_offset, 12, 4)
 FIELD(vfio_region_info, size, 16, 8)
 FIELD(vfio_region_info, offset, 24, 8)
 
+STRUCT(vfio_device_bind_iommufd, 24)
+FIELD(vfio_device_bind_iommufd, argsz, 0, 4)
+FIELD(vfio_device_bind_iommufd, flags, 4, 4)
+FIELD(vfio_device_bind_iommufd, iommufd, 8, 4)
+FIELD(vfio_device_bind_iommufd, out_devid, 12, 4)
+FIELD(vfio_device_bind_iommufd, token_uuid_ptr, 16, 8)
+
 STRUCT(vfio_device_attach_iommufd_pt, 16)
 FIELD(vfio_device_attach_iommufd_pt, argsz, 0, 4)
 FIELD(vfio_device_attach_iommufd_pt, flags, 4, 4)

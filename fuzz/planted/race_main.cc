@@ -76,28 +76,23 @@ class World {
     f_ = sys_->open("/dev/iommu", "vcmdq-v2");
 
     iommu_ioas_alloc ioas = {};
-    ioas.size = sizeof(ioas);
     Do(IOMMU_IOAS_ALLOC, &ioas);
     iommu_test_cmd dev = {};
-    dev.size = sizeof(dev);
     dev.op = IOMMU_TEST_OP_MOCK_DOMAIN;
     dev.id = ioas.out_ioas_id;
     Do(IOMMU_TEST_CMD, &dev);
     iommu_hwpt_alloc hwpt = {};
-    hwpt.size = sizeof(hwpt);
     hwpt.dev_id = dev.mock_domain.out_idev_id;
     hwpt.pt_id = ioas.out_ioas_id;
     hwpt.flags = IOMMU_HWPT_ALLOC_NEST_PARENT;
     Do(IOMMU_HWPT_ALLOC, &hwpt);
     iommu_viommu_alloc viommu = {};
-    viommu.size = sizeof(viommu);
     viommu.type = IOMMU_VIOMMU_TYPE_SELFTEST;
     viommu.dev_id = dev.mock_domain.out_idev_id;
     viommu.hwpt_id = hwpt.out_hwpt_id;
     Do(IOMMU_VIOMMU_ALLOC, &viommu);
     viommu_ = viommu.out_viommu_id;
     iommu_ioas_map map = {};
-    map.size = sizeof(map);
     map.ioas_id = ioas.out_ioas_id;
     map.flags = IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_READABLE |
                 IOMMU_IOAS_MAP_WRITEABLE;
@@ -125,6 +120,7 @@ class World {
  private:
   template <typename T>
   void Do(unsigned long cmd, T* arg) {
+    arg->size = sizeof(*arg);
     sys_->store(scratch_, arg, sizeof(*arg));
     if (sys_->ioctl(f_, cmd, scratch_) != 0) abort();
     sys_->load(scratch_, arg, sizeof(*arg));
