@@ -20,11 +20,11 @@
 #include <optional>
 #include <set>
 
-#include "uapi/iommufd_desc.h"
 #include "prog/calls.h"
 #include "prog/print.h"
 #include "prog/prog.h"
 #include "prog/run.h"
+#include "uapi/iommufd_desc.h"
 
 namespace prog {
 namespace {
@@ -125,38 +125,6 @@ void ExpectOutput(Call* call, std::string_view path, Value value) {
   output->path = path;
   output->value = std::move(value);
   call->expect.present = true;
-}
-
-const char* PrefixOf(desc_object object) {
-  switch (object) {
-    case desc_object::DEVICE:
-      return "idev";
-    case desc_object::HWPT:
-    case desc_object::HWPT_NESTED:
-    case desc_object::PT:
-      return "hwpt";
-    case desc_object::IOAS:
-      return "ioas";
-    case desc_object::ACCESS:
-      return "access";
-    case desc_object::FAULT:
-      return "fault";
-    case desc_object::VIOMMU:
-      return "viommu";
-    case desc_object::VDEVICE:
-      return "vdevice";
-    case desc_object::VEVENTQ:
-      return "veventq";
-    case desc_object::VCMDQ:
-    case desc_object::HW_QUEUE:
-      return "queue";
-    case desc_object::STDEV:
-      return "dev";
-    case desc_object::ACCESS_PAGES:
-      return "pages";
-    default:
-      return "x";
-  }
 }
 
 // Memory that the program has, in the process's own addresses.
@@ -1548,7 +1516,7 @@ class Recorder::Impl {
       if (c->call.result.empty()) {
         desc_object object = c->desc->creates;
         if (object == desc_object::NONE) object = d.object;
-        c->call.result = NewName(PrefixOf(object));
+        c->call.result = NewName(desc_object_variable(object));
       }
       return &d == primary
                  ? Value::Name(c->call.result)

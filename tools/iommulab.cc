@@ -29,15 +29,15 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "prog/minimize.h"
+#include "prog/parse.h"
+#include "prog/print.h"
+#include "prog/run.h"
 #include "tools/explain.h"
 #include "tools/graph.h"
 #include "tools/lab_kernel.h"
 #include "tools/sweep.h"
 #include "uapi/iommufd_desc.h"
-#include "prog/minimize.h"
-#include "prog/parse.h"
-#include "prog/print.h"
-#include "prog/run.h"
 
 ABSL_FLAG(std::string, uapi, "",
           "run: the revision to compare with; list: whose calls");
@@ -568,52 +568,12 @@ int FmtCommand(const std::vector<std::string>& files) {
 
 // ---- list ----
 
-const char* ObjectName(desc_object object) {
-  switch (object) {
-    case desc_object::NONE:
-      return "";
-    case desc_object::ANY:
-      return "any object";
-    case desc_object::DEVICE:
-      return "DEVICE";
-    case desc_object::HWPT:
-      return "HWPT";
-    case desc_object::HWPT_NESTED:
-      return "HWPT_NESTED";
-    case desc_object::IOAS:
-      return "IOAS";
-    case desc_object::PT:
-      return "IOAS or HWPT";
-    case desc_object::ACCESS:
-      return "ACCESS";
-    case desc_object::FAULT:
-      return "FAULT";
-    case desc_object::VIOMMU:
-      return "VIOMMU";
-    case desc_object::VDEVICE:
-      return "VDEVICE";
-    case desc_object::VEVENTQ:
-      return "VEVENTQ";
-    case desc_object::VCMDQ:
-      return "VCMDQ";
-    case desc_object::HW_QUEUE:
-      return "HW_QUEUE";
-    case desc_object::STDEV:
-      return "selftest device";
-    case desc_object::ACCESS_PAGES:
-    case desc_object::DMABUF:
-    case desc_object::MAX:
-      break;
-  }
-  return "object";
-}
-
 std::string FieldHelp(const desc_field& f) {
   std::string names;
   for (const desc_name& name : f.names) {
     absl::StrAppend(&names, names.empty() ? "" : "|", name.name);
   }
-  const std::string object = ObjectName(f.object);
+  const std::string object = desc_object_label(f.object);
   switch (f.kind) {
     case desc_kind::SIZE:
       return "size of the struct";

@@ -14,6 +14,8 @@
 #include <span>
 #include <string_view>
 
+#include "uapi/iommufd_objects.h"
+
 /* What a field means; decides how a generator fills it and how a printer shows it. */
 enum class desc_kind : uint8_t {
 	SIZE, /* the command's own size field: usually sizeof the struct */
@@ -47,32 +49,51 @@ enum class desc_kind : uint8_t {
 	PADDING,  /* not looked at */
 };
 
-/* Types of ids, as userspace sees them. PT is what takes an IOAS or a HWPT. */
+/*
+ * What an id or a descriptor is not of one object type: X(name, label, variable) as in
+ * IOMMUFD_OBJECT_TYPES. ACCESS_PAGES is a number that ACCESS_PAGES gives and DESTROY_ACCESS_PAGES
+ * takes, per access. Only descriptors are a DMABUF's; IOAS_MAP_FILE takes them too.
+ */
+/* clang-format off */
+#define DESC_OTHER_OBJECTS(X) \
+	X(ANY,		"any object",	"x") \
+	X(HWPT,		"HWPT",		"hwpt") /* of either type */ \
+	X(PT,		"IOAS or HWPT", "hwpt") \
+	X(ACCESS_PAGES, "object",	"pages") \
+	X(DMABUF,	"object",	"x")
+
+/* Types of ids, as userspace sees them. The object types have the kernel's numbers. */
 enum class desc_object : uint8_t {
 	NONE,
-	ANY,
-	DEVICE,
-	HWPT,
-	HWPT_NESTED,
-	IOAS,
-	PT,
-	ACCESS,
-	FAULT,
-	VIOMMU,
-	VDEVICE,
-	VEVENTQ,
-	VCMDQ,
-	HW_QUEUE,
-	STDEV, /* a selftest object: the mock device's binding */
-	/*
-	 * not an object: a number that ACCESS_PAGES gives and DESTROY_ACCESS_PAGES takes, per
-	 * access
-	 */
-	ACCESS_PAGES,
-	/* not an object either: only descriptors are of it, and IOAS_MAP_FILE takes them too */
-	DMABUF,
+#define X(name, label, variable) name,
+	IOMMUFD_OBJECT_TYPES(X)
+	DESC_OTHER_OBJECTS(X)
+#undef X
 	MAX,
+	STDEV = SELFTEST,
 };
+
+struct desc_object_names {
+	const char *label;    /* "IOAS or HWPT"; of NONE "" */
+	const char *variable; /* "ioas": what a program calls one */
+};
+inline constexpr desc_object_names desc_object_names_of[] = {
+	{"", "x"},
+#define X(name, label, variable) {label, variable},
+	IOMMUFD_OBJECT_TYPES(X)
+	DESC_OTHER_OBJECTS(X)
+#undef X
+};
+/* clang-format on */
+
+constexpr const char *desc_object_label(desc_object object)
+{
+	return desc_object_names_of[static_cast<unsigned int>(object)].label;
+}
+constexpr const char *desc_object_variable(desc_object object)
+{
+	return desc_object_names_of[static_cast<unsigned int>(object)].variable;
+}
 
 /* A named value of a flags or enum field: the kernel's name without its prefix. */
 struct desc_name {

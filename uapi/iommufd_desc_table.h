@@ -884,7 +884,7 @@ TEST_OP(add_reserved, TEST_ID(ID_IN, OBJECT(IOAS)), TEST_FIELD(add_reserved, sta
 	TEST_FIELD(add_reserved, length, IOVA_LEN));
 
 TEST_OP(mock_domain, TEST_ID(ID_IN, OBJECT(PT)),
-	TEST_FIELD(mock_domain, out_stdev_id, ID_OUT, OBJECT(STDEV), .short_name = "stdev"),
+	TEST_FIELD(mock_domain, out_stdev_id, ID_OUT, OBJECT(SELFTEST), .short_name = "stdev"),
 	TEST_FIELD(mock_domain, out_hwpt_id, ID_OUT, OBJECT(HWPT), .short_name = "hwpt"),
 	TEST_FIELD(mock_domain, out_idev_id, ID_OUT, OBJECT(DEVICE), .short_name = "idev"));
 
@@ -921,14 +921,14 @@ TEST_OP(access_rw, TEST_ID(FD_IN, OBJECT(ACCESS)), TEST_FIELD(access_rw, iova, I
 
 TEST_OP(set_temp_memory_limit, TEST_ID(PADDING), TEST_FIELD(memory_limit, limit, NUMBER));
 
-TEST_OP(mock_domain_replace, TEST_ID(ID_IN, OBJECT(STDEV)),
+TEST_OP(mock_domain_replace, TEST_ID(ID_IN, OBJECT(SELFTEST)),
 	TEST_FIELD(mock_domain_replace, pt_id, ID_INOUT, OBJECT(PT)));
 
 TEST_OP(access_replace_ioas, TEST_ID(FD_IN, OBJECT(ACCESS)),
 	TEST_FIELD(access_replace_ioas, ioas_id, ID_IN, OBJECT(IOAS)));
 
 TEST_OP(mock_domain_flags, TEST_ID(ID_IN, OBJECT(PT)),
-	TEST_FIELD(mock_domain_flags, out_stdev_id, ID_OUT, OBJECT(STDEV), .short_name = "stdev"),
+	TEST_FIELD(mock_domain_flags, out_stdev_id, ID_OUT, OBJECT(SELFTEST), .short_name = "stdev"),
 	TEST_FIELD(mock_domain_flags, out_hwpt_id, ID_OUT, OBJECT(HWPT), .short_name = "hwpt"),
 	TEST_FIELD(mock_domain_flags, out_idev_id, ID_OUT, OBJECT(DEVICE), .short_name = "idev"),
 	TEST_FIELD(mock_domain_flags, dev_flags, FLAGS, .names = device_flags,
@@ -956,15 +956,15 @@ TEST_OP(dev_check_cache, TEST_ID(ID_IN, OBJECT(DEVICE)),
 TEST_OP(trigger_vevent, TEST_ID(PADDING),
 	TEST_FIELD(trigger_vevent, dev_id, ID_IN, OBJECT(DEVICE)));
 
-TEST_OP(pasid_attach, TEST_ID(ID_IN, OBJECT(STDEV)), TEST_FIELD(pasid_attach, pasid, NUMBER),
+TEST_OP(pasid_attach, TEST_ID(ID_IN, OBJECT(SELFTEST)), TEST_FIELD(pasid_attach, pasid, NUMBER),
 	TEST_FIELD(pasid_attach, pt_id, ID_INOUT, OBJECT(PT)));
 
-TEST_OP(pasid_replace, TEST_ID(ID_IN, OBJECT(STDEV)), TEST_FIELD(pasid_replace, pasid, NUMBER),
+TEST_OP(pasid_replace, TEST_ID(ID_IN, OBJECT(SELFTEST)), TEST_FIELD(pasid_replace, pasid, NUMBER),
 	TEST_FIELD(pasid_replace, pt_id, ID_INOUT, OBJECT(PT)));
 
-TEST_OP(pasid_detach, TEST_ID(ID_IN, OBJECT(STDEV)), TEST_FIELD(pasid_detach, pasid, NUMBER));
+TEST_OP(pasid_detach, TEST_ID(ID_IN, OBJECT(SELFTEST)), TEST_FIELD(pasid_detach, pasid, NUMBER));
 
-TEST_OP(pasid_check_hwpt, TEST_ID(ID_IN, OBJECT(STDEV)), TEST_FIELD(pasid_check, pasid, NUMBER),
+TEST_OP(pasid_check_hwpt, TEST_ID(ID_IN, OBJECT(SELFTEST)), TEST_FIELD(pasid_check, pasid, NUMBER),
 	TEST_FIELD(pasid_check, hwpt_id, ID_IN, OBJECT(HWPT)));
 
 TEST_OP(dmabuf_get, TEST_ID(PADDING), TEST_FIELD(dmabuf_get, length, NUMBER),
@@ -1100,7 +1100,7 @@ inline constexpr desc_ioctl desc_ioctls[] = {
 	      CREATES(HW_QUEUE)),
 
 	TEST(ADD_RESERVED, DESC_ALL, add_reserved),
-	TEST(MOCK_DOMAIN, DESC_ALL, mock_domain, CREATES(STDEV)),
+	TEST(MOCK_DOMAIN, DESC_ALL, mock_domain, CREATES(SELFTEST)),
 	TEST(MD_CHECK_MAP, DESC_ALL, md_check_map),
 	TEST(MD_CHECK_REFS, DESC_ALL, md_check_refs),
 	TEST(CREATE_ACCESS, DESC_ALL, create_access),
@@ -1110,7 +1110,7 @@ inline constexpr desc_ioctl desc_ioctls[] = {
 	TEST(SET_TEMP_MEMORY_LIMIT, DESC_ALL, set_temp_memory_limit),
 	TEST(MOCK_DOMAIN_REPLACE, DESC_ALL, mock_domain_replace),
 	TEST(ACCESS_REPLACE_IOAS, DESC_ALL, access_replace_ioas),
-	TEST(MOCK_DOMAIN_FLAGS, DESC_ALL, mock_domain_flags, CREATES(STDEV)),
+	TEST(MOCK_DOMAIN_FLAGS, DESC_ALL, mock_domain_flags, CREATES(SELFTEST)),
 	TEST(DIRTY, DESC_ALL, dirty),
 	TEST(MD_CHECK_IOTLB, DESC_ALL, md_check_iotlb),
 	TEST(TRIGGER_IOPF, DESC_ALL, trigger_iopf),

@@ -25,6 +25,7 @@
 #include "core/linux/types.h"
 #include "core/linux/xarray.h"
 #include "uapi/iommufd.h"
+#include "uapi/iommufd_objects.h"
 
 struct device;
 struct file;
@@ -44,19 +45,10 @@ struct page;
 enum iommufd_object_type {
 	IOMMUFD_OBJ_NONE,
 	IOMMUFD_OBJ_ANY = IOMMUFD_OBJ_NONE,
-	IOMMUFD_OBJ_DEVICE,
-	IOMMUFD_OBJ_HWPT_PAGING,
-	IOMMUFD_OBJ_HWPT_NESTED,
-	IOMMUFD_OBJ_IOAS,
-	IOMMUFD_OBJ_ACCESS,
-	IOMMUFD_OBJ_FAULT,
-	IOMMUFD_OBJ_VIOMMU,
-	IOMMUFD_OBJ_VDEVICE,
-	IOMMUFD_OBJ_VEVENTQ,
-	IOMMUFD_OBJ_VCMDQ,
-	IOMMUFD_OBJ_HW_QUEUE,
-	IOMMUFD_OBJ_SELFTEST,
-	IOMMUFD_OBJ_MAX,
+#define X(type, label, variable) IOMMUFD_OBJ_##type,
+	IOMMUFD_OBJECT_TYPES(X)
+#undef X
+		IOMMUFD_OBJ_MAX,
 };
 
 /* How to make and end an object of one C++ type in memory of `size` zeroed bytes. Made by

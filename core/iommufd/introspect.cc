@@ -324,37 +324,11 @@ int iommufd_snapshot_fd(int fd, struct iommufd_snapshot *out)
 
 const char *iommufd_object_type_name(enum iommufd_object_type type)
 {
-	switch (type) {
-	case IOMMUFD_OBJ_NONE:
-		return "NONE";
-	case IOMMUFD_OBJ_DEVICE:
-		return "DEVICE";
-	case IOMMUFD_OBJ_HWPT_PAGING:
-		return "HWPT_PAGING";
-	case IOMMUFD_OBJ_HWPT_NESTED:
-		return "HWPT_NESTED";
-	case IOMMUFD_OBJ_IOAS:
-		return "IOAS";
-	case IOMMUFD_OBJ_ACCESS:
-		return "ACCESS";
-	case IOMMUFD_OBJ_FAULT:
-		return "FAULT";
-	case IOMMUFD_OBJ_VIOMMU:
-		return "VIOMMU";
-	case IOMMUFD_OBJ_VDEVICE:
-		return "VDEVICE";
-	case IOMMUFD_OBJ_VEVENTQ:
-		return "VEVENTQ";
-	case IOMMUFD_OBJ_VCMDQ:
-		return "VCMDQ";
-	case IOMMUFD_OBJ_HW_QUEUE:
-		return "HW_QUEUE";
-	case IOMMUFD_OBJ_SELFTEST:
-		return "SELFTEST";
-	case IOMMUFD_OBJ_MAX:
-		break;
-	}
-	return "?";
+#define NAME(type, label, variable) #type,
+	static constexpr const char *names[] = {"NONE", IOMMUFD_OBJECT_TYPES(NAME)};
+#undef NAME
+
+	return type < IOMMUFD_OBJ_MAX ? names[type] : "?";
 }
 
 const char *iommufd_edge_kind_name(enum iommufd_edge_kind kind)
