@@ -5,11 +5,15 @@
 //
 //   gen --programs=1000 --seed=1      program n has the seed seed + n
 //   gen --print --seed=17             prints that program and does not run it
+//   gen --programs=10000 --stats      and a line for each kind of call: how
+//                                     many there were, and how many succeeded
 #include <chrono>
 #include <cinttypes>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <map>
+#include <set>
 #include <string>
 
 #include "fuzz/generator.h"
@@ -25,6 +29,13 @@ bool Flag(const char* arg, const char* name, uint64_t* value) {
   return true;
 }
 
+// Of one kind of call.
+struct Tally {
+  uint64_t calls = 0;
+  uint64_t succeeded = 0;
+  std::set<int> ends;  // errnos, and 0
+};
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -33,6 +44,7 @@ int main(int argc, char** argv) {
   uint64_t seconds = 0;
   uint64_t mutations = 0;
   bool print = false;
+  bool stats = false;
   fuzz::GeneratorOptions options;
   for (int i = 1; i < argc; i++) {
     uint64_t max_calls;
@@ -46,6 +58,8 @@ int main(int argc, char** argv) {
       options.max_calls = max_calls;
     } else if (strcmp(argv[i], "--print") == 0) {
       print = true;
+    } else if (strcmp(argv[i], "--stats") == 0) {
+      stats = true;
     } else if (strcmp(argv[i], "--threads") == 0) {
       options.threads = true;
     } else if (strcmp(argv[i], "--processes") == 0) {
@@ -55,13 +69,25 @@ int main(int argc, char** argv) {
               "gen: unknown option %s\n"
               "usage: gen [--programs=N] [--seed=N] [--seconds=N] "
               "[--mutations=N] [--calls=N] [--threads] [--processes] "
-              "[--print]\n",
+              "[--print] [--stats]\n",
               argv[i]);
       return 2;
     }
   }
   fuzz::PrintProgramOnDeath();
   fuzz::Counters counters;
+  std::map<std::string, Tally> tallies;
+  fuzz::OnCall on_call;
+  if (stats) {
+    on_call = [&](const prog::BoundCall& call, const prog::CallResult& result) {
+      Tally& tally = tallies[call.call->name];
+      tally.calls++;
+      if (result.state == prog::CallResult::State::kDone && result.error == 0) {
+        tally.succeeded++;
+      }
+      tally.ends.insert(result.error);
+    };
+  }
   const auto began = std::chrono::steady_clock::now();
   auto elapsed = [&] {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() -
@@ -79,13 +105,20 @@ int main(int argc, char** argv) {
       fputs(prog::Print(program).c_str(), stdout);
       return 0;
     }
-    const fuzz::Outcome outcome = fuzz::RunProgram(program, &counters);
+    const fuzz::Outcome outcome = fuzz::RunProgram(program, &counters, on_call);
     if (!outcome.finding.empty()) {
       printf("seed %" PRIu64 ": %s\n--- the program ---\n%s", seed + n,
              outcome.finding.c_str(), prog::Print(program).c_str());
       return 1;
     }
   }
+  size_t ends = 0;
+  for (const auto& [name, tally] : tallies) {
+    printf("%-30s %8" PRIu64 " %8" PRIu64 "\n", name.c_str(), tally.calls,
+           tally.succeeded);
+    ends += tally.ends.size();
+  }
+  if (stats) printf("%zu kinds of calls, %zu ends\n", tallies.size(), ends);
   const double s = elapsed();
   printf("%" PRIu64 " programs, %" PRIu64 " ioctls (%" PRIu64
          " succeeded), %.0f programs/s, %.0f ioctls/s\n",

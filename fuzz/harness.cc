@@ -6,10 +6,10 @@
 
 #include <memory>
 
-#include "tools/lab_kernel.h"
 #include "prog/parse.h"
 #include "prog/print.h"
 #include "prog/run.h"
+#include "tools/lab_kernel.h"
 
 // Sanitizers tell before they end the process.
 extern "C" __attribute__((weak)) void __sanitizer_set_death_callback(
@@ -42,7 +42,7 @@ void OnAbort(int) {
 }
 
 Outcome RunParsed(const prog::Program& program, std::string_view text,
-                  Counters* counters) {
+                  Counters* counters, const OnCall& on_call) {
   Outcome outcome;
   prog::BoundProgram bound;
   prog::Error error;
@@ -68,6 +68,11 @@ Outcome RunParsed(const prog::Program& program, std::string_view text,
   } else if (lab->warnings() != 0) {
     outcome.finding = "the kernel warned:\n" + lab->sys()->take_log();
   }
+  if (on_call) {
+    for (size_t i = 0; i < bound.calls.size(); i++) {
+      on_call(bound.calls[i], result.results[i]);
+    }
+  }
   if (counters != nullptr) {
     uint64_t ioctls = 0;
     uint64_t ok = 0;
@@ -87,20 +92,22 @@ Outcome RunParsed(const prog::Program& program, std::string_view text,
 
 }  // namespace
 
-Outcome RunText(std::string_view text, Counters* counters) {
+Outcome RunText(std::string_view text, Counters* counters,
+                const OnCall& on_call) {
   prog::Program program;
   prog::Error error;
   if (text.size() > kMaxTextBytes || !prog::Parse(text, &program, &error)) {
     return {};
   }
-  const Outcome outcome = RunParsed(program, text, counters);
+  const Outcome outcome = RunParsed(program, text, counters, on_call);
   // The kernel's own end, its memory checks included, is part of the run.
   current_text = {};
   return outcome;
 }
 
-Outcome RunProgram(const prog::Program& program, Counters* counters) {
-  return RunText(prog::Print(program), counters);
+Outcome RunProgram(const prog::Program& program, Counters* counters,
+                   const OnCall& on_call) {
+  return RunText(prog::Print(program), counters, on_call);
 }
 
 std::string_view CurrentText() { return current_text; }

@@ -7,10 +7,12 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 
 #include "prog/prog.h"
+#include "prog/run.h"
 
 namespace fuzz {
 
@@ -30,9 +32,15 @@ struct Outcome {
   std::string finding;
 };
 
-// `counters` may be nullptr.
-Outcome RunText(std::string_view text, Counters* counters);
-Outcome RunProgram(const prog::Program& program, Counters* counters);
+// Told of each call of a program that ran, in order, with its result.
+using OnCall =
+    std::function<void(const prog::BoundCall&, const prog::CallResult&)>;
+
+// `counters` may be nullptr, and `on_call` empty.
+Outcome RunText(std::string_view text, Counters* counters,
+                const OnCall& on_call = {});
+Outcome RunProgram(const prog::Program& program, Counters* counters,
+                   const OnCall& on_call = {});
 
 // The program that runs now, for what prints it when the process dies.
 std::string_view CurrentText();
