@@ -51,8 +51,11 @@ static consteval bool is_whole(const desc_struct &s)
 		for (const desc_name &n : f.names)
 			if (n.value & ~all)
 				return false;
-		if ((f.valid && f.kind != desc_kind::FLAGS) || (f.default_value & ~all) ||
-		    (f.valid & ~all))
+		for (uint64_t n : f.interesting)
+			if (n & ~all)
+				return false;
+		if (((f.valid || f.usual) && f.kind != desc_kind::FLAGS) || (f.usual & ~f.valid) ||
+		    (f.default_value & ~all) || (f.valid & ~all))
 			return false;
 		if (f.kind == desc_kind::FLAGS) {
 			uint64_t named = 0;

@@ -95,6 +95,24 @@ constexpr const char *desc_object_variable(desc_object object)
 	return desc_object_names_of[static_cast<unsigned int>(object)].variable;
 }
 
+/* May an id of a `want` name a `have`? The kernel may still refuse what was made in another way. */
+constexpr bool desc_object_takes(desc_object want, desc_object have)
+{
+	switch (want) {
+	case desc_object::ANY:
+		return true;
+	case desc_object::PT:
+		return have == desc_object::IOAS || have == desc_object::HWPT ||
+		       have == desc_object::HWPT_NESTED || have == desc_object::VIOMMU;
+	case desc_object::HWPT:
+		return have == desc_object::HWPT || have == desc_object::HWPT_NESTED;
+	case desc_object::HWPT_NESTED:
+		return have == desc_object::HWPT_NESTED || have == desc_object::VIOMMU;
+	default:
+		return want == have;
+	}
+}
+
 /* A named value of a flags or enum field: the kernel's name without its prefix. */
 struct desc_name {
 	const char *name;
@@ -140,6 +158,19 @@ struct desc_field {
 	 * back too
 	 */
 	bool returned = false;
+
+	/*
+	 * Hints for a generator of programs. The kernel does not depend on them: a call without
+	 * what they say is as good a program, it only succeeds less often.
+	 */
+	/* numbers worth trying; what serves most calls is there more than once */
+	std::span<const uint64_t> interesting = {};
+	uint64_t usual = 0; /* FLAGS: the bits that most calls have */
+	/* ID_IN, FD_IN: the call that made the object should have had these flags */
+	uint64_t made_with = 0;
+	bool optional = false; /* ID_IN: many calls go without an object */
+	/* ID_OUT: where selector_field is not 0, the object is of this type and not of `object` */
+	desc_object selected_object = desc_object::NONE;
 };
 
 /*

@@ -256,6 +256,47 @@ inline constexpr desc_name pagetable_types[] = {
 	{"HUGE", MOCK_IOMMUPT_HUGE},
 };
 
+/*
+ * --- numbers worth trying (desc_field::interesting) ---
+ *
+ * The first ones and those that are there more than once serve most calls; the others are bounds,
+ * and what is just beyond them.
+ */
+
+inline constexpr uint64_t zero_or_one[] = {0, 1};
+inline constexpr uint64_t small_numbers[] = {0, 1, 2};
+inline constexpr uint64_t option_values[] = {0, 1, 1, 2, UINT64_MAX};
+inline constexpr uint64_t queue_indices[] = {0, 0, 0, 1, 1, 2, 3};
+inline constexpr uint64_t cache_indices[] = {0, 1, 2, 3, MOCK_NESTED_DOMAIN_IOTLB_NUM};
+inline constexpr uint64_t iotlb_values[] = {IOMMU_TEST_IOTLB_DEFAULT, 0};
+inline constexpr uint64_t cache_values[] = {IOMMU_TEST_DEV_CACHE_DEFAULT, 0};
+inline constexpr uint64_t virtual_ids[] = {
+	0, 1, 2, 0x10, 0x99, UINT32_MAX, 1ULL << 32, UINT64_MAX,
+};
+inline constexpr uint64_t virtual_sids[] = {0, 1, 2, 0x99};
+inline constexpr uint64_t queue_depths[] = {1, 2, 2, 16, 0, 1 << 19, (1 << 19) + 1, UINT32_MAX};
+inline constexpr uint64_t pasids[] = {1, 1, 1, 2, 2, 0, 1024, 1024, (1 << 20) - 1, 1 << 20};
+inline constexpr uint64_t fault_pasids[] = {0, 0, 0, 1, 2, 1024};
+inline constexpr uint64_t temp_memory_limits[] = {65536, 4096, 64, 12, 8, 0};
+inline constexpr uint64_t file_offsets[] = {0, 0, 4096, 2048};
+inline constexpr uint64_t file_flags[] = {0, 2, 02000002};
+inline constexpr uint64_t dmabuf_lengths[] = {
+	4096, 4 * 4096, 4 * 4096, 16 * 4096, 1 << 20, 2 << 20, (2 << 20) + 1, 1, 0,
+};
+inline constexpr uint64_t dirty_page_sizes[] = {
+	2048, 2048, 2048, 4096, 1024, 1, 0, 3, 1 << 20, 1ULL << 31, 1ULL << 32, 1ULL << 63,
+};
+inline constexpr uint64_t region_indices[] = {0, 0, 1, 7, 8, 9};
+/* stream table entries of a guest: translate, bypass, abort, and what a guest may not have */
+inline constexpr uint64_t guest_ste0s[] = {
+	0x4000100b, 0xb, 9, 1, 0, 13, 15, 0x1000000000000b,
+};
+inline constexpr uint64_t guest_ste1s[] = {0, 0x10000000, 0x20000000, 0x40000000};
+/* commands of a guest: TLBI and ATC_INV, CFGI_CD of stream 0x10, and what is not a guest's */
+inline constexpr uint64_t guest_cmd0s[] = {
+	0x30, 0x11, 0x12, 0x10, 0x1000000040, 0x1000000005, 0x3, 0x46, 0x28,
+};
+
 /* --- fields --- */
 
 /*
@@ -291,8 +332,8 @@ inline constexpr desc_field iommu_hwpt_vtd_s1_fields[] = {
 inline constexpr desc_struct hwpt_vtd_s1 = STRUCT(iommu_hwpt_vtd_s1);
 
 inline constexpr desc_field iommu_hwpt_arm_smmuv3_fields[] = {
-	NAMED(iommu_hwpt_arm_smmuv3, ste[0], "ste0", NUMBER),
-	NAMED(iommu_hwpt_arm_smmuv3, ste[1], "ste1", NUMBER),
+	NAMED(iommu_hwpt_arm_smmuv3, ste[0], "ste0", NUMBER, .interesting = guest_ste0s),
+	NAMED(iommu_hwpt_arm_smmuv3, ste[1], "ste1", NUMBER, .interesting = guest_ste1s),
 };
 inline constexpr desc_struct hwpt_arm_smmuv3 = STRUCT(iommu_hwpt_arm_smmuv3);
 
@@ -305,7 +346,8 @@ inline constexpr desc_field iommu_hwpt_amd_guest_fields[] = {
 inline constexpr desc_struct hwpt_amd_guest = STRUCT(iommu_hwpt_amd_guest);
 
 inline constexpr desc_field iommu_hwpt_selftest_fields[] = {
-	FIELD(iommu_hwpt_selftest, iotlb, NUMBER, .default_value = IOMMU_TEST_IOTLB_DEFAULT),
+	FIELD(iommu_hwpt_selftest, iotlb, NUMBER, .default_value = IOMMU_TEST_IOTLB_DEFAULT,
+	      .interesting = iotlb_values),
 	FIELD(iommu_hwpt_selftest, pagetable_type, ENUM, .names = pagetable_types),
 };
 inline constexpr desc_struct hwpt_selftest = STRUCT(iommu_hwpt_selftest);
@@ -363,7 +405,8 @@ inline constexpr desc_field iommu_hwpt_vtd_s1_invalidate_fields[] = {
 inline constexpr desc_struct hwpt_vtd_s1_invalidate = STRUCT(iommu_hwpt_vtd_s1_invalidate);
 
 inline constexpr desc_field iommu_viommu_arm_smmuv3_invalidate_fields[] = {
-	NAMED(iommu_viommu_arm_smmuv3_invalidate, cmd[0], "cmd0", NUMBER),
+	NAMED(iommu_viommu_arm_smmuv3_invalidate, cmd[0], "cmd0", NUMBER,
+	      .interesting = guest_cmd0s),
 	NAMED(iommu_viommu_arm_smmuv3_invalidate, cmd[1], "cmd1", NUMBER),
 };
 inline constexpr desc_struct viommu_arm_smmuv3_invalidate =
@@ -372,15 +415,15 @@ inline constexpr desc_struct viommu_arm_smmuv3_invalidate =
 inline constexpr desc_field iommu_hwpt_invalidate_selftest_fields[] = {
 	FIELD(iommu_hwpt_invalidate_selftest, flags, FLAGS, .names = invalidate_flags,
 	      .valid = IOMMU_TEST_INVALIDATE_FLAG_ALL),
-	FIELD(iommu_hwpt_invalidate_selftest, iotlb_id, NUMBER),
+	FIELD(iommu_hwpt_invalidate_selftest, iotlb_id, NUMBER, .interesting = cache_indices),
 };
 inline constexpr desc_struct hwpt_invalidate_selftest = STRUCT(iommu_hwpt_invalidate_selftest);
 
 inline constexpr desc_field iommu_viommu_invalidate_selftest_fields[] = {
 	FIELD(iommu_viommu_invalidate_selftest, flags, FLAGS, .names = invalidate_flags,
 	      .valid = IOMMU_TEST_INVALIDATE_FLAG_ALL),
-	FIELD(iommu_viommu_invalidate_selftest, vdev_id, NUMBER),
-	FIELD(iommu_viommu_invalidate_selftest, cache_id, NUMBER),
+	FIELD(iommu_viommu_invalidate_selftest, vdev_id, NUMBER, .interesting = virtual_sids),
+	FIELD(iommu_viommu_invalidate_selftest, cache_id, NUMBER, .interesting = cache_indices),
 };
 inline constexpr desc_struct viommu_invalidate_selftest = STRUCT(iommu_viommu_invalidate_selftest);
 
@@ -414,7 +457,7 @@ inline constexpr desc_field iommu_hwpt_pgfault_fields[] = {
 inline constexpr desc_struct hwpt_pgfault = STRUCT(iommu_hwpt_pgfault);
 
 inline constexpr desc_field iommu_hwpt_page_response_fields[] = {
-	FIELD(iommu_hwpt_page_response, cookie, NUMBER),
+	FIELD(iommu_hwpt_page_response, cookie, NUMBER, .interesting = small_numbers),
 	FIELD(iommu_hwpt_page_response, code, ENUM, .names = page_response_codes),
 };
 inline constexpr desc_struct hwpt_page_response = STRUCT(iommu_hwpt_page_response);
@@ -523,7 +566,8 @@ inline constexpr desc_struct ioas_allow_iovas = STRUCT(iommu_ioas_allow_iovas);
 
 inline constexpr desc_field iommu_ioas_copy_fields[] = {
 	FIELD(iommu_ioas_copy, size, SIZE),
-	FIELD(iommu_ioas_copy, flags, FLAGS, .names = map_flags, .valid = map_flags_valid),
+	FIELD(iommu_ioas_copy, flags, FLAGS, .names = map_flags, .valid = map_flags_valid,
+	      .usual = map_flags_valid),
 	FIELD(iommu_ioas_copy, dst_ioas_id, ID_IN, OBJECT(IOAS)),
 	FIELD(iommu_ioas_copy, src_ioas_id, ID_IN, OBJECT(IOAS)),
 	FIELD(iommu_ioas_copy, length, IOVA_LEN),
@@ -545,7 +589,8 @@ inline constexpr desc_struct ioas_iova_ranges = STRUCT(iommu_ioas_iova_ranges);
 
 inline constexpr desc_field iommu_ioas_map_fields[] = {
 	FIELD(iommu_ioas_map, size, SIZE),
-	FIELD(iommu_ioas_map, flags, FLAGS, .names = map_flags, .valid = map_flags_valid),
+	FIELD(iommu_ioas_map, flags, FLAGS, .names = map_flags, .valid = map_flags_valid,
+	      .usual = map_flags_valid),
 	FIELD(iommu_ioas_map, ioas_id, ID_IN, OBJECT(IOAS)),
 	FIELD(iommu_ioas_map, __reserved, RESERVED),
 	FIELD(iommu_ioas_map, user_va, USER_VA, .len_field = "length"),
@@ -567,8 +612,8 @@ inline constexpr desc_field iommu_option_fields[] = {
 	FIELD(iommu_option, option_id, ENUM, .names = option_ids),
 	FIELD(iommu_option, op, ENUM, .names = option_ops),
 	FIELD(iommu_option, __reserved, RESERVED),
-	FIELD(iommu_option, object_id, ID_IN, OBJECT(IOAS)),
-	FIELD(iommu_option, val64, NUMBER_INOUT),
+	FIELD(iommu_option, object_id, ID_IN, OBJECT(IOAS), .optional = true),
+	FIELD(iommu_option, val64, NUMBER_INOUT, .interesting = option_values),
 };
 inline constexpr desc_struct option = STRUCT(iommu_option);
 
@@ -613,7 +658,8 @@ inline constexpr desc_struct vfio_info = STRUCT(vfio_iommu_type1_info);
 inline constexpr desc_field vfio_iommu_type1_dma_map_fields[] = {
 	FIELD(vfio_iommu_type1_dma_map, argsz, SIZE),
 	FIELD(vfio_iommu_type1_dma_map, flags, FLAGS, .names = vfio_dma_map_flags,
-	      .valid = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE),
+	      .valid = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE,
+	      .usual = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE),
 	FIELD(vfio_iommu_type1_dma_map, vaddr, USER_VA),
 	FIELD(vfio_iommu_type1_dma_map, iova, IOVA),
 	FIELD(vfio_iommu_type1_dma_map, size, IOVA_LEN),
@@ -642,16 +688,18 @@ inline constexpr desc_field iommu_hwpt_alloc_fields[] = {
 	FIELD(iommu_hwpt_alloc, size, SIZE),
 	FIELD(iommu_hwpt_alloc, flags, FLAGS, .names = hwpt_alloc_flags,
 	      .valid = IOMMU_HWPT_ALLOC_NEST_PARENT | IOMMU_HWPT_ALLOC_DIRTY_TRACKING |
-		       IOMMU_HWPT_FAULT_ID_VALID | IOMMU_HWPT_ALLOC_PASID),
+		       IOMMU_HWPT_FAULT_ID_VALID | IOMMU_HWPT_ALLOC_PASID,
+	      .usual = IOMMU_HWPT_ALLOC_NEST_PARENT),
 	FIELD(iommu_hwpt_alloc, dev_id, ID_IN, OBJECT(DEVICE)),
 	FIELD(iommu_hwpt_alloc, pt_id, ID_IN, OBJECT(PT)),
-	FIELD(iommu_hwpt_alloc, out_hwpt_id, ID_OUT, OBJECT(HWPT)),
+	FIELD(iommu_hwpt_alloc, out_hwpt_id, ID_OUT, OBJECT(HWPT), .selector_field = "data_type",
+	      .selected_object = desc_object::HWPT_NESTED),
 	FIELD(iommu_hwpt_alloc, __reserved, RESERVED),
 	FIELD(iommu_hwpt_alloc, data_type, ENUM, .names = hwpt_data_types),
 	FIELD(iommu_hwpt_alloc, data_len, LEN),
 	FIELD(iommu_hwpt_alloc, data_uptr, PTR_IN, .len_field = "data_len",
 	      .selector_field = "data_type", .variants = hwpt_data_variants),
-	FIELD(iommu_hwpt_alloc, fault_id, ID_IN, OBJECT(FAULT)),
+	FIELD(iommu_hwpt_alloc, fault_id, ID_IN, OBJECT(FAULT), .optional = true),
 	FIELD(iommu_hwpt_alloc, __reserved2, PADDING),
 };
 inline constexpr desc_struct hwpt_alloc = STRUCT(iommu_hwpt_alloc);
@@ -699,8 +747,9 @@ inline constexpr desc_struct hw_info_merged = {"iommu_hw_info", sizeof(struct io
 inline constexpr desc_field iommu_hwpt_set_dirty_tracking_fields[] = {
 	FIELD(iommu_hwpt_set_dirty_tracking, size, SIZE),
 	FIELD(iommu_hwpt_set_dirty_tracking, flags, FLAGS, .names = dirty_tracking_flags,
-	      .valid = IOMMU_HWPT_DIRTY_TRACKING_ENABLE),
-	FIELD(iommu_hwpt_set_dirty_tracking, hwpt_id, ID_IN, OBJECT(HWPT)),
+	      .valid = IOMMU_HWPT_DIRTY_TRACKING_ENABLE, .usual = IOMMU_HWPT_DIRTY_TRACKING_ENABLE),
+	FIELD(iommu_hwpt_set_dirty_tracking, hwpt_id, ID_IN, OBJECT(HWPT),
+	      .made_with = IOMMU_HWPT_ALLOC_DIRTY_TRACKING),
 	FIELD(iommu_hwpt_set_dirty_tracking, __reserved, PADDING),
 };
 inline constexpr desc_struct hwpt_set_dirty_tracking = STRUCT(iommu_hwpt_set_dirty_tracking);
@@ -708,13 +757,15 @@ inline constexpr desc_struct hwpt_set_dirty_tracking = STRUCT(iommu_hwpt_set_dir
 /* The bitmap's bytes follow from length and page_size: no field has them. */
 inline constexpr desc_field iommu_hwpt_get_dirty_bitmap_fields[] = {
 	FIELD(iommu_hwpt_get_dirty_bitmap, size, SIZE),
-	FIELD(iommu_hwpt_get_dirty_bitmap, hwpt_id, ID_IN, OBJECT(HWPT)),
+	FIELD(iommu_hwpt_get_dirty_bitmap, hwpt_id, ID_IN, OBJECT(HWPT),
+	      .made_with = IOMMU_HWPT_ALLOC_DIRTY_TRACKING),
 	FIELD(iommu_hwpt_get_dirty_bitmap, flags, FLAGS, .names = dirty_bitmap_flags,
 	      .valid = IOMMU_HWPT_GET_DIRTY_BITMAP_NO_CLEAR),
 	FIELD(iommu_hwpt_get_dirty_bitmap, __reserved, RESERVED),
 	FIELD(iommu_hwpt_get_dirty_bitmap, iova, IOVA),
 	FIELD(iommu_hwpt_get_dirty_bitmap, length, IOVA_LEN),
-	FIELD(iommu_hwpt_get_dirty_bitmap, page_size, NUMBER, .default_value = MOCK_PAGE_SIZE),
+	FIELD(iommu_hwpt_get_dirty_bitmap, page_size, NUMBER, .default_value = MOCK_PAGE_SIZE,
+	      .interesting = dirty_page_sizes),
 	FIELD(iommu_hwpt_get_dirty_bitmap, data, PTR_INOUT),
 };
 inline constexpr desc_struct hwpt_get_dirty_bitmap = STRUCT(iommu_hwpt_get_dirty_bitmap);
@@ -742,10 +793,11 @@ inline constexpr desc_struct fault_alloc = STRUCT(iommu_fault_alloc);
 
 inline constexpr desc_field iommu_ioas_map_file_fields[] = {
 	FIELD(iommu_ioas_map_file, size, SIZE),
-	FIELD(iommu_ioas_map_file, flags, FLAGS, .names = map_flags, .valid = map_flags_valid),
+	FIELD(iommu_ioas_map_file, flags, FLAGS, .names = map_flags, .valid = map_flags_valid,
+	      .usual = map_flags_valid),
 	FIELD(iommu_ioas_map_file, ioas_id, ID_IN, OBJECT(IOAS)),
 	FIELD(iommu_ioas_map_file, fd, FD_IN),
-	FIELD(iommu_ioas_map_file, start, NUMBER),
+	FIELD(iommu_ioas_map_file, start, NUMBER, .interesting = file_offsets),
 	FIELD(iommu_ioas_map_file, length, IOVA_LEN),
 	FIELD(iommu_ioas_map_file, iova, IOVA_INOUT),
 };
@@ -756,7 +808,8 @@ inline constexpr desc_field iommu_viommu_alloc_fields[] = {
 	FIELD(iommu_viommu_alloc, flags, FLAGS),
 	FIELD(iommu_viommu_alloc, type, ENUM, .names = viommu_types),
 	FIELD(iommu_viommu_alloc, dev_id, ID_IN, OBJECT(DEVICE)),
-	FIELD(iommu_viommu_alloc, hwpt_id, ID_IN, OBJECT(HWPT)),
+	FIELD(iommu_viommu_alloc, hwpt_id, ID_IN, OBJECT(HWPT),
+	      .made_with = IOMMU_HWPT_ALLOC_NEST_PARENT),
 	FIELD(iommu_viommu_alloc, out_viommu_id, ID_OUT, OBJECT(VIOMMU)),
 	FIELD(iommu_viommu_alloc, data_len, LEN),
 	FIELD(iommu_viommu_alloc, __reserved, PADDING),
@@ -770,7 +823,7 @@ inline constexpr desc_field iommu_vdevice_alloc_fields[] = {
 	FIELD(iommu_vdevice_alloc, viommu_id, ID_IN, OBJECT(VIOMMU)),
 	FIELD(iommu_vdevice_alloc, dev_id, ID_IN, OBJECT(DEVICE)),
 	FIELD(iommu_vdevice_alloc, out_vdevice_id, ID_OUT, OBJECT(VDEVICE)),
-	FIELD(iommu_vdevice_alloc, virt_id, NUMBER),
+	FIELD(iommu_vdevice_alloc, virt_id, NUMBER, .interesting = virtual_ids),
 };
 inline constexpr desc_struct vdevice_alloc = STRUCT(iommu_vdevice_alloc);
 
@@ -785,7 +838,7 @@ inline constexpr desc_field iommu_veventq_alloc_fields[] = {
 	FIELD(iommu_veventq_alloc, flags, FLAGS),
 	FIELD(iommu_veventq_alloc, viommu_id, ID_IN, OBJECT(VIOMMU)),
 	FIELD(iommu_veventq_alloc, type, ENUM, .names = veventq_types),
-	FIELD(iommu_veventq_alloc, veventq_depth, NUMBER),
+	FIELD(iommu_veventq_alloc, veventq_depth, NUMBER, .interesting = queue_depths),
 	FIELD(iommu_veventq_alloc, out_veventq_id, ID_OUT, OBJECT(VEVENTQ),
 	      .short_name = "veventq"),
 	FIELD(iommu_veventq_alloc, out_veventq_fd, FD_OUT, OBJECT(VEVENTQ), .short_name = "fd"),
@@ -798,7 +851,7 @@ inline constexpr desc_field iommu_vcmdq_alloc_fields[] = {
 	FIELD(iommu_vcmdq_alloc, flags, FLAGS),
 	FIELD(iommu_vcmdq_alloc, viommu_id, ID_IN, OBJECT(VIOMMU)),
 	FIELD(iommu_vcmdq_alloc, type, ENUM, .names = vcmdq_types),
-	FIELD(iommu_vcmdq_alloc, index, NUMBER),
+	FIELD(iommu_vcmdq_alloc, index, NUMBER, .interesting = queue_indices),
 	FIELD(iommu_vcmdq_alloc, out_vcmdq_id, ID_OUT, OBJECT(VCMDQ)),
 	FIELD(iommu_vcmdq_alloc, addr, IOVA),
 	FIELD(iommu_vcmdq_alloc, length, IOVA_LEN),
@@ -810,7 +863,7 @@ inline constexpr desc_field iommu_hw_queue_alloc_fields[] = {
 	FIELD(iommu_hw_queue_alloc, flags, FLAGS),
 	FIELD(iommu_hw_queue_alloc, viommu_id, ID_IN, OBJECT(VIOMMU)),
 	FIELD(iommu_hw_queue_alloc, type, ENUM, .names = hw_queue_types),
-	FIELD(iommu_hw_queue_alloc, index, NUMBER),
+	FIELD(iommu_hw_queue_alloc, index, NUMBER, .interesting = queue_indices),
 	FIELD(iommu_hw_queue_alloc, out_hw_queue_id, ID_OUT, OBJECT(HW_QUEUE)),
 	FIELD(iommu_hw_queue_alloc, nesting_parent_iova, IOVA),
 	FIELD(iommu_hw_queue_alloc, length, IOVA_LEN),
@@ -894,18 +947,20 @@ TEST_OP(md_check_map, TEST_ID(ID_IN, OBJECT(HWPT)), TEST_FIELD(check_map, iova, 
 
 TEST_OP(md_check_refs, TEST_ID(PADDING), TEST_FIELD(check_refs, length, LEN),
 	TEST_FIELD(check_refs, uptr, USER_VA, .len_field = "length"),
-	TEST_FIELD(check_refs, refs, NUMBER));
+	TEST_FIELD(check_refs, refs, NUMBER, .interesting = small_numbers));
 
 TEST_OP(create_access, TEST_ID(ID_IN, OBJECT(IOAS)),
 	TEST_FIELD(create_access, out_access_fd, FD_OUT, OBJECT(ACCESS)),
 	TEST_FIELD(create_access, flags, FLAGS, .names = create_access_flags,
-		   .valid = MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES));
+		   .valid = MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES,
+		   .usual = MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES));
 
 TEST_OP(destroy_access_pages, TEST_ID(FD_IN, OBJECT(ACCESS)),
 	TEST_FIELD(destroy_access_pages, access_pages_id, ID_IN, OBJECT(ACCESS_PAGES)));
 
 /* uptr may be zero: nothing is compared then. */
-TEST_OP(access_pages, TEST_ID(FD_IN, OBJECT(ACCESS)),
+TEST_OP(access_pages,
+	TEST_ID(FD_IN, OBJECT(ACCESS), .made_with = MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES),
 	TEST_FIELD(access_pages, flags, FLAGS, .names = access_pages_flags,
 		   .valid = MOCK_FLAGS_ACCESS_WRITE | MOCK_FLAGS_ACCESS_SYZ),
 	TEST_FIELD(access_pages, out_access_pages_id, ID_OUT, OBJECT(ACCESS_PAGES)),
@@ -919,60 +974,73 @@ TEST_OP(access_rw, TEST_ID(FD_IN, OBJECT(ACCESS)), TEST_FIELD(access_rw, iova, I
 		   .valid = MOCK_ACCESS_RW_WRITE | MOCK_ACCESS_RW_SLOW_PATH |
 			    MOCK_FLAGS_ACCESS_SYZ));
 
-TEST_OP(set_temp_memory_limit, TEST_ID(PADDING), TEST_FIELD(memory_limit, limit, NUMBER));
+TEST_OP(set_temp_memory_limit, TEST_ID(PADDING),
+	TEST_FIELD(memory_limit, limit, NUMBER, .interesting = temp_memory_limits));
 
 TEST_OP(mock_domain_replace, TEST_ID(ID_IN, OBJECT(SELFTEST)),
 	TEST_FIELD(mock_domain_replace, pt_id, ID_INOUT, OBJECT(PT)));
 
 TEST_OP(access_replace_ioas, TEST_ID(FD_IN, OBJECT(ACCESS)),
-	TEST_FIELD(access_replace_ioas, ioas_id, ID_IN, OBJECT(IOAS)));
+	TEST_FIELD(access_replace_ioas, ioas_id, ID_IN, OBJECT(IOAS), .optional = true));
 
 TEST_OP(mock_domain_flags, TEST_ID(ID_IN, OBJECT(PT)),
-	TEST_FIELD(mock_domain_flags, out_stdev_id, ID_OUT, OBJECT(SELFTEST), .short_name = "stdev"),
+	TEST_FIELD(mock_domain_flags, out_stdev_id, ID_OUT, OBJECT(SELFTEST),
+		   .short_name = "stdev"),
 	TEST_FIELD(mock_domain_flags, out_hwpt_id, ID_OUT, OBJECT(HWPT), .short_name = "hwpt"),
 	TEST_FIELD(mock_domain_flags, out_idev_id, ID_OUT, OBJECT(DEVICE), .short_name = "idev"),
 	TEST_FIELD(mock_domain_flags, dev_flags, FLAGS, .names = device_flags,
 		   .valid = device_flags_valid));
 
 /* The bitmap has length / page_size bits. */
-TEST_OP(dirty, TEST_ID(ID_IN, OBJECT(HWPT)), TEST_FIELD(dirty, flags, PADDING),
-	TEST_FIELD(dirty, iova, IOVA), TEST_FIELD(dirty, length, IOVA_LEN),
-	TEST_FIELD(dirty, page_size, NUMBER, .default_value = MOCK_PAGE_SIZE),
+TEST_OP(dirty, TEST_ID(ID_IN, OBJECT(HWPT), .made_with = IOMMU_HWPT_ALLOC_DIRTY_TRACKING),
+	TEST_FIELD(dirty, flags, PADDING), TEST_FIELD(dirty, iova, IOVA),
+	TEST_FIELD(dirty, length, IOVA_LEN),
+	TEST_FIELD(dirty, page_size, NUMBER, .default_value = MOCK_PAGE_SIZE,
+		   .interesting = dirty_page_sizes),
 	TEST_FIELD(dirty, uptr, PTR_IN), TEST_FIELD(dirty, out_nr_dirty, NUMBER_OUT));
 
 TEST_OP(md_check_iotlb, TEST_ID(ID_IN, OBJECT(HWPT_NESTED)),
-	NAMED(iommu_test_cmd, check_iotlb.id, "iotlb_id", NUMBER),
-	TEST_FIELD(check_iotlb, iotlb, NUMBER, .default_value = IOMMU_TEST_IOTLB_DEFAULT));
+	NAMED(iommu_test_cmd, check_iotlb.id, "iotlb_id", NUMBER, .interesting = cache_indices),
+	TEST_FIELD(check_iotlb, iotlb, NUMBER, .default_value = IOMMU_TEST_IOTLB_DEFAULT,
+		   .interesting = iotlb_values));
 
 TEST_OP(trigger_iopf, TEST_ID(PADDING), TEST_FIELD(trigger_iopf, dev_id, ID_IN, OBJECT(DEVICE)),
-	TEST_FIELD(trigger_iopf, pasid, NUMBER), TEST_FIELD(trigger_iopf, grpid, NUMBER),
+	TEST_FIELD(trigger_iopf, pasid, NUMBER, .interesting = fault_pasids),
+	TEST_FIELD(trigger_iopf, grpid, NUMBER, .interesting = small_numbers),
 	TEST_FIELD(trigger_iopf, perm, NUMBER, .names = pgfault_perm),
 	TEST_FIELD(trigger_iopf, addr, IOVA));
 
 TEST_OP(dev_check_cache, TEST_ID(ID_IN, OBJECT(DEVICE)),
-	NAMED(iommu_test_cmd, check_dev_cache.id, "cache_id", NUMBER),
-	TEST_FIELD(check_dev_cache, cache, NUMBER, .default_value = IOMMU_TEST_DEV_CACHE_DEFAULT));
+	NAMED(iommu_test_cmd, check_dev_cache.id, "cache_id", NUMBER, .interesting = cache_indices),
+	TEST_FIELD(check_dev_cache, cache, NUMBER, .default_value = IOMMU_TEST_DEV_CACHE_DEFAULT,
+		   .interesting = cache_values));
 
 TEST_OP(trigger_vevent, TEST_ID(PADDING),
 	TEST_FIELD(trigger_vevent, dev_id, ID_IN, OBJECT(DEVICE)));
 
-TEST_OP(pasid_attach, TEST_ID(ID_IN, OBJECT(SELFTEST)), TEST_FIELD(pasid_attach, pasid, NUMBER),
-	TEST_FIELD(pasid_attach, pt_id, ID_INOUT, OBJECT(PT)));
+TEST_OP(pasid_attach, TEST_ID(ID_IN, OBJECT(SELFTEST), .made_with = MOCK_FLAGS_DEVICE_PASID),
+	TEST_FIELD(pasid_attach, pasid, NUMBER, .interesting = pasids),
+	TEST_FIELD(pasid_attach, pt_id, ID_INOUT, OBJECT(PT), .made_with = IOMMU_HWPT_ALLOC_PASID));
 
-TEST_OP(pasid_replace, TEST_ID(ID_IN, OBJECT(SELFTEST)), TEST_FIELD(pasid_replace, pasid, NUMBER),
-	TEST_FIELD(pasid_replace, pt_id, ID_INOUT, OBJECT(PT)));
+TEST_OP(pasid_replace, TEST_ID(ID_IN, OBJECT(SELFTEST), .made_with = MOCK_FLAGS_DEVICE_PASID),
+	TEST_FIELD(pasid_replace, pasid, NUMBER, .interesting = pasids),
+	TEST_FIELD(pasid_replace, pt_id, ID_INOUT, OBJECT(PT),
+		   .made_with = IOMMU_HWPT_ALLOC_PASID));
 
-TEST_OP(pasid_detach, TEST_ID(ID_IN, OBJECT(SELFTEST)), TEST_FIELD(pasid_detach, pasid, NUMBER));
+TEST_OP(pasid_detach, TEST_ID(ID_IN, OBJECT(SELFTEST), .made_with = MOCK_FLAGS_DEVICE_PASID),
+	TEST_FIELD(pasid_detach, pasid, NUMBER, .interesting = pasids));
 
-TEST_OP(pasid_check_hwpt, TEST_ID(ID_IN, OBJECT(SELFTEST)), TEST_FIELD(pasid_check, pasid, NUMBER),
+TEST_OP(pasid_check_hwpt, TEST_ID(ID_IN, OBJECT(SELFTEST), .made_with = MOCK_FLAGS_DEVICE_PASID),
+	TEST_FIELD(pasid_check, pasid, NUMBER, .interesting = pasids),
 	TEST_FIELD(pasid_check, hwpt_id, ID_IN, OBJECT(HWPT)));
 
-TEST_OP(dmabuf_get, TEST_ID(PADDING), TEST_FIELD(dmabuf_get, length, NUMBER),
-	TEST_FIELD(dmabuf_get, open_flags, NUMBER));
+TEST_OP(dmabuf_get, TEST_ID(PADDING),
+	TEST_FIELD(dmabuf_get, length, NUMBER, .interesting = dmabuf_lengths),
+	TEST_FIELD(dmabuf_get, open_flags, NUMBER, .interesting = file_flags));
 
 TEST_OP(dmabuf_revoke, TEST_ID(PADDING),
 	TEST_FIELD(dmabuf_revoke, dmabuf_fd, FD_IN, OBJECT(DMABUF)),
-	TEST_FIELD(dmabuf_revoke, revoked, NUMBER));
+	TEST_FIELD(dmabuf_revoke, revoked, NUMBER, .interesting = zero_or_one));
 
 /* --- the commands --- */
 
@@ -989,7 +1057,7 @@ inline constexpr desc_struct vfio_dev_info = STRUCT(vfio_device_info);
 inline constexpr desc_field vfio_region_info_fields[] = {
 	FIELD(vfio_region_info, argsz, SIZE),
 	FIELD(vfio_region_info, flags, NUMBER_OUT, .names = vfio_region_flags),
-	FIELD(vfio_region_info, index, NUMBER),
+	FIELD(vfio_region_info, index, NUMBER, .interesting = region_indices),
 	FIELD(vfio_region_info, cap_offset, NUMBER_OUT),
 	FIELD(vfio_region_info, size, NUMBER_OUT),
 	FIELD(vfio_region_info, offset, NUMBER_OUT),
@@ -1011,7 +1079,7 @@ inline constexpr desc_field vfio_device_attach_iommufd_pt_fields[] = {
 	FIELD(vfio_device_attach_iommufd_pt, flags, FLAGS, .names = vfio_attach_flags,
 	      .valid = VFIO_DEVICE_ATTACH_PASID),
 	FIELD(vfio_device_attach_iommufd_pt, pt_id, ID_INOUT, OBJECT(PT)),
-	FIELD(vfio_device_attach_iommufd_pt, pasid, NUMBER),
+	FIELD(vfio_device_attach_iommufd_pt, pasid, NUMBER, .interesting = pasids),
 };
 inline constexpr desc_struct vfio_attach = STRUCT(vfio_device_attach_iommufd_pt);
 
@@ -1019,7 +1087,7 @@ inline constexpr desc_field vfio_device_detach_iommufd_pt_fields[] = {
 	FIELD(vfio_device_detach_iommufd_pt, argsz, SIZE),
 	FIELD(vfio_device_detach_iommufd_pt, flags, FLAGS, .names = vfio_attach_flags,
 	      .valid = VFIO_DEVICE_DETACH_PASID),
-	FIELD(vfio_device_detach_iommufd_pt, pasid, NUMBER),
+	FIELD(vfio_device_detach_iommufd_pt, pasid, NUMBER, .interesting = pasids),
 };
 inline constexpr desc_struct vfio_detach = STRUCT(vfio_device_detach_iommufd_pt);
 
