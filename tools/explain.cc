@@ -9,8 +9,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "uapi/iommufd_desc.h"
 #include "prog/print.h"
+#include "uapi/iommufd_desc.h"
 
 // Last: kernel headers define common words as macros.
 #include "core/iommufd/introspect.h"
@@ -177,43 +177,8 @@ std::string MappingName(const prog::BoundProgram& bound, const Results& results,
 
 // ", as PASID 0x64" for an attachment that is not the device's own.
 std::string AsPasid(const iommufd_snapshot_edge& e) {
-  if (e.kind != IOMMUFD_EDGE_ATTACH || e.value == 0) return {};
+  if (e.why != &iommufd_edge_attach || e.value == 0) return {};
   return ", as PASID " + Hex(e.value);
-}
-
-const char* EdgeLabel(iommufd_edge_kind kind) {
-  switch (kind) {
-    case IOMMUFD_EDGE_HWPT_IOAS:
-      return "translates";
-    case IOMMUFD_EDGE_HWPT_PARENT:
-      return "nested over";
-    case IOMMUFD_EDGE_HWPT_VIOMMU:
-      return "made on";
-    case IOMMUFD_EDGE_HWPT_FAULT:
-      return "page faults to";
-    case IOMMUFD_EDGE_VIOMMU_HWPT:
-      return "stands on";
-    case IOMMUFD_EDGE_VDEVICE_VIOMMU:
-      return "device of";
-    case IOMMUFD_EDGE_VDEVICE_DEVICE:
-      return "is";
-    case IOMMUFD_EDGE_VCMDQ_VIOMMU:
-    case IOMMUFD_EDGE_HW_QUEUE_VIOMMU:
-      return "queue of";
-    case IOMMUFD_EDGE_VEVENTQ_VIOMMU:
-      return "events of";
-    case IOMMUFD_EDGE_HW_QUEUE_ACCESS:
-      return "pins through";
-    case IOMMUFD_EDGE_DEPENDS:
-      return "depends on";
-    case IOMMUFD_EDGE_ATTACH:
-    case IOMMUFD_EDGE_ACCESS_IOAS:
-      return "attached to";
-    case IOMMUFD_EDGE_MMAP:
-      return "maps";
-    default:
-      return "holds";
-  }
 }
 
 // One context's objects, added to the picture.
@@ -235,19 +200,16 @@ void AddContext(const iommufd_snapshot& snapshot, const Names& names,
                                         " \u00b7 short-term ", o.wait_cnt - 1));
       std::string outside;
       for (const iommufd_snapshot_edge& e : snapshot.edges) {
-        if (e.to != o.id || e.from != 0 || e.kind == IOMMUFD_EDGE_MMAP ||
+        if (e.to != o.id || e.from != 0 || e.why == &iommufd_edge_mmap ||
             names.Driver(o.id) != 0) {
           continue;
         }
-        if (e.kind == IOMMUFD_EDGE_FILE) {
+        if (e.why == &iommufd_edge_file) {
           node.lines.push_back("its file is open");
           continue;
         }
-        const char* what = e.kind == IOMMUFD_EDGE_BOUND      ? "bound"
-                           : e.kind == IOMMUFD_EDGE_ATTACHED ? "attached"
-                                                             : "created";
-        absl::StrAppend(&outside, outside.empty() ? "" : ", ", what, " ",
-                        e.count);
+        absl::StrAppend(&outside, outside.empty() ? "" : ", ", e.why->label,
+                        " ", e.count);
       }
       if (!outside.empty()) node.lines.push_back("drivers: " + outside);
       size_t pins = 0;
@@ -276,7 +238,7 @@ void AddContext(const iommufd_snapshot& snapshot, const Names& names,
         if (e.to != o.id) continue;
         absl::StrAppend(&node.tooltip, ", ", e.count, " ",
                         e.from != 0 ? names.Full(e.from) + ": " : "",
-                        iommufd_edge_kind_name(e.kind), AsPasid(e));
+                        e.why->what, AsPasid(e));
       }
     }
     node_of[o.id] = graph->nodes.size();
@@ -286,17 +248,17 @@ void AddContext(const iommufd_snapshot& snapshot, const Names& names,
     if (node_of.count(e.to) == 0) continue;
     GraphEdge edge;
     edge.to = node_of[e.to];
-    edge.label = EdgeLabel(e.kind);
-    if (e.kind == IOMMUFD_EDGE_ATTACH && e.value != 0) {
+    edge.label = e.why->label;
+    if (e.why == &iommufd_edge_attach && e.value != 0) {
       absl::StrAppend(&edge.label, " ", Hex(e.value));
     }
     if (e.count > 1) absl::StrAppend(&edge.label, " \u00d7", e.count);
-    edge.tooltip = iommufd_edge_kind_name(e.kind) + AsPasid(e);
-    edge.temporary = e.kind == IOMMUFD_EDGE_VDEVICE_DEVICE;
+    edge.tooltip = e.why->what + AsPasid(e);
+    edge.temporary = e.why->short_term;
     if (e.from != 0) {
       if (node_of.count(e.from) == 0) continue;
       edge.from = node_of[e.from];
-    } else if (e.kind == IOMMUFD_EDGE_MMAP) {
+    } else if (e.why == &iommufd_edge_mmap) {
       GraphNode node;
       const std::string name = mapping_name(e.value);
       node.title = name.empty() ? "mmap" : name;
@@ -306,7 +268,7 @@ void AddContext(const iommufd_snapshot& snapshot, const Names& names,
       graph->nodes.push_back(std::move(node));
     } else if (node_of.count(names.Driver(e.to)) != 0) {
       edge.from = node_of[names.Driver(e.to)];
-      edge.label = e.kind == IOMMUFD_EDGE_BOUND ? "bound" : "attached";
+      edge.label = e.why->label;
       // Both at once is one arrow.
       bool merged = false;
       for (GraphEdge& other : graph->edges) {
@@ -360,13 +322,13 @@ std::string ExplainObject(const iommufd_snapshot& snapshot, const Names& names,
     known += e.count;
     if (e.from != 0) {
       absl::StrAppend(&out, "  ", e.count, "  ", names.Full(e.from), ": ",
-                      iommufd_edge_kind_name(e.kind), AsPasid(e), "\n");
+                      e.why->what, AsPasid(e), "\n");
       const std::string made = names.MadeBy(e.from);
       if (!made.empty()) absl::StrAppend(&out, "       ", made, "\n");
       continue;
     }
-    absl::StrAppend(&out, "  ", e.count, "  ", iommufd_edge_kind_name(e.kind));
-    if (e.kind == IOMMUFD_EDGE_MMAP) {
+    absl::StrAppend(&out, "  ", e.count, "  ", e.why->what);
+    if (e.why == &iommufd_edge_mmap) {
       const std::string name = MappingName(bound, results, index, e.value);
       absl::StrAppend(&out, ": ", Hex(e.length), " bytes at offset ",
                       Hex(e.value), name.empty() ? "" : ", mapped as " + name);
@@ -498,7 +460,7 @@ std::string CheckUsers(sim_syscalls* sys, const prog::BoundProgram& bound,
       for (const iommufd_snapshot_edge& e : snapshot.edges) {
         if (e.to != o.id) continue;
         users += e.count;
-        if (e.kind == IOMMUFD_EDGE_VDEVICE_DEVICE) wait_cnt += e.count;
+        if (e.why->short_term) wait_cnt += e.count;
       }
       if (users == o.users && wait_cnt == o.wait_cnt) continue;
       absl::StrAppend(&out, names.Full(o.id), ": users ", o.users,

@@ -83,20 +83,21 @@ inline constexpr struct iommufd_struct iommufd_struct_of = {
 	.type = T::obj_type,
 };
 
-/* The two ends of a short reference; short_ref<T> calls them. Compare iommufd_get_object,
- * iommufd_put_object. */
-result<struct iommufd_object *> iommufd_get_object(struct iommufd_ctx *ictx, u32 id,
-						   enum iommufd_object_type type);
+/* What short_ref<T> calls at its end. */
 void iommufd_put_object(struct iommufd_ctx *ictx, struct iommufd_object *obj);
+
+template <class T> class held;
 
 /*
  * A short reference: lasts one call, destroy waits for it. Comes from the object table by id and
- * type only, is put when it goes out of scope. An empty one holds nothing.
+ * type only, is put when it goes out of scope. One that holds nothing may say why, with an errno,
+ * as the kernel's ERR_PTR() does.
  */
 template <class T> class [[nodiscard]] short_ref {
 public:
 	short_ref() = default;
-	/* Takes over the reference that iommufd_get_object() returned. */
+	short_ref(int negative_errno) : obj_(negative_errno) {}
+	/* Takes over one that iommufd_lock_obj() has taken. */
 	static short_ref adopt(struct iommufd_ctx *ictx, T *obj) { return short_ref(ictx, obj); }
 	short_ref(short_ref &&o) noexcept : ictx_(o.ictx_), obj_(std::exchange(o.obj_, nullptr)) {}
 	short_ref(const short_ref &) = delete;
@@ -111,67 +112,234 @@ public:
 
 	void reset()
 	{
-		if (obj_)
-			iommufd_put_object(ictx_, std::exchange(obj_, nullptr));
+		if (T *obj = release())
+			iommufd_put_object(ictx_, obj);
 	}
 	/* Keeps the reference beyond the call: only where an object's own end takes it back. */
-	void release() { obj_ = nullptr; }
-	T *get() const { return obj_; }
-	T *operator->() const { return obj_; }
-	T &operator*() const { return *obj_; }
-	explicit operator bool() const { return obj_ != nullptr; }
+	T *release()
+	{
+		T *obj = get();
+
+		obj_ = nullptr;
+		return obj;
+	}
+	T *get() const { return obj_ ? *obj_ : nullptr; }
+	T *operator->() const { return get(); }
+	T &operator*() const { return *get(); }
+	explicit operator bool() const { return get(); }
+	/* Why it holds nothing, or 0. */
+	int error() const { return obj_.error(); }
+
+	/* Of the type that the caller has asked for, or has looked at. */
+	template <class U> held<U> as() const;
+	template <class U> short_ref<U> to() &&
+	{
+		if (!*this)
+			return error() ? short_ref<U>(error()) : short_ref<U>();
+		return short_ref<U>::adopt(ictx_, static_cast<U *>(release()));
+	}
 
 private:
 	short_ref(struct iommufd_ctx *ictx, T *obj) : ictx_(ictx), obj_(obj) {}
 
 	struct iommufd_ctx *ictx_ = nullptr;
-	T *obj_ = nullptr;
+	result<T *> obj_ = nullptr;
 };
 
+/* By id and, unless that is IOMMUFD_OBJ_ANY, type. -ENOENT. Compare iommufd_get_object. */
+short_ref<struct iommufd_object> iommufd_get_object(struct iommufd_ctx *ictx, u32 id,
+						    enum iommufd_object_type type);
+
 /*
- * A long reference: a member of one object that keeps another; destroy of the other says -EBUSY.
- * Made from a short reference, or with from_held() where the kernel raises users of an object that
- * a caller further up holds. T may be incomplete.
+ * A long reference: keeps an object; destroy of that says -EBUSY. As a member of an object it is
+ * declared in the row of the object's type and filled by iommufd_object_hold() only; elsewhere it
+ * is a user in the hand of a call. Made of another reference, never of a pointer. One that holds
+ * nothing may say why. T may be incomplete.
  */
-template <class T> class users_ref {
+template <class T> class [[nodiscard]] users_ref {
 public:
 	users_ref() = default;
-	template <class U>
-		requires std::is_base_of_v<T, U>
-	explicit users_ref(const short_ref<U> &r) : obj_(r.get())
+	users_ref(int negative_errno) : obj_(negative_errno) {}
+	explicit users_ref(held<T> obj) : obj_(obj.get())
 	{
-		refcount_inc(&obj_->users);
-	}
-	static users_ref from_held(T *obj)
-	{
-		users_ref r;
-
-		r.obj_ = obj;
-		refcount_inc(&r.obj_->users);
-		return r;
+		if (*obj_)
+			refcount_inc(&(*obj_)->users);
 	}
 	users_ref(users_ref &&o) noexcept : obj_(std::exchange(o.obj_, nullptr)) {}
+	template <class U>
+		requires(!std::is_same_v<U, T> && std::is_base_of_v<T, U>)
+	users_ref(users_ref<U> &&o) noexcept : obj_(std::exchange(o.obj_, nullptr))
+	{
+	}
 	users_ref(const users_ref &) = delete;
 	users_ref &operator=(const users_ref &) = delete;
-	users_ref &operator=(users_ref &&o) noexcept
-	{
-		std::swap(obj_, o.obj_);
-		return *this;
-	}
 	~users_ref() { reset(); }
 
 	void reset()
 	{
-		if (obj_)
-			refcount_dec(&std::exchange(obj_, nullptr)->users);
+		if (struct iommufd_object *obj = release())
+			refcount_dec(&obj->users);
 	}
-	T *get() const { return static_cast<T *>(obj_); }
+	T *get() const { return static_cast<T *>(obj_ ? *obj_ : nullptr); }
 	T *operator->() const { return get(); }
 	T &operator*() const { return *get(); }
-	explicit operator bool() const { return obj_ != nullptr; }
+	explicit operator bool() const { return obj_ && *obj_; }
+	/* Why it holds nothing, or 0. */
+	int error() const { return obj_.error(); }
 
 private:
-	struct iommufd_object *obj_ = nullptr;
+	template <class U> friend class users_ref;
+	friend struct iommufd_users;
+
+	struct iommufd_object *release()
+	{
+		struct iommufd_object *obj = obj_ ? *obj_ : nullptr;
+
+		obj_ = nullptr;
+		return obj;
+	}
+
+	result<struct iommufd_object *> obj_ = nullptr;
+};
+
+/*
+ * An object that a reference further up keeps while a call lasts, or nothing. Made of a reference
+ * only, so that a long one can be made of it.
+ */
+template <class T> class held {
+public:
+	held(std::nullptr_t) {}
+	template <class U>
+		requires std::is_base_of_v<T, U>
+	held(const short_ref<U> &r) : obj_(r.get())
+	{
+	}
+	template <class U>
+		requires std::is_base_of_v<T, U>
+	held(const users_ref<U> &r) : obj_(r.get())
+	{
+	}
+	T *get() const { return obj_; }
+	T *operator->() const { return obj_; }
+	explicit operator bool() const { return obj_; }
+
+private:
+	template <class U> friend class short_ref;
+	explicit held(T *obj) : obj_(obj) {}
+
+	T *obj_ = nullptr;
+};
+
+template <class T> template <class U> held<U> short_ref<T>::as() const
+{
+	return held<U>(static_cast<U *>(get()));
+}
+
+/*
+ * Users as counts: for the object table, for outside_users and for what keeps a reference where no
+ * users_ref can be. Nothing else counts.
+ */
+struct iommufd_users {
+	/* Takes over a user that is counted already. */
+	template <class T> static users_ref<T> adopt(T *obj)
+	{
+		users_ref<T> ref;
+
+		ref.obj_ = obj;
+		return ref;
+	}
+	/* The caller has to put it, or has put it somewhere from where it is adopted again. */
+	template <class T> static struct iommufd_object *release(users_ref<T> &&ref)
+	{
+		return ref.release();
+	}
+	template <class T> static void set(users_ref<T> *member, users_ref<T> &&ref)
+	{
+		std::swap(member->obj_, ref.obj_);
+	}
+};
+
+/*
+ * Why something holds an object, for tools that draw or explain it. A member of a holder is
+ * declared in the row of its type (core/iommufd/objects.h); the others are named below.
+ */
+struct iommufd_edge {
+	const char *member;	 /* of the holder; or a name */
+	const char *what;	 /* the holder is, to the held: "a device of it" */
+	const char *label;	 /* the same on an arrow: "device of" */
+	bool short_term = false; /* counts in wait_cnt too */
+};
+
+/* What holds an object from outside of the objects. */
+inline constexpr struct iommufd_edge iommufd_edge_bound = {"bound", "the driver that bound it",
+							   "bound"}; /* until it unbinds */
+inline constexpr struct iommufd_edge iommufd_edge_attached = {
+	"attached", "the driver that attached it", "attached"}; /* until it detaches */
+inline constexpr struct iommufd_edge iommufd_edge_created = {
+	"created", "the driver that created it", "created"}; /* until it destroys it */
+inline constexpr struct iommufd_edge iommufd_edge_file = {"file", "its file, which is open",
+							  "holds"}; /* until it is released */
+inline constexpr struct iommufd_edge iommufd_edge_mmap = {"mmap", "a mapping of its region",
+							  "maps"};
+/* Objects that hold a changing number of others. */
+inline constexpr struct iommufd_edge iommufd_edge_attach = {"attach", "attached to it",
+							    "attached to"};
+inline constexpr struct iommufd_edge iommufd_edge_depends = {"depends", "depends on it",
+							     "depends on"};
+
+/*
+ * Users of one object that are counted because no users_ref can be where the holder is: a driver,
+ * a file, a mapping. Its type names the edge. Stands in the object that is held, or where the
+ * holder keeps its pointer; whoever calls has the object by other means.
+ */
+template <const struct iommufd_edge &Edge> class outside_users {
+public:
+	outside_users() = default;
+	outside_users(const outside_users &) = delete;
+	outside_users &operator=(const outside_users &) = delete;
+
+	static constexpr const struct iommufd_edge *edge() { return &Edge; }
+
+	/* One more. */
+	void get(struct iommufd_object *obj)
+	{
+		refcount_inc(&obj->users);
+		nr_.fetch_add(1, std::memory_order_relaxed);
+	}
+	/* One less. The object may be gone afterwards, and with it what this is a member of. */
+	void put(struct iommufd_object *obj)
+	{
+		nr_.fetch_sub(1, std::memory_order_relaxed);
+		refcount_dec(&obj->users);
+	}
+	/* The same with a user that comes from a call, or goes to one. */
+	template <class T> void keep(users_ref<T> &&user)
+	{
+		iommufd_users::release(std::move(user));
+		nr_.fetch_add(1, std::memory_order_relaxed);
+	}
+	template <class T> users_ref<T> take(T *obj)
+	{
+		nr_.fetch_sub(1, std::memory_order_relaxed);
+		return iommufd_users::adopt(obj);
+	}
+	/* The last one, for a call that destroys the object with it; it is counted to the end. */
+	template <class T> users_ref<T> end(T *obj) { return iommufd_users::adopt(obj); }
+	/* All of them become users of `to`. One that `from` had is left for the caller to put. */
+	template <class T> users_ref<T> move(T *from, T *to)
+	{
+		const int nr = (int)count();
+
+		refcount_add(nr, &to->users);
+		if (nr > 1)
+			WARN_ON(refcount_sub_and_test(nr - 1, &from->users));
+		return iommufd_users::adopt(from);
+	}
+	/* For looking at; exact where the others are kept still. */
+	u32 count() const { return nr_.load(std::memory_order_relaxed); }
+
+private:
+	std::atomic<u32> nr_{0};
 };
 
 /* Drivers that bind devices. Compare the kernel's functions of the same names. */
@@ -304,7 +472,7 @@ struct iommufd_vdevice : iommufd_object {
  * this one depends on. */
 struct iommufd_sibling {
 	std::atomic<u32> id{0};
-	std::atomic<u32> count{0};
+	outside_users<iommufd_edge_depends> users;
 };
 
 /* A guest's command queue, in the series' form. */
@@ -326,7 +494,7 @@ struct iommufd_hw_queue : iommufd_object {
 	static constexpr enum iommufd_object_type obj_type = IOMMUFD_OBJ_HW_QUEUE;
 
 	users_ref<struct iommufd_viommu> viommu;
-	struct iommufd_access *access = nullptr; /* pins the queue's memory */
+	users_ref<struct iommufd_access> access; /* pins the queue's memory */
 	u64 base_addr = 0;			 /* guest physical */
 	size_t length = 0;			 /* bytes */
 	enum iommu_hw_queue_type type = IOMMU_HW_QUEUE_TYPE_DEFAULT;
@@ -341,7 +509,7 @@ struct iommufd_hw_queue : iommufd_object {
  *
  * The series' form; the driver allocates with the helpers below and gives up with
  * iommufd_struct_destroy():
- * @vdevice_alloc, @vcmdq_alloc: the core fills its part afterwards, except viommu.
+ * @vdevice_alloc, @vcmdq_alloc: the core fills its part afterwards.
  * @vdevice_destroy, @vcmdq_destroy: the driver's part only.
  *
  * The merged form; the core allocates and fills its part first:
@@ -379,7 +547,7 @@ struct iommufd_viommu_ops {
 result<struct iommufd_object *> _iommufd_object_alloc(struct iommufd_ctx *ictx,
 						      const struct iommufd_struct *st);
 void iommufd_object_abort(struct iommufd_ctx *ictx, struct iommufd_object *obj);
-int _iommufd_object_depend(struct iommufd_object *obj_dependent,
+int _iommufd_object_depend(struct iommufd_ctx *ictx, struct iommufd_object *obj_dependent,
 			   struct iommufd_object *obj_depended);
 void _iommufd_object_undepend(struct iommufd_object *obj_dependent,
 			      struct iommufd_object *obj_depended);
@@ -431,10 +599,7 @@ template <class T> static inline result<T *> iommufd_vdevice_alloc(struct iommuf
 
 	if (!obj)
 		return obj.error();
-	T *vdev = static_cast<T *>(*obj);
-
-	vdev->viommu = users_ref<struct iommufd_viommu>::from_held(viommu);
-	return vdev;
+	return static_cast<T *>(*obj);
 }
 
 template <class T> static inline result<T *> iommufd_vcmdq_alloc(struct iommufd_viommu *viommu)
@@ -447,7 +612,6 @@ template <class T> static inline result<T *> iommufd_vcmdq_alloc(struct iommufd_
 	T *vcmdq = static_cast<T *>(*obj);
 
 	vcmdq->ictx = viommu->ictx;
-	vcmdq->viommu = users_ref<struct iommufd_viommu>::from_held(viommu);
 	return vcmdq;
 }
 
@@ -466,7 +630,7 @@ template <class T> static inline void iommufd_struct_destroy(struct iommufd_ctx 
 template <class T> static inline int iommufd_vcmdq_depend(T *dependent, T *depended)
 {
 	static_assert(std::is_base_of_v<struct iommufd_vcmdq, T>);
-	return _iommufd_object_depend(dependent, depended);
+	return _iommufd_object_depend(depended->ictx, dependent, depended);
 }
 
 template <class T> static inline void iommufd_vcmdq_undepend(T *dependent, T *depended)
@@ -480,7 +644,7 @@ template <class T> static inline int iommufd_hw_queue_depend(T *dependent, T *de
 	static_assert(std::is_base_of_v<struct iommufd_hw_queue, T>);
 	if (WARN_ON_ONCE(dependent->viommu.get() != depended->viommu.get()))
 		return -EINVAL;
-	return _iommufd_object_depend(dependent, depended);
+	return _iommufd_object_depend(depended->viommu->ictx, dependent, depended);
 }
 
 template <class T> static inline void iommufd_hw_queue_undepend(T *dependent, T *depended)

@@ -111,28 +111,27 @@ static result<struct iommufd_group *> iommufd_get_group(struct iommufd_ctx *ictx
 
 /* ---- devices ---- */
 
+/* No new vDEVICE from now on. A user of the one that there is. */
+static users_ref<struct iommufd_vdevice> iommufd_device_hold_vdev(struct iommufd_device *idev)
+{
+	mutex_guard lock(&idev->igroup->lock);
+
+	idev->destroying = true;
+	if (!idev->vdev)
+		return {};
+	/*
+	 * None that a DESTROY has taken out of the table already and that waits for the lock: it
+	 * puts its reference when it is done, which is what our caller waits for.
+	 */
+	return iommufd_try_get_users(idev->ictx, idev->vdev);
+}
+
 static void iommufd_device_remove_vdev(struct iommufd_device *idev)
 {
-	struct iommufd_vdevice *vdev;
-
-	{
-		mutex_guard lock(&idev->igroup->lock);
-
-		/* no new ones */
-		idev->destroying = true;
-		vdev = idev->vdev;
-		/*
-		 * None, or one that a DESTROY has taken out of the table already and that waits for
-		 * the lock: it puts its reference when it is done, which is what our caller waits
-		 * for.
-		 */
-		if (!vdev || iommufd_try_inc_users(idev->ictx, vdev))
-			return;
-	}
-
 	/* with a user of it nobody else can destroy it. Its id stays taken until the context goes
 	 */
-	iommufd_object_tombstone_user(idev->ictx, vdev);
+	if (auto vdev = iommufd_device_hold_vdev(idev))
+		iommufd_object_tombstone_user(idev->ictx, std::move(vdev));
 }
 
 /* The vDEVICEs stay, without a device. */
@@ -222,8 +221,8 @@ result<struct iommufd_device *> iommufd_device_bind(struct iommufd_ctx *ictx, st
 		iommufd_ctx_get(ictx);
 	idev->enforce_cache_coherency =
 		device_iommu_capable(dev, IOMMU_CAP_ENFORCE_CACHE_COHERENCY);
-	/* the driver's, until it unbinds: it is also why a user cannot destroy the device */
-	refcount_inc(&idev->users);
+	/* it is also why a user cannot destroy the device */
+	idev->bound.get(idev);
 	idev->igroup = igroup;
 
 	iommufd_object_finalize(ictx, idev);
@@ -249,7 +248,7 @@ bool iommufd_ctx_has_group(struct iommufd_ctx *ictx, struct iommu_group *group)
 
 void iommufd_device_unbind(struct iommufd_device *idev)
 {
-	iommufd_object_destroy_user(idev->ictx, idev);
+	iommufd_object_destroy_user(idev->ictx, idev->bound.end(idev));
 }
 
 struct iommufd_ctx *iommufd_device_to_ictx(struct iommufd_device *idev)
@@ -267,22 +266,6 @@ u32 iommufd_device_to_id(struct iommufd_device *idev)
 static struct iommufd_attach *iommufd_group_attach(struct iommufd_group *igroup, ioasid_t pasid)
 {
 	return static_cast<struct iommufd_attach *>(xa_load(&igroup->pasid_attach, pasid));
-}
-
-static unsigned int iommufd_group_device_num(struct iommufd_group *igroup, ioasid_t pasid)
-	__must_hold(igroup->lock)
-{
-	lockdep_assert_held(&igroup->lock);
-
-	struct iommufd_attach *attach = iommufd_group_attach(igroup, pasid);
-	struct iommufd_device *idev;
-	unsigned long id;
-	unsigned int nr = 0;
-
-	if (attach)
-		xa_for_each (&attach->device_array, id, idev)
-			nr++;
-	return nr;
 }
 
 /* Every MSI page that devices of the group have used so far must be in the domain too. */
@@ -505,8 +488,8 @@ static int iommufd_attach_add_device(struct iommufd_attach *attach,
 		xa_release(&attach->device_array, idev->id);
 		return rc;
 	}
-	/* the caller holds the HWPT; each attached device counts one */
-	refcount_inc(&hwpt->users);
+	/* the caller holds the HWPT */
+	attach->users.get(hwpt);
 	WARN_ON(xa_is_err(xa_store(&attach->device_array, idev->id, idev, GFP_KERNEL)));
 	return 0;
 }
@@ -539,54 +522,62 @@ int iommufd_hw_pagetable_attach(struct iommufd_hw_pagetable *hwpt, struct iommuf
 	return rc;
 }
 
-struct iommufd_hw_pagetable *iommufd_hw_pagetable_detach(struct iommufd_device *idev,
-							 ioasid_t pasid)
+/* The user of the HWPT that the device had there, for the caller to put without the lock. */
+static users_ref<struct iommufd_hw_pagetable>
+__iommufd_hw_pagetable_detach(struct iommufd_device *idev, ioasid_t pasid)
 {
 	struct iommufd_hwpt_paging *hwpt_paging;
 	struct iommufd_hw_pagetable *hwpt;
 	struct iommufd_attach *attach;
 
-	{
-		mutex_guard lock(&idev->igroup->lock);
+	mutex_guard lock(&idev->igroup->lock);
 
-		attach = iommufd_group_attach(idev->igroup, pasid);
-		if (!attach)
-			return nullptr;
+	attach = iommufd_group_attach(idev->igroup, pasid);
+	if (!attach)
+		return {};
 
-		hwpt = attach->hwpt;
-		hwpt_paging = find_hwpt_paging(hwpt);
+	hwpt = attach->hwpt;
+	hwpt_paging = find_hwpt_paging(hwpt);
 
-		/* others of its group may be attached: their users are theirs to put */
-		if (!xa_erase(&attach->device_array, idev->id))
-			return nullptr;
-		if (xa_empty(&attach->device_array)) {
-			iommufd_hwpt_detach_device(hwpt, idev, pasid);
-			xa_erase(&idev->igroup->pasid_attach, pasid);
-			kfree_obj(attach);
-		} else {
-			/* the others keep the attachment, but nobody answers for this one now */
-			iommufd_auto_response_faults(
-				hwpt, iommufd_device_get_attach_handle(idev, pasid), idev->dev);
-		}
-		if (hwpt_paging && pasid == IOMMU_NO_PASID)
-			iopt_remove_reserved_iova(&hwpt_paging->ioas->iopt, idev->dev);
+	/* others of its group may be attached: their users are theirs to put */
+	if (!xa_erase(&attach->device_array, idev->id))
+		return {};
+
+	auto user = attach->users.take(hwpt);
+
+	if (xa_empty(&attach->device_array)) {
+		iommufd_hwpt_detach_device(hwpt, idev, pasid);
+		xa_erase(&idev->igroup->pasid_attach, pasid);
+		kfree_obj(attach);
+	} else {
+		/* the others keep the attachment, but nobody answers for this one now */
+		iommufd_auto_response_faults(hwpt, iommufd_device_get_attach_handle(idev, pasid),
+					     idev->dev);
 	}
-
-	/* without locks: an automatic HWPT may go with it */
-	iommufd_hw_pagetable_put(idev->ictx, hwpt);
-	return hwpt;
+	if (hwpt_paging && pasid == IOMMU_NO_PASID)
+		iopt_remove_reserved_iova(&hwpt_paging->ioas->iopt, idev->dev);
+	return user;
 }
 
-/* The HWPT whose user the caller has to put, NULL for none. */
-static result<struct iommufd_hw_pagetable *>
+bool iommufd_hw_pagetable_detach(struct iommufd_device *idev, ioasid_t pasid)
+{
+	auto user = __iommufd_hw_pagetable_detach(idev, pasid);
+
+	if (!user)
+		return false;
+	/* without locks: an automatic HWPT may go with it */
+	iommufd_hw_pagetable_put(idev->ictx, std::move(user));
+	return true;
+}
+
+/* The user of a HWPT that the caller has to put; none, with an errno when it failed. */
+static users_ref<struct iommufd_hw_pagetable>
 iommufd_device_do_attach(struct iommufd_device *idev, ioasid_t pasid,
 			 struct iommufd_hw_pagetable *hwpt)
 {
-	int rc = iommufd_hw_pagetable_attach(hwpt, idev, pasid);
-
-	if (rc)
+	if (int rc = iommufd_hw_pagetable_attach(hwpt, idev, pasid))
 		return rc;
-	return nullptr;
+	return {};
 }
 
 static void iommufd_group_remove_reserved_iova(struct iommufd_group *igroup,
@@ -643,7 +634,7 @@ static int iommufd_group_do_replace_reserved_iova(struct iommufd_group *igroup,
 	return rc;
 }
 
-static result<struct iommufd_hw_pagetable *>
+static users_ref<struct iommufd_hw_pagetable>
 iommufd_device_do_replace(struct iommufd_device *idev, ioasid_t pasid,
 			  struct iommufd_hw_pagetable *hwpt)
 {
@@ -652,7 +643,6 @@ iommufd_device_do_replace(struct iommufd_device *idev, ioasid_t pasid,
 	struct iommufd_hwpt_paging *old_hwpt_paging;
 	struct iommufd_hw_pagetable *old_hwpt;
 	struct iommufd_attach *attach;
-	unsigned int num_devices;
 	int rc;
 
 	mutex_guard lock(&idev->igroup->lock);
@@ -669,7 +659,7 @@ iommufd_device_do_replace(struct iommufd_device *idev, ioasid_t pasid,
 		return -EINVAL;
 
 	if (hwpt == old_hwpt)
-		return nullptr;
+		return {};
 
 	if (attach_resv) {
 		rc = iommufd_group_do_replace_reserved_iova(idev->igroup, hwpt_paging);
@@ -694,25 +684,24 @@ iommufd_device_do_replace(struct iommufd_device *idev, ioasid_t pasid,
 
 	/* all devices of the group move; one user of the old HWPT is left for the caller to put
 	 * without the lock */
-	num_devices = iommufd_group_device_num(idev->igroup, pasid);
-	refcount_add(num_devices, &hwpt->users);
-	if (num_devices > 1)
-		WARN_ON(refcount_sub_and_test(num_devices - 1, &old_hwpt->users));
-	return old_hwpt;
+	return attach->users.move(old_hwpt, hwpt);
 }
 
-using attach_fn = result<struct iommufd_hw_pagetable *> (*)(struct iommufd_device *idev,
-							    ioasid_t pasid,
-							    struct iommufd_hw_pagetable *hwpt);
+using attach_fn = users_ref<struct iommufd_hw_pagetable> (*)(struct iommufd_device *idev,
+							     ioasid_t pasid,
+							     struct iommufd_hw_pagetable *hwpt);
 
-/*
- * Attaches to the first automatic HWPT of the IOAS that the device takes, or to a new one: then
- * *made is that, with a user that the caller has to put. Returns as the attach_fn does.
- */
-static result<struct iommufd_hw_pagetable *>
-__iommufd_device_auto_get_domain(struct iommufd_device *idev, ioasid_t pasid,
-				 struct iommufd_ioas *ioas, u32 *pt_id, attach_fn do_attach,
-				 struct iommufd_hw_pagetable **made)
+/* What the caller has to put without locks: the old HWPT as of an attach_fn, and the new one. */
+struct iommufd_auto_domain {
+	users_ref<struct iommufd_hw_pagetable> old;
+	users_ref<struct iommufd_hwpt_paging> made;
+};
+
+/* Attaches to the first automatic HWPT of the IOAS that the device takes, or to a new one. */
+static struct iommufd_auto_domain __iommufd_device_auto_get_domain(struct iommufd_device *idev,
+								   ioasid_t pasid,
+								   held<struct iommufd_ioas> ioas,
+								   u32 *pt_id, attach_fn do_attach)
 {
 	/* a driver may finish a domain only when it is attached, so prefer to do both at once */
 	bool immediate_attach = do_attach == iommufd_device_do_attach;
@@ -723,41 +712,36 @@ __iommufd_device_auto_get_domain(struct iommufd_device *idev, ioasid_t pasid,
 	list_for_each_entry (hwpt_paging, &ioas->hwpt_list, hwpt_item) {
 		if (!hwpt_paging->auto_domain)
 			continue;
+
+		auto ref = iommufd_lock(idev->ictx, hwpt_paging);
+
 		/* its last device is just going */
-		if (!iommufd_lock_obj(hwpt_paging))
+		if (!ref)
 			continue;
 
-		auto destroy_hwpt = (*do_attach)(idev, pasid, hwpt_paging);
-		u32 id = hwpt_paging->id;
+		auto old = (*do_attach)(idev, pasid, hwpt_paging);
 
-		iommufd_put_object(idev->ictx, hwpt_paging);
-		if (!destroy_hwpt) {
-			/* it does not fit: another, or a new one, may */
-			if (destroy_hwpt.error() == -EINVAL)
-				continue;
-			return destroy_hwpt;
-		}
-		*pt_id = id;
-		return destroy_hwpt;
+		/* it does not fit: another, or a new one, may */
+		if (old.error() == -EINVAL)
+			continue;
+		if (!old.error())
+			*pt_id = hwpt_paging->id;
+		return {std::move(old), {}};
 	}
 
 	auto new_hwpt = iommufd_hwpt_paging_alloc(idev->ictx, ioas, idev, pasid, 0,
 						  immediate_attach, nullptr);
 
 	if (!new_hwpt)
-		return new_hwpt.error();
+		return {new_hwpt.error(), {}};
 	hwpt_paging = *new_hwpt;
 
-	struct iommufd_hw_pagetable *destroy_hwpt = nullptr;
+	auto old = immediate_attach ? users_ref<struct iommufd_hw_pagetable>()
+				    : (*do_attach)(idev, pasid, hwpt_paging);
 
-	if (!immediate_attach) {
-		auto replaced = (*do_attach)(idev, pasid, hwpt_paging);
-
-		if (!replaced) {
-			iommufd_object_abort_and_destroy(idev->ictx, hwpt_paging);
-			return replaced;
-		}
-		destroy_hwpt = *replaced;
+	if (old.error()) {
+		iommufd_object_abort_and_destroy(idev->ictx, hwpt_paging);
+		return {std::move(old), {}};
 	}
 
 	*pt_id = hwpt_paging->id;
@@ -766,71 +750,56 @@ __iommufd_device_auto_get_domain(struct iommufd_device *idev, ioasid_t pasid,
 	 * then put before the HWPT is in the table, and must not look for it there. Whether it has
 	 * to go is seen when ours is put.
 	 */
-	refcount_inc(&hwpt_paging->users);
-	*made = hwpt_paging;
+	auto made = iommufd_get_new_users(hwpt_paging);
+
 	iommufd_object_finalize(idev->ictx, hwpt_paging);
 	hwpt_paging->auto_domain = true;
-	return destroy_hwpt;
+	return {std::move(old), std::move(made)};
 }
 
 /* The same, without anything to put but what it returns. HWPTs that a user made are never chosen.
  */
-static result<struct iommufd_hw_pagetable *>
+static users_ref<struct iommufd_hw_pagetable>
 iommufd_device_auto_get_domain(struct iommufd_device *idev, ioasid_t pasid,
-			       struct iommufd_ioas *ioas, u32 *pt_id, attach_fn do_attach)
+			       held<struct iommufd_ioas> ioas, u32 *pt_id, attach_fn do_attach)
 {
-	struct iommufd_hw_pagetable *made = nullptr;
-	auto old = __iommufd_device_auto_get_domain(idev, pasid, ioas, pt_id, do_attach, &made);
+	auto domain = __iommufd_device_auto_get_domain(idev, pasid, ioas, pt_id, do_attach);
 
-	if (made)
-		iommufd_hw_pagetable_put(idev->ictx, made);
-	return old;
+	if (domain.made)
+		iommufd_hw_pagetable_put(idev->ictx, std::move(domain.made));
+	return std::move(domain.old);
+}
+
+static users_ref<struct iommufd_hw_pagetable>
+__iommufd_device_change_pt(struct iommufd_device *idev, ioasid_t pasid, u32 *pt_id,
+			   attach_fn do_attach)
+{
+	auto pt = iommufd_get_object(idev->ictx, *pt_id, IOMMUFD_OBJ_ANY);
+
+	if (!pt)
+		return pt.error();
+
+	switch (pt->type) {
+	case IOMMUFD_OBJ_HWPT_NESTED:
+	case IOMMUFD_OBJ_HWPT_PAGING:
+		return (*do_attach)(idev, pasid, pt.as<struct iommufd_hw_pagetable>().get());
+	case IOMMUFD_OBJ_IOAS:
+		return iommufd_device_auto_get_domain(idev, pasid, pt.as<struct iommufd_ioas>(),
+						      pt_id, do_attach);
+	default:
+		return -EINVAL;
+	}
 }
 
 static int iommufd_device_change_pt(struct iommufd_device *idev, ioasid_t pasid, u32 *pt_id,
 				    attach_fn do_attach)
 {
-	struct iommufd_hw_pagetable *destroy_hwpt = nullptr;
-
-	{
-		auto pt = iommufd_get_object(idev->ictx, *pt_id, IOMMUFD_OBJ_ANY);
-
-		if (!pt)
-			return pt.error();
-
-		auto pt_obj = short_ref<struct iommufd_object>::adopt(idev->ictx, *pt);
-
-		switch (pt_obj->type) {
-		case IOMMUFD_OBJ_HWPT_NESTED:
-		case IOMMUFD_OBJ_HWPT_PAGING: {
-			auto old = (*do_attach)(
-				idev, pasid,
-				static_cast<struct iommufd_hw_pagetable *>(pt_obj.get()));
-
-			if (!old)
-				return old.error();
-			destroy_hwpt = *old;
-			break;
-		}
-		case IOMMUFD_OBJ_IOAS: {
-			auto old = iommufd_device_auto_get_domain(
-				idev, pasid, static_cast<struct iommufd_ioas *>(pt_obj.get()),
-				pt_id, do_attach);
-
-			if (!old)
-				return old.error();
-			destroy_hwpt = *old;
-			break;
-		}
-		default:
-			return -EINVAL;
-		}
-	}
+	auto old = __iommufd_device_change_pt(idev, pasid, pt_id, do_attach);
 
 	/* after everything is unlocked and put */
-	if (destroy_hwpt)
-		iommufd_hw_pagetable_put(idev->ictx, destroy_hwpt);
-	return 0;
+	if (old)
+		iommufd_hw_pagetable_put(idev->ictx, std::move(old));
+	return old.error();
 }
 
 int iommufd_device_attach(struct iommufd_device *idev, ioasid_t pasid, u32 *pt_id)
@@ -842,7 +811,7 @@ int iommufd_device_attach(struct iommufd_device *idev, ioasid_t pasid, u32 *pt_i
 		return rc;
 
 	/* shows a driver that unbinds an attached device */
-	refcount_inc(&idev->users);
+	idev->attached.get(idev);
 	return 0;
 }
 
@@ -854,7 +823,7 @@ int iommufd_device_replace(struct iommufd_device *idev, ioasid_t pasid, u32 *pt_
 void iommufd_device_detach(struct iommufd_device *idev, ioasid_t pasid)
 {
 	if (iommufd_hw_pagetable_detach(idev, pasid))
-		refcount_dec(&idev->users);
+		idev->attached.put(idev);
 }
 
 /* ---- accesses ---- */
@@ -872,15 +841,15 @@ static void iommufd_access_leave_ioas(struct iommufd_access *access, struct iomm
 		mutex_lock(&access->ioas_lock);
 	}
 	iopt_remove_access(&ioas->iopt, access, list_id);
-	refcount_dec(&ioas->users);
+	access->ioas_unpin.reset();
 }
 
 /*
- * Moves the access to new_ioas (NULL: to none). The caller holds new_ioas; both the new and the old
- * one's users change here. The lock is dropped while the access is told to unpin. -EBUSY: another
- * is doing the same; -ENOMEM.
+ * Moves the access to new_ioas, or to none. The lock is dropped while the access is told to unpin.
+ * -EBUSY: another is doing the same; -ENOMEM.
  */
-static int iommufd_access_change_ioas(struct iommufd_access *access, struct iommufd_ioas *new_ioas)
+static int iommufd_access_change_ioas(struct iommufd_access *access,
+				      held<struct iommufd_ioas> new_ioas)
 	__must_hold(access->ioas_lock)
 {
 	lockdep_assert_held(&access->ioas_lock);
@@ -890,9 +859,9 @@ static int iommufd_access_change_ioas(struct iommufd_access *access, struct iomm
 	const u32 old_list_id = access->iopt_access_list_id;
 
 	/* in the middle of a change: ioas is NULL already, ioas_unpin not yet */
-	if (old_ioas != access->ioas_unpin)
+	if (old_ioas != access->ioas_unpin.get())
 		return -EBUSY;
-	if (old_ioas == new_ioas)
+	if (old_ioas == new_ioas.get())
 		return 0;
 
 	/* no more pins; unpins still find the old one */
@@ -902,11 +871,14 @@ static int iommufd_access_change_ioas(struct iommufd_access *access, struct iomm
 			access->ioas = old_ioas;
 			return rc;
 		}
-		refcount_inc(&new_ioas->users);
 	}
+
+	users_ref<struct iommufd_ioas> entered(new_ioas);
+
 	if (old_ioas)
 		iommufd_access_leave_ioas(access, old_ioas, old_list_id);
-	access->ioas_unpin = access->ioas = new_ioas;
+	iommufd_object_hold<&iommufd_access::ioas_unpin>(access, std::move(entered));
+	access->ioas = new_ioas.get();
 	return 0;
 }
 
@@ -917,7 +889,7 @@ static int iommufd_access_change_ioas_id(struct iommufd_access *access, u32 id)
 
 	if (!ioas)
 		return ioas.error();
-	return iommufd_access_change_ioas(access, (*ioas).get());
+	return iommufd_access_change_ioas(access, ioas);
 }
 
 void iommufd_access_destroy_object(struct iommufd_object *obj)
@@ -932,36 +904,30 @@ void iommufd_access_destroy_object(struct iommufd_object *obj)
 		iommufd_ctx_put(access->ictx);
 }
 
-static result<struct iommufd_access *> __iommufd_access_create(struct iommufd_ctx *ictx)
+/* It has no command of its own, but a number like everything else. */
+users_ref<struct iommufd_access> iommufd_access_create_internal(struct iommufd_ctx *ictx)
 {
-	/* it has no command of its own, but a number like everything else */
 	auto access = iommufd_object_alloc<struct iommufd_access>(ictx);
 
-	/* the driver's, until iommufd_access_destroy() */
-	if (access)
-		refcount_inc(&access->users);
-	return access;
-}
-
-result<struct iommufd_access *> iommufd_access_create_internal(struct iommufd_ctx *ictx)
-{
-	auto access = __iommufd_access_create(ictx);
-
 	if (!access)
-		return access;
+		return access.error();
+
+	auto user = iommufd_get_new_users(*access);
+
 	access->iova_alignment = PAGE_SIZE;
 	iommufd_object_finalize(ictx, *access);
-	return access;
+	return user;
 }
 
 result<struct iommufd_access *> iommufd_access_create(struct iommufd_ctx *ictx,
 						      const struct iommufd_access_ops *ops,
 						      void *data, u32 *id)
 {
-	auto access = __iommufd_access_create(ictx);
+	auto access = iommufd_object_alloc<struct iommufd_access>(ictx);
 
 	if (!access)
 		return access;
+	access->created.get(*access);
 	access->data = data;
 	access->ops = ops;
 	access->iova_alignment = ops->needs_pin_pages ? PAGE_SIZE : 1;
@@ -974,7 +940,7 @@ result<struct iommufd_access *> iommufd_access_create(struct iommufd_ctx *ictx,
 
 void iommufd_access_destroy(struct iommufd_access *access)
 {
-	iommufd_object_destroy_user(access->ictx, access);
+	iommufd_object_destroy_user(access->ictx, access->created.end(access));
 }
 
 void iommufd_access_detach(struct iommufd_access *access)
@@ -995,7 +961,7 @@ int iommufd_access_attach(struct iommufd_access *access, u32 ioas_id)
 	return iommufd_access_change_ioas_id(access, ioas_id);
 }
 
-int iommufd_access_attach_internal(struct iommufd_access *access, struct iommufd_ioas *ioas)
+int iommufd_access_attach_internal(struct iommufd_access *access, held<struct iommufd_ioas> ioas)
 {
 	mutex_guard lock(&access->ioas_lock);
 
@@ -1026,13 +992,18 @@ void iommufd_access_notify_unmap(struct io_pagetable *iopt, unsigned long iova,
 
 	xa_lock(&ioas->iopt.access_list);
 	xa_for_each (&ioas->iopt.access_list, index, access) {
-		if (iommufd_access_is_internal(access) || !iommufd_lock_obj(access))
+		if (iommufd_access_is_internal(access))
+			continue;
+
+		auto ref = iommufd_lock(access->ictx, access);
+
+		if (!ref)
 			continue;
 		xa_unlock(&ioas->iopt.access_list);
 
 		access->ops->unmap(access->data, iova, length);
 
-		iommufd_put_object(access->ictx, access);
+		ref.reset();
 		xa_lock(&ioas->iopt.access_list);
 	}
 	xa_unlock(&ioas->iopt.access_list);
@@ -1141,11 +1112,11 @@ int iommufd_get_hw_info(struct iommufd_ucmd *ucmd)
 	if (!idev)
 		return idev.error();
 
-	ops = dev_iommu_ops((*idev)->dev);
+	ops = dev_iommu_ops(idev->dev);
 	if (ops->hw_info) {
 		auto info = (!rev->hw_info_input_type && ops->hw_info_v2
 				     ? ops->hw_info_v2
-				     : ops->hw_info)((*idev)->dev, &data_len, &type);
+				     : ops->hw_info)(idev->dev, &data_len, &type);
 
 		if (!info)
 			return info.error();
@@ -1174,13 +1145,13 @@ int iommufd_get_hw_info(struct iommufd_ucmd *ucmd)
 	cmd->data_len = data_len;
 
 	cmd->out_capabilities = 0;
-	if (device_iommu_capable((*idev)->dev, IOMMU_CAP_DIRTY_TRACKING))
+	if (device_iommu_capable(idev->dev, IOMMU_CAP_DIRTY_TRACKING))
 		cmd->out_capabilities |= IOMMU_HW_CAP_DIRTY_TRACKING;
-	if (rev->hw_info_ats && !device_iommu_capable((*idev)->dev, IOMMU_CAP_PCI_ATS_SUPPORTED))
+	if (rev->hw_info_ats && !device_iommu_capable(idev->dev, IOMMU_CAP_PCI_ATS_SUPPORTED))
 		cmd->out_capabilities |= IOMMU_HW_CAP_PCI_ATS_NOT_SUPPORTED;
 
 	/* PASIDs that the driver has enabled when it probed the device */
-	const struct dev_iommu *param = (*idev)->dev->iommu;
+	const struct dev_iommu *param = idev->dev->iommu;
 
 	cmd->out_max_pasid_log2 = 0;
 	if (rev->pasid && param->max_pasids) {

@@ -13,63 +13,49 @@
 #include <climits>
 #include <cstring>
 
+/* NULL: the type has no siblings. */
 static struct iommufd_sibling *iommufd_sibling_of(struct iommufd_object *obj)
 {
-	if (obj->type == IOMMUFD_OBJ_VCMDQ)
-		return &static_cast<struct iommufd_vcmdq *>(obj)->depended;
-	if (obj->type == IOMMUFD_OBJ_HW_QUEUE)
-		return &static_cast<struct iommufd_hw_queue *>(obj)->depended;
-	return nullptr;
+	auto sibling = iommufd_ops(obj)->sibling;
+
+	return sibling ? sibling(obj) : nullptr;
 }
 
-static struct iommufd_ctx *iommufd_sibling_ictx(struct iommufd_object *obj)
-{
-	if (obj->type == IOMMUFD_OBJ_VCMDQ)
-		return static_cast<struct iommufd_vcmdq *>(obj)->viommu->ictx;
-	if (obj->type == IOMMUFD_OBJ_HW_QUEUE)
-		return static_cast<struct iommufd_hw_queue *>(obj)->viommu->ictx;
-	return nullptr;
-}
-
-int _iommufd_object_depend(struct iommufd_object *obj_dependent,
+int _iommufd_object_depend(struct iommufd_ctx *ictx, struct iommufd_object *obj_dependent,
 			   struct iommufd_object *obj_depended)
 {
-	struct iommufd_sibling *note;
-	struct iommufd_ctx *ictx;
+	struct iommufd_sibling *sibling = iommufd_sibling_of(obj_dependent);
 
 	/* would never go */
 	if (obj_dependent == obj_depended)
 		return -EINVAL;
 	/* only siblings: the core makes no dependency between those, so that there is no cycle */
-	if (obj_dependent->type != obj_depended->type)
+	if (!sibling || obj_dependent->type != obj_depended->type)
 		return -EINVAL;
 
 	/*
 	 * A sibling that is still being made may fail, one that is being destroyed cannot be held
 	 * back: in the driver's slots both may be found, in the object table neither is.
 	 */
-	ictx = iommufd_sibling_ictx(obj_depended);
-	if (!ictx)
-		return -EINVAL;
-	if (iommufd_try_inc_users(ictx, obj_depended))
+	auto user = iommufd_try_get_users(ictx, obj_depended);
+
+	if (!user)
 		return -EBUSY;
 
-	note = iommufd_sibling_of(obj_dependent);
-	note->id.store(obj_depended->id, std::memory_order_relaxed);
-	note->count.fetch_add(1, std::memory_order_relaxed);
+	sibling->id.store(obj_depended->id, std::memory_order_relaxed);
+	sibling->users.keep(std::move(user));
 	return 0;
 }
 
 void _iommufd_object_undepend(struct iommufd_object *obj_dependent,
 			      struct iommufd_object *obj_depended)
 {
-	if (WARN_ON_ONCE(obj_dependent == obj_depended ||
+	struct iommufd_sibling *sibling = iommufd_sibling_of(obj_dependent);
+
+	if (WARN_ON_ONCE(!sibling || obj_dependent == obj_depended ||
 			 obj_dependent->type != obj_depended->type))
 		return;
-
-	if (struct iommufd_sibling *note = iommufd_sibling_of(obj_dependent))
-		note->count.fetch_sub(1, std::memory_order_relaxed);
-	refcount_dec(&obj_depended->users);
+	sibling->users.put(obj_depended);
 }
 
 int _iommufd_alloc_mmap(struct iommufd_ctx *ictx, struct iommufd_object *owner,
@@ -90,7 +76,6 @@ int _iommufd_alloc_mmap(struct iommufd_ctx *ictx, struct iommufd_object *owner,
 	immap->owner = owner;
 	immap->length = length;
 	immap->mmio_addr = mmio_addr;
-	refcount_set(&immap->vmas, 1);
 
 	/* the range is the region's length in bytes; 0 is never an offset, so that a driver can
 	 * take it for none */
@@ -115,7 +100,7 @@ void _iommufd_destroy_mmap(struct iommufd_ctx *ictx, struct iommufd_object *owne
 {
 	auto *immap = static_cast<struct iommufd_mmap *>(mtree_erase(&ictx->mt_mmap, offset));
 
-	if (WARN_ON_ONCE(!immap || immap->owner != owner || refcount_read(&immap->vmas) != 1))
+	if (WARN_ON_ONCE(!immap || immap->owner != owner || immap->mappings.count()))
 		return;
 	mtree_lock(&ictx->mt_mmap);
 	list_del(&immap->item);

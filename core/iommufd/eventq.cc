@@ -404,7 +404,7 @@ static int iommufd_eventq_fops_release(struct file *filep)
 
 	eventq->filep.store(nullptr, std::memory_order_relaxed);
 	/* now it may be destroyed, before the context is put */
-	refcount_dec(&eventq->users);
+	eventq->open.put(eventq);
 	iommufd_ctx_put(ictx);
 	return 0;
 }
@@ -444,7 +444,7 @@ static int iommufd_eventq_init(struct iommufd_eventq *eventq, struct iommufd_ctx
 	/* the file's: a reference to the context and a user of the queue */
 	eventq->ictx = ictx;
 	iommufd_ctx_get(ictx);
-	refcount_inc(&eventq->users);
+	eventq->open.get(eventq);
 	eventq->filep.store(*filep, std::memory_order_relaxed);
 
 	return get_unused_fd_flags(O_CLOEXEC);
@@ -541,7 +541,7 @@ int iommufd_veventq_alloc(struct iommufd_ucmd *ucmd)
 	if (!held_viommu)
 		return held_viommu.error();
 
-	struct iommufd_viommu *viommu = (*held_viommu).get();
+	struct iommufd_viommu *viommu = held_viommu.get();
 
 	rwsem_write_guard veventqs(&viommu->veventqs_rwsem);
 
@@ -556,7 +556,7 @@ int iommufd_veventq_alloc(struct iommufd_ucmd *ucmd)
 	struct iommufd_veventq *veventq = *new_veventq;
 
 	veventq->type = type;
-	veventq->viommu = users_ref<struct iommufd_viommu>(*held_viommu);
+	iommufd_object_hold<&iommufd_veventq::viommu>(veventq, held_viommu);
 	veventq->depth = cmd->veventq_depth;
 	{
 		spinlock_guard lock(&veventq->lock);

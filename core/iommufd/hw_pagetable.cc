@@ -119,7 +119,7 @@ static int iommufd_hwpt_paging_init(struct iommufd_hwpt_paging *hwpt_paging,
  * know; what the driver, the attach or the filling says.
  */
 result<struct iommufd_hwpt_paging *>
-iommufd_hwpt_paging_alloc(struct iommufd_ctx *ictx, struct iommufd_ioas *ioas,
+iommufd_hwpt_paging_alloc(struct iommufd_ctx *ictx, const held<struct iommufd_ioas> &ioas,
 			  struct iommufd_device *idev, ioasid_t pasid, u32 flags,
 			  bool immediate_attach, const struct iommu_user_data *user_data)
 {
@@ -145,15 +145,14 @@ iommufd_hwpt_paging_alloc(struct iommufd_ctx *ictx, struct iommufd_ioas *ioas,
 		return hwpt_paging;
 	hwpt_paging->nest_parent = flags & IOMMU_HWPT_ALLOC_NEST_PARENT;
 	hwpt_paging->pasid_compat = flags & IOMMU_HWPT_ALLOC_PASID;
-	/* the caller has the IOAS, by a short reference or as the parent of another HWPT */
-	hwpt_paging->ioas = users_ref<struct iommufd_ioas>::from_held(ioas);
+	iommufd_object_hold<&iommufd_hwpt_paging::ioas>(*hwpt_paging, ioas);
 
 	if (int rc = iommufd_hwpt_paging_init(*hwpt_paging, idev, pasid, flags, immediate_attach,
 					      user_data)) {
 		iommufd_object_abort_and_destroy(ictx, *hwpt_paging);
 		return rc;
 	}
-	list_add_tail(&(*hwpt_paging)->hwpt_item, &ioas->hwpt_list);
+	list_add_tail(&hwpt_paging->hwpt_item, &ioas->hwpt_list);
 	return hwpt_paging;
 }
 
@@ -178,7 +177,7 @@ static int iommufd_hwpt_nested_init(struct iommufd_hwpt_nested *hwpt_nested,
  * parent is automatic, was not made to be one, or is another driver's.
  */
 static result<struct iommufd_hwpt_nested *>
-iommufd_hwpt_nested_alloc(struct iommufd_ctx *ictx, struct iommufd_hwpt_paging *parent,
+iommufd_hwpt_nested_alloc(struct iommufd_ctx *ictx, held<struct iommufd_hwpt_paging> parent,
 			  struct iommufd_device *idev, u32 flags,
 			  const struct iommu_user_data *user_data)
 {
@@ -199,8 +198,8 @@ iommufd_hwpt_nested_alloc(struct iommufd_ctx *ictx, struct iommufd_hwpt_paging *
 		return new_hwpt;
 	hwpt_nested = *new_hwpt;
 	hwpt_nested->pasid_compat = flags & IOMMU_HWPT_ALLOC_PASID;
-	hwpt_nested->parent = parent;
-	hwpt_nested->parent_ref = users_ref<struct iommufd_hwpt_paging>::from_held(parent);
+	hwpt_nested->parent = parent.get();
+	iommufd_object_hold<&iommufd_hwpt_nested::parent_ref>(hwpt_nested, parent);
 
 	rc = iommufd_hwpt_nested_init(hwpt_nested,
 				      ops->domain_alloc_nested(idev->dev, parent->domain,
@@ -216,7 +215,7 @@ iommufd_hwpt_nested_alloc(struct iommufd_ctx *ictx, struct iommufd_hwpt_paging *
 
 /* A nested HWPT on a vIOMMU, over the vIOMMU's parent. -EOPNOTSUPP as above. */
 static result<struct iommufd_hwpt_nested *>
-iommufd_viommu_alloc_hwpt_nested(struct iommufd_viommu *viommu, u32 flags,
+iommufd_viommu_alloc_hwpt_nested(held<struct iommufd_viommu> viommu, u32 flags,
 				 const struct iommu_user_data *user_data)
 {
 	struct iommufd_hwpt_nested *hwpt_nested;
@@ -235,13 +234,13 @@ iommufd_viommu_alloc_hwpt_nested(struct iommufd_viommu *viommu, u32 flags,
 		return new_hwpt;
 	hwpt_nested = *new_hwpt;
 	hwpt_nested->pasid_compat = flags & IOMMU_HWPT_ALLOC_PASID;
-	hwpt_nested->viommu = users_ref<struct iommufd_viommu>::from_held(viommu);
+	iommufd_object_hold<&iommufd_hwpt_nested::viommu>(hwpt_nested, viommu);
 	/* the vIOMMU keeps it */
 	hwpt_nested->parent = viommu->hwpt.get();
 
 	rc = iommufd_hwpt_nested_init(
 		hwpt_nested,
-		viommu->ops->alloc_domain_nested(viommu, flags & ~IOMMU_HWPT_FAULT_ID_VALID,
+		viommu->ops->alloc_domain_nested(viommu.get(), flags & ~IOMMU_HWPT_FAULT_ID_VALID,
 						 user_data),
 		viommu->iommu_dev->ops);
 	if (rc) {
@@ -259,7 +258,7 @@ static int iommufd_hwpt_set_fault(struct iommufd_ucmd *ucmd, struct iommufd_hw_p
 
 	if (!fault)
 		return fault.error();
-	hwpt->fault = users_ref<struct iommufd_fault>(*fault);
+	iommufd_object_hold<&iommufd_hw_pagetable::fault>(hwpt, fault);
 	hwpt->domain->iopf_handler = iommufd_fault_iopf_handler;
 	return 0;
 }
@@ -307,33 +306,31 @@ int iommufd_hwpt_alloc(struct iommufd_ucmd *ucmd)
 	if (!pt)
 		return -EINVAL;
 
-	auto pt_obj = short_ref<struct iommufd_object>::adopt(ucmd->ictx, *pt);
-
-	switch (pt_obj->type) {
+	switch (pt->type) {
 	case IOMMUFD_OBJ_IOAS: {
-		auto *ioas = static_cast<struct iommufd_ioas *>(pt_obj.get());
+		auto ioas = pt.as<struct iommufd_ioas>();
 		mutex_guard lock(&ioas->mutex);
 
-		auto hwpt = iommufd_hwpt_paging_alloc(ucmd->ictx, ioas, (*idev).get(),
-						      IOMMU_NO_PASID, cmd->flags, false,
+		auto hwpt = iommufd_hwpt_paging_alloc(ucmd->ictx, ioas, idev.get(), IOMMU_NO_PASID,
+						      cmd->flags, false,
 						      user_data.len ? &user_data : nullptr);
 		if (!hwpt)
 			return hwpt.error();
 		return iommufd_hwpt_alloc_finish(ucmd, *hwpt);
 	}
 	case IOMMUFD_OBJ_HWPT_PAGING: {
-		auto *parent = static_cast<struct iommufd_hwpt_paging *>(pt_obj.get());
+		auto hwpt = iommufd_hwpt_nested_alloc(ucmd->ictx,
+						      pt.as<struct iommufd_hwpt_paging>(),
+						      idev.get(), cmd->flags, &user_data);
 
-		auto hwpt = iommufd_hwpt_nested_alloc(ucmd->ictx, parent, (*idev).get(), cmd->flags,
-						      &user_data);
 		if (!hwpt)
 			return hwpt.error();
 		return iommufd_hwpt_alloc_finish(ucmd, *hwpt);
 	}
 	case IOMMUFD_OBJ_VIOMMU: {
-		auto *viommu = static_cast<struct iommufd_viommu *>(pt_obj.get());
+		auto viommu = pt.as<struct iommufd_viommu>();
 
-		if (viommu->iommu_dev != __iommu_get_iommu_dev((*idev)->dev))
+		if (viommu->iommu_dev != __iommu_get_iommu_dev(idev->dev))
 			return -EINVAL;
 
 		auto hwpt = iommufd_viommu_alloc_hwpt_nested(viommu, cmd->flags, &user_data);
@@ -358,7 +355,7 @@ int iommufd_hwpt_set_dirty_tracking(struct iommufd_ucmd *ucmd)
 
 	if (!hwpt_paging)
 		return hwpt_paging.error();
-	return iopt_set_dirty_tracking(&(*hwpt_paging)->ioas->iopt, (*hwpt_paging)->domain,
+	return iopt_set_dirty_tracking(&hwpt_paging->ioas->iopt, hwpt_paging->domain,
 				       cmd->flags & IOMMU_HWPT_DIRTY_TRACKING_ENABLE);
 }
 
@@ -374,7 +371,7 @@ int iommufd_hwpt_get_dirty_bitmap(struct iommufd_ucmd *ucmd)
 
 	if (!hwpt_paging)
 		return hwpt_paging.error();
-	return iopt_read_and_clear_dirty_data(&(*hwpt_paging)->ioas->iopt, (*hwpt_paging)->domain,
+	return iopt_read_and_clear_dirty_data(&hwpt_paging->ioas->iopt, hwpt_paging->domain,
 					      cmd->flags, cmd);
 }
 
@@ -408,11 +405,9 @@ static int iommufd_do_invalidate(struct iommufd_ucmd *ucmd, u32 *done)
 	if (!pt)
 		return pt.error();
 
-	auto pt_obj = short_ref<struct iommufd_object>::adopt(ucmd->ictx, *pt);
-
-	switch (pt_obj->type) {
+	switch (pt->type) {
 	case IOMMUFD_OBJ_HWPT_NESTED: {
-		auto *hwpt = static_cast<struct iommufd_hw_pagetable *>(pt_obj.get());
+		auto hwpt = pt.as<struct iommufd_hw_pagetable>();
 
 		if (!hwpt->domain->ops || !hwpt->domain->ops->cache_invalidate_user)
 			return -EOPNOTSUPP;
@@ -420,11 +415,11 @@ static int iommufd_do_invalidate(struct iommufd_ucmd *ucmd, u32 *done)
 		break;
 	}
 	case IOMMUFD_OBJ_VIOMMU: {
-		auto *viommu = static_cast<struct iommufd_viommu *>(pt_obj.get());
+		auto viommu = pt.as<struct iommufd_viommu>();
 
 		if (!viommu->ops || !viommu->ops->cache_invalidate)
 			return -EOPNOTSUPP;
-		rc = viommu->ops->cache_invalidate(viommu, &data_array);
+		rc = viommu->ops->cache_invalidate(viommu.get(), &data_array);
 		break;
 	}
 	default:

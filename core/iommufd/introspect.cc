@@ -10,112 +10,57 @@
 #include <climits>
 #include <tuple>
 
-namespace {
-
-struct looked_at {
+struct iommufd_look {
 	struct iommufd_ctx *ictx;
 	struct iommufd_snapshot *out;
-	/* Held, to be looked at without the table's lock. */
-	std::vector<struct iommufd_object *> held;
+	struct iommufd_snapshot_object *obj; /* that is being looked at */
+	/* to be looked at without the table's lock */
+	std::vector<short_ref<struct iommufd_object>> held;
 
-	void edge(u32 from, const struct iommufd_object *to, enum iommufd_edge_kind kind,
-		  u32 count = 1, u64 value = 0, u64 length = 0)
+	void edge(u32 from, u32 to, const struct iommufd_edge *why, u32 count = 1, u64 value = 0,
+		  u64 length = 0)
 	{
-		out->edges.push_back({from, to->id, kind, count, value, length});
+		out->edges.push_back({from, to, why, count, value, length});
 	}
 };
 
-void look_at_hwpt(struct looked_at *l, struct iommufd_hw_pagetable *hwpt)
+/* What the members that its row declares hold: those that may change, or the others. */
+static void look_at_holds(struct iommufd_look *l, struct iommufd_object *obj, bool changes)
 {
-	if (hwpt->fault)
-		l->edge(hwpt->id, hwpt->fault.get(), IOMMUFD_EDGE_HWPT_FAULT);
-}
+	for (const struct iommufd_hold &hold : iommufd_ops(obj)->holds) {
+		struct iommufd_object *held = nullptr;
 
-void look_at_file(struct looked_at *l, struct iommufd_eventq *eventq)
-{
-	if (eventq->filep.load(std::memory_order_relaxed))
-		l->edge(0, eventq, IOMMUFD_EDGE_FILE);
-}
-
-/* What does not change once an object is published; and whether its file is still there. */
-void look_at_members(struct looked_at *l, struct iommufd_object *obj,
-		     struct iommufd_snapshot_object *o)
-{
-	switch (obj->type) {
-	case IOMMUFD_OBJ_HWPT_PAGING: {
-		auto *hwpt = static_cast<struct iommufd_hwpt_paging *>(obj);
-
-		o->auto_domain = hwpt->auto_domain;
-		if (hwpt->ioas)
-			l->edge(obj->id, hwpt->ioas.get(), IOMMUFD_EDGE_HWPT_IOAS);
-		look_at_hwpt(l, hwpt);
-		break;
-	}
-	case IOMMUFD_OBJ_HWPT_NESTED: {
-		auto *hwpt = static_cast<struct iommufd_hwpt_nested *>(obj);
-
-		if (hwpt->parent_ref)
-			l->edge(obj->id, hwpt->parent_ref.get(), IOMMUFD_EDGE_HWPT_PARENT);
-		if (hwpt->viommu)
-			l->edge(obj->id, hwpt->viommu.get(), IOMMUFD_EDGE_HWPT_VIOMMU);
-		look_at_hwpt(l, hwpt);
-		break;
-	}
-	case IOMMUFD_OBJ_VIOMMU: {
-		auto *viommu = static_cast<struct iommufd_viommu *>(obj);
-
-		if (viommu->hwpt)
-			l->edge(obj->id, viommu->hwpt.get(), IOMMUFD_EDGE_VIOMMU_HWPT);
-		break;
-	}
-	case IOMMUFD_OBJ_FAULT:
-		look_at_file(l, static_cast<struct iommufd_fault *>(obj));
-		break;
-	case IOMMUFD_OBJ_VEVENTQ: {
-		auto *veventq = static_cast<struct iommufd_veventq *>(obj);
-
-		if (veventq->viommu)
-			l->edge(obj->id, veventq->viommu.get(), IOMMUFD_EDGE_VEVENTQ_VIOMMU);
-		look_at_file(l, veventq);
-		break;
-	}
-	case IOMMUFD_OBJ_VDEVICE: {
-		auto *vdev = static_cast<struct iommufd_vdevice *>(obj);
-
-		if (vdev->viommu)
-			l->edge(obj->id, vdev->viommu.get(), IOMMUFD_EDGE_VDEVICE_VIOMMU);
-		break;
-	}
-	case IOMMUFD_OBJ_VCMDQ: {
-		auto *vcmdq = static_cast<struct iommufd_vcmdq *>(obj);
-
-		if (vcmdq->viommu)
-			l->edge(obj->id, vcmdq->viommu.get(), IOMMUFD_EDGE_VCMDQ_VIOMMU);
-		break;
-	}
-	case IOMMUFD_OBJ_HW_QUEUE: {
-		auto *queue = static_cast<struct iommufd_hw_queue *>(obj);
-
-		if (queue->viommu)
-			l->edge(obj->id, queue->viommu.get(), IOMMUFD_EDGE_HW_QUEUE_VIOMMU);
-		if (queue->access)
-			l->edge(obj->id, queue->access, IOMMUFD_EDGE_HW_QUEUE_ACCESS);
-		break;
-	}
-	case IOMMUFD_OBJ_ACCESS:
-		o->internal = iommufd_access_is_internal(static_cast<struct iommufd_access *>(obj));
-		if (!o->internal)
-			l->edge(0, obj, IOMMUFD_EDGE_CREATED);
-		break;
-	case IOMMUFD_OBJ_DEVICE:
-		l->edge(0, obj, IOMMUFD_EDGE_BOUND);
-		break;
-	default:
-		break;
+		if (!hold.member || hold.changes != changes)
+			continue;
+		if (!hold.look(obj, &held))
+			l->out->complete = false;
+		else if (held)
+			l->edge(obj->id, held->id, &hold.edge);
 	}
 }
 
-void look_at_table(struct looked_at *l)
+static void look_at_outside(struct iommufd_look *l, struct iommufd_object *obj)
+{
+	for (const struct iommufd_outside &outside : iommufd_ops(obj)->outside) {
+		u32 count = outside.edge ? outside.count(obj) : 0;
+
+		if (count)
+			l->edge(0, obj->id, outside.edge, count);
+	}
+}
+
+static void look_at_sibling(struct iommufd_look *l, struct iommufd_object *obj)
+{
+	auto sibling_of = iommufd_ops(obj)->sibling;
+	const struct iommufd_sibling *sibling = sibling_of ? sibling_of(obj) : nullptr;
+	u32 count = sibling ? sibling->users.count() : 0;
+
+	if (count)
+		l->edge(obj->id, sibling->id.load(std::memory_order_relaxed), sibling->users.edge(),
+			count);
+}
+
+static void look_at_table(struct iommufd_look *l)
 {
 	u32 max_id = l->ictx->max_id.load(std::memory_order_relaxed);
 	xa_guard objects(&l->ictx->objects);
@@ -140,73 +85,43 @@ void look_at_table(struct looked_at *l)
 		o.type = obj->type;
 		o.users = refcount_read(&obj->users);
 		o.wait_cnt = refcount_read(&obj->wait_cnt);
-		look_at_members(l, obj, &o);
 		l->out->objects.push_back(o);
-		if (iommufd_lock_obj(obj))
-			l->held.push_back(obj);
+		look_at_holds(l, obj, false);
+		look_at_outside(l, obj);
+		if (auto ref = iommufd_lock(l->ictx, obj))
+			l->held.push_back(std::move(ref));
 	}
 }
 
-void look_at_sibling(struct looked_at *l, struct iommufd_object *obj,
-		     const struct iommufd_sibling *note)
+void iommufd_hwpt_paging_look(struct iommufd_object *obj, struct iommufd_look *l)
 {
-	u32 count = note->count.load(std::memory_order_relaxed);
-
-	if (count)
-		l->out->edges.push_back({obj->id, note->id.load(std::memory_order_relaxed),
-					 IOMMUFD_EDGE_DEPENDS, count, 0, 0});
+	l->obj->auto_domain = static_cast<struct iommufd_hwpt_paging *>(obj)->auto_domain;
 }
 
-void look_at_device(struct looked_at *l, struct iommufd_device *idev)
+void iommufd_access_look(struct iommufd_object *obj, struct iommufd_look *l)
 {
+	l->obj->internal = iommufd_access_is_internal(static_cast<struct iommufd_access *>(obj));
+}
+
+void iommufd_device_look(struct iommufd_object *obj, struct iommufd_look *l)
+{
+	auto *idev = static_cast<struct iommufd_device *>(obj);
 	struct iommufd_attach *attach;
 	unsigned long pasid;
-	u32 attached = 0;
 
 	if (!mutex_trylock(&idev->igroup->lock)) {
 		l->out->complete = false;
 		return;
 	}
-	xa_for_each (&idev->igroup->pasid_attach, pasid, attach) {
-		if (!xa_load(&attach->device_array, idev->id))
-			continue;
-		l->edge(idev->id, attach->hwpt, IOMMUFD_EDGE_ATTACH, 1, pasid);
-		attached++;
-	}
+	xa_for_each (&idev->igroup->pasid_attach, pasid, attach)
+		if (xa_load(&attach->device_array, idev->id))
+			l->edge(idev->id, attach->hwpt->id, attach->users.edge(), 1, pasid);
 	mutex_unlock(&idev->igroup->lock);
-	if (attached)
-		l->edge(0, idev, IOMMUFD_EDGE_ATTACHED, attached);
 }
 
-void look_at_vdevice(struct looked_at *l, struct iommufd_vdevice *vdev)
+void iommufd_ioas_look(struct iommufd_object *obj, struct iommufd_look *l)
 {
-	if (l->ictx->rev->vdevice_follows_device) {
-		l->edge(vdev->id, vdev->idev, IOMMUFD_EDGE_VDEVICE_DEVICE);
-		return;
-	}
-	if (!mutex_trylock(&l->ictx->vdev_lock)) {
-		l->out->complete = false;
-		return;
-	}
-	if (vdev->idev)
-		l->edge(vdev->id, vdev->idev, IOMMUFD_EDGE_VDEVICE_DEVICE);
-	mutex_unlock(&l->ictx->vdev_lock);
-}
-
-void look_at_access(struct looked_at *l, struct iommufd_access *access)
-{
-	if (!mutex_trylock(&access->ioas_lock)) {
-		l->out->complete = false;
-		return;
-	}
-	if (access->ioas_unpin)
-		l->edge(access->id, access->ioas_unpin, IOMMUFD_EDGE_ACCESS_IOAS);
-	mutex_unlock(&access->ioas_lock);
-}
-
-void look_at_ioas(struct looked_at *l, struct iommufd_ioas *ioas)
-{
-	struct io_pagetable *iopt = &ioas->iopt;
+	struct io_pagetable *iopt = &static_cast<struct iommufd_ioas *>(obj)->iopt;
 	struct iopt_area *area;
 
 	/* for writing, since that is what keeps the areas' counts still */
@@ -217,14 +132,15 @@ void look_at_ioas(struct looked_at *l, struct iommufd_ioas *ioas)
 	for (area = iopt_area_iter_first(iopt, 0, ULONG_MAX); area;
 	     area = iopt_area_iter_next(area, 0, ULONG_MAX))
 		if (area->num_accesses)
-			l->out->pins.push_back({ioas->id, iopt_area_iova(area),
+			l->out->pins.push_back({obj->id, iopt_area_iova(area),
 						iopt_area_last_iova(area), area->num_accesses,
 						area->num_locks});
 	up_write(&iopt->iova_rwsem);
 }
 
-void look_at_eventq(struct looked_at *l, struct iommufd_eventq *eventq)
+void iommufd_eventq_look(struct iommufd_object *obj, struct iommufd_look *l)
 {
+	auto *eventq = static_cast<struct iommufd_eventq *>(obj);
 	struct iommufd_snapshot_eventq o = {eventq->id, 0, 0};
 
 	{
@@ -243,72 +159,64 @@ void look_at_eventq(struct looked_at *l, struct iommufd_eventq *eventq)
 	l->out->eventqs.push_back(o);
 }
 
-void look_at_regions(struct looked_at *l)
+static void look_at_regions(struct iommufd_look *l)
 {
 	struct iommufd_mmap *immap;
 	mtree_guard regions(&l->ictx->mt_mmap);
 
 	list_for_each_entry (immap, &l->ictx->mmap_list, item) {
-		u32 mappings = refcount_read(&immap->vmas) - 1;
+		u32 mappings = immap->mappings.count();
 		u64 offset = immap->vm_pgoff << PAGE_SHIFT;
 
 		l->out->regions.push_back(
 			{immap->owner->id, offset, immap->length, immap->mmio_addr, mappings});
 		if (mappings)
-			l->edge(0, immap->owner, IOMMUFD_EDGE_MMAP, mappings, offset,
+			l->edge(0, immap->owner->id, immap->mappings.edge(), mappings, offset,
 				immap->length);
 	}
 }
 
-} // namespace
+/* By to and from; edges between the same two stay in the order of their row. */
+static void sort_edges(std::vector<struct iommufd_snapshot_edge> *edges)
+{
+	using numbered = std::pair<size_t, struct iommufd_snapshot_edge>;
+	std::vector<numbered> sorted;
+
+	for (size_t i = 0; i < edges->size(); i++)
+		sorted.emplace_back(i, (*edges)[i]);
+	std::sort(sorted.begin(), sorted.end(), [](const numbered &x, const numbered &y) {
+		return std::tie(x.second.to, x.second.from, x.first) <
+		       std::tie(y.second.to, y.second.from, y.first);
+	});
+	for (size_t i = 0; i < edges->size(); i++)
+		(*edges)[i] = sorted[i].second;
+}
 
 void iommufd_snapshot_ctx(struct iommufd_ctx *ictx, struct iommufd_snapshot *out)
 {
-	struct looked_at l = {ictx, out, {}};
+	struct iommufd_look l = {ictx, out, nullptr, {}};
 
 	*out = {};
 	out->revision = ictx->rev->name;
 	look_at_table(&l);
 	look_at_regions(&l);
 
-	for (struct iommufd_object *obj : l.held) {
-		switch (obj->type) {
-		case IOMMUFD_OBJ_DEVICE:
-			look_at_device(&l, static_cast<struct iommufd_device *>(obj));
-			break;
-		case IOMMUFD_OBJ_VDEVICE:
-			look_at_vdevice(&l, static_cast<struct iommufd_vdevice *>(obj));
-			break;
-		case IOMMUFD_OBJ_ACCESS:
-			look_at_access(&l, static_cast<struct iommufd_access *>(obj));
-			break;
-		case IOMMUFD_OBJ_IOAS:
-			look_at_ioas(&l, static_cast<struct iommufd_ioas *>(obj));
-			break;
-		case IOMMUFD_OBJ_FAULT:
-		case IOMMUFD_OBJ_VEVENTQ:
-			look_at_eventq(&l, static_cast<struct iommufd_eventq *>(obj));
-			break;
-		case IOMMUFD_OBJ_VCMDQ:
-			look_at_sibling(&l, obj,
-					&static_cast<struct iommufd_vcmdq *>(obj)->depended);
-			break;
-		case IOMMUFD_OBJ_HW_QUEUE:
-			look_at_sibling(&l, obj,
-					&static_cast<struct iommufd_hw_queue *>(obj)->depended);
-			break;
-		default:
-			break;
-		}
-	}
-	for (struct iommufd_object *obj : l.held)
-		iommufd_put_object(ictx, obj);
+	auto looked_at = out->objects.begin();
 
-	std::sort(out->edges.begin(), out->edges.end(),
-		  [](const struct iommufd_snapshot_edge &x, const struct iommufd_snapshot_edge &y) {
-			  return std::tie(x.to, x.from, x.kind, x.value) <
-				 std::tie(y.to, y.from, y.kind, y.value);
-		  });
+	for (const auto &obj : l.held) {
+		auto look = iommufd_ops(obj.get())->look;
+
+		/* both are in the order of ids */
+		while (looked_at->id != obj->id)
+			++looked_at;
+		l.obj = &*looked_at;
+		look_at_holds(&l, obj.get(), true);
+		look_at_sibling(&l, obj.get());
+		if (look)
+			look(obj.get(), &l);
+	}
+	l.held.clear();
+	sort_edges(&out->edges);
 }
 
 int iommufd_snapshot_fd(int fd, struct iommufd_snapshot *out)
@@ -329,50 +237,4 @@ const char *iommufd_object_type_name(enum iommufd_object_type type)
 #undef NAME
 
 	return type < IOMMUFD_OBJ_MAX ? names[type] : "?";
-}
-
-const char *iommufd_edge_kind_name(enum iommufd_edge_kind kind)
-{
-	switch (kind) {
-	case IOMMUFD_EDGE_HWPT_IOAS:
-		return "a copy of its map";
-	case IOMMUFD_EDGE_HWPT_PARENT:
-		return "nested over it";
-	case IOMMUFD_EDGE_HWPT_VIOMMU:
-		return "made on it";
-	case IOMMUFD_EDGE_HWPT_FAULT:
-		return "its page faults go there";
-	case IOMMUFD_EDGE_VIOMMU_HWPT:
-		return "stands on it";
-	case IOMMUFD_EDGE_VDEVICE_VIOMMU:
-		return "a device of it";
-	case IOMMUFD_EDGE_VDEVICE_DEVICE:
-		return "a guest's view of it, which its unbinding takes back";
-	case IOMMUFD_EDGE_VCMDQ_VIOMMU:
-	case IOMMUFD_EDGE_HW_QUEUE_VIOMMU:
-		return "a queue of it";
-	case IOMMUFD_EDGE_VEVENTQ_VIOMMU:
-		return "events of it";
-	case IOMMUFD_EDGE_HW_QUEUE_ACCESS:
-		return "pins its memory through it";
-	case IOMMUFD_EDGE_DEPENDS:
-		return "depends on it";
-	case IOMMUFD_EDGE_ATTACH:
-		return "attached to it";
-	case IOMMUFD_EDGE_ACCESS_IOAS:
-		return "attached to it";
-	case IOMMUFD_EDGE_BOUND:
-		return "the driver that bound it";
-	case IOMMUFD_EDGE_ATTACHED:
-		return "the driver that attached it";
-	case IOMMUFD_EDGE_CREATED:
-		return "the driver that created it";
-	case IOMMUFD_EDGE_MMAP:
-		return "a mapping of its region";
-	case IOMMUFD_EDGE_FILE:
-		return "its file, which is open";
-	case IOMMUFD_EDGE_MAX:
-		break;
-	}
-	return "?";
 }

@@ -9,7 +9,7 @@
  *
  * The sum for every object: users = 1 (the object table's, while the object is in it) + the count
  * of every edge to it + the short references of calls in progress. wait_cnt = 1 + those + the edges
- * of kind VDEVICE_DEVICE.
+ * that are short_term.
  */
 #pragma once
 
@@ -19,30 +19,6 @@
 #include "core/linux/types.h"
 
 struct iommufd_ctx;
-
-enum iommufd_edge_kind : u8 {
-	IOMMUFD_EDGE_HWPT_IOAS,	  /* a paging HWPT copies its IOAS */
-	IOMMUFD_EDGE_HWPT_PARENT, /* a nested HWPT stands on its parent */
-	IOMMUFD_EDGE_HWPT_VIOMMU, /* a nested HWPT was made on a vIOMMU */
-	IOMMUFD_EDGE_HWPT_FAULT,  /* a HWPT's page faults go to a fault queue */
-	IOMMUFD_EDGE_VIOMMU_HWPT, /* a vIOMMU stands on its parent HWPT */
-	IOMMUFD_EDGE_VDEVICE_VIOMMU,
-	IOMMUFD_EDGE_VEVENTQ_VIOMMU,
-	IOMMUFD_EDGE_VDEVICE_DEVICE, /* a short reference that the device takes back when it goes */
-	IOMMUFD_EDGE_VCMDQ_VIOMMU,
-	IOMMUFD_EDGE_HW_QUEUE_VIOMMU,
-	IOMMUFD_EDGE_HW_QUEUE_ACCESS, /* the internal access that pins a queue's memory */
-	IOMMUFD_EDGE_DEPENDS,	      /* a queue depends on a sibling */
-	IOMMUFD_EDGE_ATTACH,	      /* a device is attached to a HWPT */
-	IOMMUFD_EDGE_ACCESS_IOAS,
-	/* From outside: from is 0. */
-	IOMMUFD_EDGE_BOUND,    /* the driver that bound the device, until it unbinds */
-	IOMMUFD_EDGE_ATTACHED, /* the same driver, until it detaches */
-	IOMMUFD_EDGE_CREATED,  /* the driver that created the access, until it destroys it */
-	IOMMUFD_EDGE_MMAP,     /* mappings of a region of the owner */
-	IOMMUFD_EDGE_FILE,     /* the file of an event queue, until it is released */
-	IOMMUFD_EDGE_MAX,
-};
 
 struct iommufd_snapshot_object {
 	u32 id;
@@ -54,14 +30,14 @@ struct iommufd_snapshot_object {
 	bool internal;	  /* ACCESS: belongs to another object */
 };
 
-/* `from` holds `count` users of `to` because of `kind`. */
+/* `from` holds `count` users of `to`. */
 struct iommufd_snapshot_edge {
 	u32 from; /* an object id, or 0: from outside */
 	u32 to;
-	enum iommufd_edge_kind kind;
+	const struct iommufd_edge *why;
 	u32 count;
-	u64 value;  /* ATTACH: the PASID. MMAP: the offset in the file */
-	u64 length; /* MMAP: bytes of the region */
+	u64 value;  /* iommufd_edge_attach: the PASID. _mmap: the offset in the file */
+	u64 length; /* iommufd_edge_mmap: bytes of the region */
 };
 
 /* A range of an IOAS that accesses have pinned. */
@@ -91,7 +67,7 @@ struct iommufd_snapshot_eventq {
 
 struct iommufd_snapshot {
 	std::vector<struct iommufd_snapshot_object> objects; /* by id */
-	std::vector<struct iommufd_snapshot_edge> edges;     /* by to, from, kind */
+	std::vector<struct iommufd_snapshot_edge> edges;     /* by to, from */
 	std::vector<struct iommufd_snapshot_pin> pins;
 	std::vector<struct iommufd_snapshot_region> regions;
 	std::vector<struct iommufd_snapshot_eventq> eventqs;
@@ -107,5 +83,3 @@ int iommufd_snapshot_fd(int fd, struct iommufd_snapshot *out);
 
 /* "HWPT_PAGING", "VCMDQ", ...: the kernel's name without its prefix. */
 const char *iommufd_object_type_name(enum iommufd_object_type type);
-/* What the holder is to the held, as the end of a sentence: "its parent", "attached to it". */
-const char *iommufd_edge_kind_name(enum iommufd_edge_kind kind);

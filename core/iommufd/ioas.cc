@@ -75,7 +75,7 @@ int iommufd_ioas_iova_ranges(struct iommufd_ucmd *ucmd)
 	if (!ioas)
 		return ioas.error();
 
-	struct io_pagetable *iopt = &(*ioas)->iopt;
+	struct io_pagetable *iopt = &ioas->iopt;
 	rwsem_read_guard iova(&iopt->iova_rwsem);
 
 	u32 usable = 0;
@@ -166,7 +166,7 @@ int iommufd_ioas_allow_iovas(struct iommufd_ucmd *ucmd)
 	if (int rc = iommufd_ioas_load_iovas(&allowed, ranges, cmd->num_iovas))
 		return rc;
 	/* swaps old and new at once, so that whichever set is left here is the one to free */
-	return iopt_set_allow_iova(&(*ioas)->iopt, &allowed.itree);
+	return iopt_set_allow_iova(&ioas->iopt, &allowed.itree);
 }
 
 static int conv_iommu_prot(u32 map_flags)
@@ -203,8 +203,8 @@ int iommufd_ioas_map_file(struct iommufd_ucmd *ucmd)
 
 	if (!(cmd->flags & IOMMU_IOAS_MAP_FIXED_IOVA))
 		flags = IOPT_ALLOC_IOVA;
-	rc = iopt_map_file_pages(ucmd->ictx, &(*ioas)->iopt, &iova, cmd->fd, cmd->start,
-				 cmd->length, conv_iommu_prot(cmd->flags), flags);
+	rc = iopt_map_file_pages(ucmd->ictx, &ioas->iopt, &iova, cmd->fd, cmd->start, cmd->length,
+				 conv_iommu_prot(cmd->flags), flags);
 	if (rc)
 		return rc;
 
@@ -233,7 +233,7 @@ int iommufd_ioas_map(struct iommufd_ucmd *ucmd)
 
 	if (!(cmd->flags & IOMMU_IOAS_MAP_FIXED_IOVA))
 		flags = IOPT_ALLOC_IOVA;
-	rc = iopt_map_user_pages(ucmd->ictx, &(*ioas)->iopt, &iova, user_inout<void>(cmd->user_va),
+	rc = iopt_map_user_pages(ucmd->ictx, &ioas->iopt, &iova, user_inout<void>(cmd->user_va),
 				 cmd->length, conv_iommu_prot(cmd->flags), flags);
 	if (rc)
 		return rc;
@@ -277,7 +277,7 @@ int iommufd_ioas_copy(struct iommufd_ucmd *ucmd)
 
 		if (!src_ioas)
 			return src_ioas.error();
-		if (int rc = iopt_get_pages(&(*src_ioas)->iopt, cmd->src_iova, cmd->length,
+		if (int rc = iopt_get_pages(&src_ioas->iopt, cmd->src_iova, cmd->length,
 					    &pages.list))
 			return rc;
 	}
@@ -290,7 +290,7 @@ int iommufd_ioas_copy(struct iommufd_ucmd *ucmd)
 	const bool fixed = cmd->flags & IOMMU_IOAS_MAP_FIXED_IOVA;
 	unsigned long iova = cmd->dst_iova;
 
-	if (int rc = iopt_map_pages(&(*dst_ioas)->iopt, &pages.list, cmd->length, &iova,
+	if (int rc = iopt_map_pages(&dst_ioas->iopt, &pages.list, cmd->length, &iova,
 				    conv_iommu_prot(cmd->flags), fixed ? 0 : IOPT_ALLOC_IOVA))
 		return rc;
 
@@ -311,11 +311,11 @@ int iommufd_ioas_unmap(struct iommufd_ucmd *ucmd)
 		return ioas.error();
 
 	if (everything)
-		rc = iopt_unmap_all(&(*ioas)->iopt, &bytes);
+		rc = iopt_unmap_all(&ioas->iopt, &bytes);
 	else if (cmd->iova >= ULONG_MAX || cmd->length >= ULONG_MAX)
 		rc = -EOVERFLOW;
 	else
-		rc = iopt_unmap_iova(&(*ioas)->iopt, cmd->iova, cmd->length, &bytes);
+		rc = iopt_unmap_iova(&ioas->iopt, cmd->iova, cmd->length, &bytes);
 	if (rc)
 		return rc;
 	/* an empty address space is unmapped, a range with nothing in it is a mistake */
@@ -340,23 +340,24 @@ static void iommufd_release_all_iova_rwsem(struct iommufd_ctx *ictx, struct xarr
 	unsigned long id;
 
 	xa_for_each (ioas_list, id, ioas) {
+		auto user = iommufd_users::adopt(ioas);
+
 		up_write(&ioas->iopt.iova_rwsem);
-		refcount_dec(&ioas->users);
 	}
 	up_write(&ictx->ioas_creation_lock);
 	xa_destroy(ioas_list);
 }
 
 /* The first address space with this id or a larger one, with a user; *id becomes its. */
-static struct iommufd_ioas *iommufd_next_ioas(struct iommufd_ctx *ictx, unsigned long *id)
+static users_ref<struct iommufd_ioas> iommufd_next_ioas(struct iommufd_ctx *ictx, unsigned long *id)
 {
 	xa_guard objects(&ictx->objects);
 	struct iommufd_object *obj;
 
 	xa_for_each_range (&ictx->objects, *id, obj, *id, ULONG_MAX)
 		if (obj->type == IOMMUFD_OBJ_IOAS && refcount_inc_not_zero(&obj->users))
-			return static_cast<struct iommufd_ioas *>(obj);
-	return nullptr;
+			return iommufd_users::adopt(static_cast<struct iommufd_ioas *>(obj));
+	return {};
 }
 
 static int iommufd_take_all_iova_rwsem(struct iommufd_ctx *ictx, struct xarray *ioas_list)
@@ -365,14 +366,16 @@ static int iommufd_take_all_iova_rwsem(struct iommufd_ctx *ictx, struct xarray *
 	unsigned long id = 0;
 
 	down_write(&ictx->ioas_creation_lock);
-	while (struct iommufd_ioas *ioas = iommufd_next_ioas(ictx, &id)) {
+	while (auto ioas = iommufd_next_ioas(ictx, &id)) {
 		down_write_nest_lock(&ioas->iopt.iova_rwsem, &ictx->ioas_creation_lock);
-		if (int rc = xa_err(xa_store(ioas_list, id, ioas, GFP_KERNEL))) {
+		if (int rc = xa_err(xa_store(ioas_list, id, ioas.get(), GFP_KERNEL))) {
 			up_write(&ioas->iopt.iova_rwsem);
-			refcount_dec(&ioas->users);
+			ioas.reset();
 			iommufd_release_all_iova_rwsem(ictx, ioas_list);
 			return rc;
 		}
+		/* the list's */
+		iommufd_users::release(std::move(ioas));
 		id++;
 	}
 	return 0;
@@ -576,7 +579,7 @@ int iommufd_ioas_option(struct iommufd_ucmd *ucmd)
 
 	switch (cmd->option_id) {
 	case IOMMU_OPTION_HUGE_PAGES:
-		return iommufd_ioas_option_huge_pages(cmd, &(*ioas)->iopt);
+		return iommufd_ioas_option_huge_pages(cmd, &ioas->iopt);
 	default:
 		return -EOPNOTSUPP;
 	}

@@ -43,6 +43,7 @@ struct iommufd_ioas;
 struct iommufd_ucmd;
 struct iopf_group;
 struct kernel;
+struct iommufd_look;
 struct phys_vec;
 
 /* One MSI doorbell page and the IOVA that the whole context gives it. */
@@ -97,8 +98,8 @@ struct iommufd_mmap {
 	struct iommufd_object *owner = nullptr;
 	unsigned long vm_pgoff = 0; /* where it starts in the file: pages */
 	phys_addr_t mmio_addr = 0;
-	size_t length = 0; /* bytes */
-	refcount_t vmas;   /* mappings that hold the owner, plus one */
+	size_t length = 0;			   /* bytes */
+	outside_users<iommufd_edge_mmap> mappings; /* of the owner */
 };
 
 /* One ioctl on its way through its handler. */
@@ -139,7 +140,39 @@ static inline bool iommufd_lock_obj(struct iommufd_object *obj)
 	return true;
 }
 
-int iommufd_try_inc_users(struct iommufd_ctx *ictx, struct iommufd_object *obj);
+/*
+ * The same of a pointer that a lock of the caller's keeps alive. Nothing: the object is on its way
+ * out. iommufd_get<T>() is for ids.
+ */
+template <class T> static inline short_ref<T> iommufd_lock(struct iommufd_ctx *ictx, T *obj)
+{
+	return iommufd_lock_obj(obj) ? short_ref<T>::adopt(ictx, obj) : short_ref<T>();
+}
+
+users_ref<struct iommufd_object> _iommufd_try_get_users(struct iommufd_ctx *ictx,
+							struct iommufd_object *obj);
+
+/*
+ * A user of an object of which the caller only has the pointer, kept alive by a lock of the
+ * caller's. Nothing: it is not in the table, since it is being made or destroyed.
+ */
+template <class T>
+static inline users_ref<T> iommufd_try_get_users(struct iommufd_ctx *ictx, T *obj)
+{
+	auto user = _iommufd_try_get_users(ictx, obj);
+
+	return user ? iommufd_users::adopt(
+			      static_cast<T *>(iommufd_users::release(std::move(user))))
+		    : users_ref<T>();
+}
+
+/* The same of an object that the caller has made and nobody can look up yet. */
+template <class T> static inline users_ref<T> iommufd_get_new_users(T *obj)
+{
+	refcount_inc(&obj->users);
+	return iommufd_users::adopt(obj);
+}
+
 void iommufd_object_abort_and_destroy(struct iommufd_ctx *ictx, struct iommufd_object *obj);
 void iommufd_object_finalize(struct iommufd_ctx *ictx, struct iommufd_object *obj);
 
@@ -147,21 +180,28 @@ enum {
 	REMOVE_WAIT = BIT(0), /* the caller has a user: wait until all short references are gone */
 	REMOVE_OBJ_TOMBSTONE = BIT(1), /* the id stays taken */
 };
-[[nodiscard]] int iommufd_object_remove(struct iommufd_ctx *ictx, struct iommufd_object *to_destroy,
-					u32 id, unsigned int flags);
+[[nodiscard]] int iommufd_object_remove(struct iommufd_ctx *ictx,
+					users_ref<struct iommufd_object> to_destroy, u32 id,
+					unsigned int flags);
 
 /* The caller has the only user left besides the table's, and no short reference; both go. */
-static inline void iommufd_object_destroy_user(struct iommufd_ctx *ictx, struct iommufd_object *obj)
+static inline void iommufd_object_destroy_user(struct iommufd_ctx *ictx,
+					       users_ref<struct iommufd_object> user)
 {
+	const u32 id = user->id;
+
 	/* when a bug keeps the object, close tries again: the caller's user is gone in any case */
-	WARN_ON(iommufd_object_remove(ictx, obj, obj->id, REMOVE_WAIT));
+	WARN_ON(iommufd_object_remove(ictx, std::move(user), id, REMOVE_WAIT));
 }
 
 /* The same, and the id stays taken so that its next use is -ENOENT until it is destroyed. */
 static inline void iommufd_object_tombstone_user(struct iommufd_ctx *ictx,
-						 struct iommufd_object *obj)
+						 users_ref<struct iommufd_object> user)
 {
-	WARN_ON(iommufd_object_remove(ictx, obj, obj->id, REMOVE_WAIT | REMOVE_OBJ_TOMBSTONE));
+	const u32 id = user->id;
+
+	WARN_ON(iommufd_object_remove(ictx, std::move(user), id,
+				      REMOVE_WAIT | REMOVE_OBJ_TOMBSTONE));
 }
 
 /*
@@ -169,9 +209,11 @@ static inline void iommufd_object_tombstone_user(struct iommufd_ctx *ictx,
  * moment makes it stay: that is the contract.
  */
 static inline void iommufd_object_put_and_try_destroy(struct iommufd_ctx *ictx,
-						      struct iommufd_object *obj)
+						      users_ref<struct iommufd_object> user)
 {
-	(void)iommufd_object_remove(ictx, obj, obj->id, 0);
+	const u32 id = user->id;
+
+	(void)iommufd_object_remove(ictx, std::move(user), id, 0);
 }
 
 template <class T>
@@ -213,13 +255,9 @@ iommufd_object_alloc_ucmd(struct iommufd_ucmd *ucmd,
 }
 
 /* Looks up by id and type. -ENOENT. */
-template <class T> static inline result<short_ref<T>> iommufd_get(struct iommufd_ctx *ictx, u32 id)
+template <class T> static inline short_ref<T> iommufd_get(struct iommufd_ctx *ictx, u32 id)
 {
-	auto obj = iommufd_get_object(ictx, id, T::obj_type);
-
-	if (!obj)
-		return obj.error();
-	return short_ref<T>::adopt(ictx, static_cast<T *>(*obj));
+	return iommufd_get_object(ictx, id, T::obj_type).template to<T>();
 }
 
 /* ---- object types ---- */
@@ -233,8 +271,7 @@ struct iommufd_ioas : iommufd_object {
 	struct list_head hwpt_list __guarded_by(mutex);
 };
 
-static inline result<short_ref<struct iommufd_ioas>> iommufd_get_ioas(struct iommufd_ctx *ictx,
-								      u32 id)
+static inline short_ref<struct iommufd_ioas> iommufd_get_ioas(struct iommufd_ctx *ictx, u32 id)
 {
 	return iommufd_get<struct iommufd_ioas>(ictx, id);
 }
@@ -242,6 +279,7 @@ static inline result<short_ref<struct iommufd_ioas>> iommufd_get_ioas(struct iom
 result<struct iommufd_ioas *> iommufd_ioas_alloc(struct iommufd_ctx *ictx);
 int iommufd_ioas_alloc_ioctl(struct iommufd_ucmd *ucmd);
 void iommufd_ioas_destroy(struct iommufd_object *obj);
+void iommufd_ioas_look(struct iommufd_object *obj, struct iommufd_look *look);
 int iommufd_ioas_iova_ranges(struct iommufd_ucmd *ucmd);
 int iommufd_ioas_allow_iovas(struct iommufd_ucmd *ucmd);
 int iommufd_ioas_map(struct iommufd_ucmd *ucmd);
@@ -313,30 +351,30 @@ static inline struct iommufd_hwpt_paging *find_hwpt_paging(struct iommufd_hw_pag
 	}
 }
 
-static inline result<short_ref<struct iommufd_hwpt_paging>>
+static inline short_ref<struct iommufd_hwpt_paging>
 iommufd_get_hwpt_paging(struct iommufd_ucmd *ucmd, u32 id)
 {
 	return iommufd_get<struct iommufd_hwpt_paging>(ucmd->ictx, id);
 }
 
-static inline result<short_ref<struct iommufd_hwpt_nested>>
+static inline short_ref<struct iommufd_hwpt_nested>
 iommufd_get_hwpt_nested(struct iommufd_ucmd *ucmd, u32 id)
 {
 	return iommufd_get<struct iommufd_hwpt_nested>(ucmd->ictx, id);
 }
 
 result<struct iommufd_hwpt_paging *>
-iommufd_hwpt_paging_alloc(struct iommufd_ctx *ictx, struct iommufd_ioas *ioas,
+iommufd_hwpt_paging_alloc(struct iommufd_ctx *ictx, const held<struct iommufd_ioas> &ioas,
 			  struct iommufd_device *idev, ioasid_t pasid, u32 flags,
 			  bool immediate_attach, const struct iommu_user_data *user_data)
 	__must_hold(ioas->mutex);
 int iommufd_hw_pagetable_attach(struct iommufd_hw_pagetable *hwpt, struct iommufd_device *idev,
 				ioasid_t pasid);
-/* NULL: was not attached. Else a pointer to compare with: the reference is gone. */
-struct iommufd_hw_pagetable *iommufd_hw_pagetable_detach(struct iommufd_device *idev,
-							 ioasid_t pasid);
+/* False: was not attached. */
+bool iommufd_hw_pagetable_detach(struct iommufd_device *idev, ioasid_t pasid);
 void iommufd_hwpt_paging_destroy(struct iommufd_object *obj);
 void iommufd_hwpt_paging_abort(struct iommufd_object *obj);
+void iommufd_hwpt_paging_look(struct iommufd_object *obj, struct iommufd_look *look);
 void iommufd_hwpt_nested_destroy(struct iommufd_object *obj);
 void iommufd_hwpt_nested_abort(struct iommufd_object *obj);
 int iommufd_hwpt_alloc(struct iommufd_ucmd *ucmd);
@@ -346,20 +384,21 @@ int iommufd_hwpt_invalidate(struct iommufd_ucmd *ucmd);
 
 /* Puts a user of a HWPT. Never under ioas->mutex: an automatic one may go. */
 static inline void iommufd_hw_pagetable_put(struct iommufd_ctx *ictx,
-					    struct iommufd_hw_pagetable *hwpt)
+					    users_ref<struct iommufd_hw_pagetable> user)
 {
-	if (hwpt_is_paging(hwpt) && to_hwpt_paging(hwpt)->auto_domain) {
-		lockdep_assert_not_held(&to_hwpt_paging(hwpt)->ioas->mutex);
-		iommufd_object_put_and_try_destroy(ictx, hwpt);
-		return;
-	}
-	refcount_dec(&hwpt->users);
+	struct iommufd_hw_pagetable *hwpt = user.get();
+
+	if (!hwpt_is_paging(hwpt) || !to_hwpt_paging(hwpt)->auto_domain)
+		return user.reset();
+	lockdep_assert_not_held(&to_hwpt_paging(hwpt)->ioas->mutex);
+	iommufd_object_put_and_try_destroy(ictx, std::move(user));
 }
 
 /* What is attached to a PASID of a group, by which of its devices. */
 struct iommufd_attach {
 	struct iommufd_hw_pagetable *hwpt = nullptr;
-	/* object id -> iommufd_device; each counts one user of hwpt */
+	outside_users<iommufd_edge_attach> users; /* of hwpt: one for each device */
+	/* object id -> iommufd_device */
 	struct xarray device_array{LOCK_CLASS(iommufd_attach, device_array)};
 };
 
@@ -383,6 +422,9 @@ struct iommufd_device : iommufd_object {
 	struct iommufd_ctx *ictx = nullptr;
 	struct iommufd_group *igroup = nullptr;
 	struct device *dev = nullptr;
+	/* the driver's: until it unbinds; for each PASID that it has attached */
+	outside_users<iommufd_edge_bound> bound;
+	outside_users<iommufd_edge_attached> attached;
 	bool enforce_cache_coherency = false;
 	/* Where a vDEVICE follows its device. */
 	struct iommufd_vdevice *vdev __guarded_by(igroup->lock) = nullptr;
@@ -392,14 +434,14 @@ struct iommufd_device : iommufd_object {
 	bool vdevs_revoked __guarded_by(ictx->vdev_lock) = false;
 };
 
-static inline result<short_ref<struct iommufd_device>> iommufd_get_device(struct iommufd_ucmd *ucmd,
-									  u32 id)
+static inline short_ref<struct iommufd_device> iommufd_get_device(struct iommufd_ucmd *ucmd, u32 id)
 {
 	return iommufd_get<struct iommufd_device>(ucmd->ictx, id);
 }
 
 void iommufd_device_pre_destroy(struct iommufd_object *obj);
 void iommufd_device_destroy(struct iommufd_object *obj);
+void iommufd_device_look(struct iommufd_object *obj, struct iommufd_look *look);
 int iommufd_get_hw_info(struct iommufd_ucmd *ucmd);
 
 /* A kernel user of an IOAS. An internal one (ictx NULL) belongs to another object and does not keep
@@ -408,11 +450,13 @@ struct iommufd_access : iommufd_object {
 	static constexpr enum iommufd_object_type obj_type = IOMMUFD_OBJ_ACCESS;
 
 	struct iommufd_ctx *ictx = nullptr;
+	/* the driver's, until iommufd_access_destroy(); an internal one is held by its object */
+	outside_users<iommufd_edge_created> created;
 	struct mutex ioas_lock{LOCK_CLASS(iommufd_access, ioas_lock)};
-	/* Both hold one user. ioas is what may be pinned, ioas_unpin what may still have to be
+	/* ioas is what may be pinned: NULL or the same as ioas_unpin, what may still have to be
 	 * unpinned. */
 	struct iommufd_ioas *ioas __guarded_by(ioas_lock) = nullptr;
-	struct iommufd_ioas *ioas_unpin __guarded_by(ioas_lock) = nullptr;
+	users_ref<struct iommufd_ioas> ioas_unpin __guarded_by(ioas_lock);
 	const struct iommufd_access_ops *ops = nullptr;
 	void *data = nullptr;
 	unsigned long iova_alignment = 0;
@@ -420,14 +464,15 @@ struct iommufd_access : iommufd_object {
 };
 
 void iommufd_access_destroy_object(struct iommufd_object *obj);
+void iommufd_access_look(struct iommufd_object *obj, struct iommufd_look *look);
 
 static inline bool iommufd_access_is_internal(const struct iommufd_access *access)
 {
 	return !access->ictx;
 }
 
-result<struct iommufd_access *> iommufd_access_create_internal(struct iommufd_ctx *ictx);
-int iommufd_access_attach_internal(struct iommufd_access *access, struct iommufd_ioas *ioas);
+users_ref<struct iommufd_access> iommufd_access_create_internal(struct iommufd_ctx *ictx);
+int iommufd_access_attach_internal(struct iommufd_access *access, held<struct iommufd_ioas> ioas);
 
 static inline void iommufd_access_detach_internal(struct iommufd_access *access)
 {
@@ -435,9 +480,9 @@ static inline void iommufd_access_detach_internal(struct iommufd_access *access)
 }
 
 static inline void iommufd_access_destroy_internal(struct iommufd_ctx *ictx,
-						   struct iommufd_access *access)
+						   users_ref<struct iommufd_access> access)
 {
-	iommufd_object_destroy_user(ictx, access);
+	iommufd_object_destroy_user(ictx, std::move(access));
 }
 
 /*
@@ -463,6 +508,7 @@ static inline struct iommufd_attach_handle *to_iommufd_handle(struct iommu_attac
 struct iommufd_eventq : iommufd_object {
 	struct iommufd_ctx *ictx = nullptr;
 	std::atomic<struct file *> filep{nullptr}; /* NULL again when it is released */
+	outside_users<iommufd_edge_file> open;
 
 	struct spinlock lock{LOCK_CLASS(iommufd_eventq, lock)};
 	struct list_head deliver __guarded_by(lock); /* what can be read */
@@ -471,6 +517,7 @@ struct iommufd_eventq : iommufd_object {
 };
 
 struct file *iommufd_eventq_file(struct iommufd_object *obj);
+void iommufd_eventq_look(struct iommufd_object *obj, struct iommufd_look *look);
 
 /* Where the page faults of HWPTs go, and where their answers come from. */
 struct iommufd_fault : iommufd_eventq {
@@ -482,8 +529,7 @@ struct iommufd_fault : iommufd_eventq {
 	struct xarray response{LOCK_CLASS(iommufd_fault, response), XA_FLAGS_ALLOC1};
 };
 
-static inline result<short_ref<struct iommufd_fault>> iommufd_get_fault(struct iommufd_ucmd *ucmd,
-									u32 id)
+static inline short_ref<struct iommufd_fault> iommufd_get_fault(struct iommufd_ucmd *ucmd, u32 id)
 {
 	return iommufd_get<struct iommufd_fault>(ucmd->ictx, id);
 }
@@ -554,8 +600,7 @@ static inline struct iommufd_veventq *iommufd_viommu_find_veventq(struct iommufd
 	return nullptr;
 }
 
-static inline result<short_ref<struct iommufd_viommu>> iommufd_get_viommu(struct iommufd_ucmd *ucmd,
-									  u32 id)
+static inline short_ref<struct iommufd_viommu> iommufd_get_viommu(struct iommufd_ucmd *ucmd, u32 id)
 {
 	return iommufd_get<struct iommufd_viommu>(ucmd->ictx, id);
 }
@@ -614,3 +659,5 @@ bool iommufd_selftest_is_mock_dev(struct device *dev);
 void iommufd_test_syz_conv_iova_id(struct iommufd_ucmd *ucmd, unsigned int ioas_id, u64 *iova,
 				   u32 *flags);
 int iommufd_test_dma_buf_iommufd_map(struct dma_buf_attachment *attachment, struct phys_vec *phys);
+
+#include "core/iommufd/objects.h"

@@ -3,9 +3,9 @@
  * iommufd: the object table, the file, and the way of an ioctl from the file to its handler.
  *
  * Mirrors drivers/iommu/iommufd/main.c of Linux 7.2, with the mmap policy of the vCMDQ series v2
- * beside the merged one. It differs in this: the tables are built at compile time, where a missing
- * or doubled row does not compile; which table a context has is the choice of its revision
- * (revision.cc); there is no module and no miscdevice.
+ * beside the merged one. It differs in this: the table of object types is in objects.h, and the
+ * table of ioctls is the choice of the context's revision (revision.cc); there is no module and no
+ * miscdevice.
  *
  * The life of an object. Its id is reserved first, so that all that can fail is done before anybody
  * can see it; iommufd_object_finalize() publishes it. From then on others may hold it: short
@@ -25,90 +25,6 @@
 
 #include <climits>
 #include <fcntl.h>
-
-/*
- * @pre_destroy: the object's short references beyond those of calls are given up; may sleep.
- * @abort: instead of destroy when the object was never published, under the caller's lock.
- * @file: the file of the object's own, or NULL, of one that was never published.
- */
-struct iommufd_object_ops {
-	struct file *(*file)(struct iommufd_object *obj) = nullptr;
-	void (*pre_destroy)(struct iommufd_object *obj) = nullptr;
-	void (*destroy)(struct iommufd_object *obj) = nullptr;
-	void (*abort)(struct iommufd_object *obj) = nullptr;
-};
-
-/* What a broken table runs into. consteval cannot call these: the compiler's message names them. */
-void build_bug_two_rows_for_one_object_type();
-void build_bug_object_type_without_a_row();
-void build_bug_abort_op_and_has_abort_disagree();
-
-namespace {
-
-struct object_row {
-	enum iommufd_object_type type;
-	bool has_abort;
-	struct iommufd_object_ops ops;
-};
-
-struct object_table {
-	struct iommufd_object_ops ops[IOMMUFD_OBJ_MAX];
-};
-
-template <size_t N>
-consteval struct object_table iommufd_object_table(const struct object_row (&rows)[N])
-{
-	struct object_table t = {};
-	bool known[IOMMUFD_OBJ_MAX] = {};
-
-	for (const struct object_row &row : rows) {
-		if (known[row.type])
-			build_bug_two_rows_for_one_object_type();
-		if (!row.ops.destroy)
-			build_bug_object_type_without_a_row();
-		if (row.has_abort != (row.ops.abort != nullptr))
-			build_bug_abort_op_and_has_abort_disagree();
-		known[row.type] = true;
-		t.ops[row.type] = row.ops;
-	}
-	for (int type = IOMMUFD_OBJ_NONE + 1; type < IOMMUFD_OBJ_MAX; type++)
-		if (!known[type])
-			build_bug_object_type_without_a_row();
-	return t;
-}
-
-} // namespace
-
-/* clang-format off */
-#define OBJECT_OP(_struct, ...) \
-	object_row{_struct::obj_type, iommufd_has_abort<_struct>, {__VA_ARGS__}}
-/* clang-format on */
-
-/* Every type has a row. */
-static constexpr struct object_table iommufd_objects = iommufd_object_table({
-	OBJECT_OP(iommufd_access, .destroy = iommufd_access_destroy_object),
-	OBJECT_OP(iommufd_device, .pre_destroy = iommufd_device_pre_destroy,
-		  .destroy = iommufd_device_destroy),
-	OBJECT_OP(iommufd_fault, .file = iommufd_eventq_file, .destroy = iommufd_fault_destroy),
-	OBJECT_OP(iommufd_hw_queue, .destroy = iommufd_hw_queue_destroy),
-	OBJECT_OP(iommufd_hwpt_paging, .destroy = iommufd_hwpt_paging_destroy,
-		  .abort = iommufd_hwpt_paging_abort),
-	OBJECT_OP(iommufd_hwpt_nested, .destroy = iommufd_hwpt_nested_destroy,
-		  .abort = iommufd_hwpt_nested_abort),
-	OBJECT_OP(iommufd_ioas, .destroy = iommufd_ioas_destroy),
-	object_row{IOMMUFD_OBJ_SELFTEST, false, {.destroy = iommufd_selftest_destroy}},
-	OBJECT_OP(iommufd_vcmdq, .destroy = iommufd_vcmdq_destroy),
-	OBJECT_OP(iommufd_vdevice, .destroy = iommufd_vdevice_destroy,
-		  .abort = iommufd_vdevice_abort),
-	OBJECT_OP(iommufd_veventq, .file = iommufd_eventq_file, .destroy = iommufd_veventq_destroy,
-		  .abort = iommufd_veventq_abort),
-	OBJECT_OP(iommufd_viommu, .destroy = iommufd_viommu_destroy),
-});
-
-static inline const struct iommufd_object_ops *iommufd_ops(const struct iommufd_object *obj)
-{
-	return &iommufd_objects.ops[obj->type];
-}
 
 /* Ends the C++ object and frees its memory: the kernel's kfree(obj). */
 static void iommufd_object_free(struct iommufd_object *obj)
@@ -208,8 +124,8 @@ void iommufd_object_abort_and_destroy(struct iommufd_ctx *ictx, struct iommufd_o
 	iommufd_object_abort(ictx, obj);
 }
 
-result<struct iommufd_object *> iommufd_get_object(struct iommufd_ctx *ictx, u32 id,
-						   enum iommufd_object_type type)
+short_ref<struct iommufd_object> iommufd_get_object(struct iommufd_ctx *ictx, u32 id,
+						    enum iommufd_object_type type)
 {
 	struct iommufd_object *obj;
 
@@ -223,7 +139,7 @@ result<struct iommufd_object *> iommufd_get_object(struct iommufd_ctx *ictx, u32
 	xa_unlock(&ictx->objects);
 	if (!obj)
 		return -ENOENT;
-	return obj;
+	return short_ref<struct iommufd_object>::adopt(ictx, obj);
 }
 
 void iommufd_put_object(struct iommufd_ctx *ictx, struct iommufd_object *obj)
@@ -235,11 +151,8 @@ void iommufd_put_object(struct iommufd_ctx *ictx, struct iommufd_object *obj)
 		wake_up_interruptible_all(&ictx->destroy_wait);
 }
 
-/*
- * Raises users of an object of which the caller only has the pointer, kept alive by a lock of the
- * caller's. -EBUSY: it has left the table already, and its destruction is under way.
- */
-int iommufd_try_inc_users(struct iommufd_ctx *ictx, struct iommufd_object *obj)
+users_ref<struct iommufd_object> _iommufd_try_get_users(struct iommufd_ctx *ictx,
+							struct iommufd_object *obj)
 {
 	void *cur;
 
@@ -248,7 +161,7 @@ int iommufd_try_inc_users(struct iommufd_ctx *ictx, struct iommufd_object *obj)
 	if (cur == obj)
 		refcount_inc(&obj->users);
 	xa_unlock(&ictx->objects);
-	return cur == obj ? 0 : -EBUSY;
+	return cur == obj ? iommufd_users::adopt(obj) : users_ref<struct iommufd_object>();
 }
 
 /* refcount_read(), ordered before what follows. */
@@ -277,22 +190,22 @@ static int iommufd_object_dec_wait(struct iommufd_ctx *ictx, struct iommufd_obje
 }
 
 /*
- * Takes what the id names out of the table, if nobody but the table uses it. A user of to_destroy
- * is put in any case; with REMOVE_WAIT and an error the table's part of its wait_cnt comes back.
+ * Takes what the id names out of the table, if nobody but the table uses it. The user is put in any
+ * case; with REMOVE_WAIT and an error the table's part of its object's wait_cnt comes back.
  * Errors as iommufd_object_remove().
  */
 static result<struct iommufd_object *> iommufd_object_take(struct iommufd_ctx *ictx,
-							   struct iommufd_object *to_destroy,
+							   users_ref<struct iommufd_object> user,
 							   u32 id, unsigned int flags)
 {
+	struct iommufd_object *const to_destroy = user.get();
 	xa_guard objects(&ictx->objects);
 	void *entry = xa_load_raw(&ictx->objects, id);
 	auto *obj = entry == XA_ZERO_ENTRY ? nullptr : static_cast<struct iommufd_object *>(entry);
 	int rc = 0;
 
 	/* under the lock: nobody can look the object up between this and the test of users */
-	if (to_destroy)
-		refcount_dec(&to_destroy->users);
+	user.reset();
 	if (to_destroy ? WARN_ON(obj != to_destroy) : !obj)
 		rc = -ENOENT;
 	else if (!refcount_dec_if_one(&obj->users))
@@ -314,8 +227,8 @@ static result<struct iommufd_object *> iommufd_object_take(struct iommufd_ctx *i
  * the caller has a user of it, which is put in any case; otherwise the object is what the id names.
  * 0; -ENOENT: no such id, or a tombstone; -EBUSY: in use.
  */
-int iommufd_object_remove(struct iommufd_ctx *ictx, struct iommufd_object *to_destroy, u32 id,
-			  unsigned int flags)
+int iommufd_object_remove(struct iommufd_ctx *ictx, users_ref<struct iommufd_object> to_destroy,
+			  u32 id, unsigned int flags)
 {
 	const bool wait_first = flags & REMOVE_WAIT;
 
@@ -324,14 +237,12 @@ int iommufd_object_remove(struct iommufd_ctx *ictx, struct iommufd_object *to_de
 	 * it looks at users, so that such a call cannot make it fail.
 	 */
 	if (wait_first) {
-		if (int rc = iommufd_object_dec_wait(ictx, to_destroy)) {
-			/* a bug: the object stays until close */
-			refcount_dec(&to_destroy->users);
+		/* an error is a bug: the object stays until close */
+		if (int rc = iommufd_object_dec_wait(ictx, to_destroy.get()))
 			return rc;
-		}
 	}
 
-	auto taken = iommufd_object_take(ictx, to_destroy, id, flags);
+	auto taken = iommufd_object_take(ictx, std::move(to_destroy), id, flags);
 
 	if (!taken)
 		return taken.error();
@@ -354,7 +265,7 @@ int iommufd_destroy(struct iommufd_ucmd *ucmd)
 {
 	auto *cmd = static_cast<struct iommu_destroy *>(ucmd->cmd);
 
-	return iommufd_object_remove(ucmd->ictx, nullptr, cmd->id, 0);
+	return iommufd_object_remove(ucmd->ictx, {}, cmd->id, 0);
 }
 
 /* Ends what only the table uses. How many objects that were; *any: whether there was one at all. */
@@ -475,19 +386,15 @@ static void iommufd_fops_vma_open(struct vm_area_struct *vma)
 {
 	auto *immap = static_cast<struct iommufd_mmap *>(vma->vm_private_data);
 
-	refcount_inc(&immap->owner->users);
-	refcount_inc(&immap->vmas);
+	immap->mappings.get(immap->owner);
 }
 
 static void iommufd_fops_vma_close(struct vm_area_struct *vma)
 {
 	auto *immap = static_cast<struct iommufd_mmap *>(vma->vm_private_data);
 
-	/* the owner's user goes last: it keeps the region */
-	struct iommufd_object *owner = immap->owner;
-
-	refcount_dec(&immap->vmas);
-	refcount_dec(&owner->users);
+	/* the owner's user keeps the region too */
+	immap->mappings.put(immap->owner);
 }
 
 static const struct vm_operations_struct iommufd_vma_ops = {
@@ -496,18 +403,22 @@ static const struct vm_operations_struct iommufd_vma_ops = {
 	.may_split = nullptr,
 };
 
-/* The region at an offset of the file (bytes), with a user of its owner. NULL: none. */
-static struct iommufd_mmap *iommufd_mmap_hold(struct iommufd_ctx *ictx, unsigned long offset)
+/* *region is the one at an offset of the file (bytes), if it can be held: a user of its owner. */
+static users_ref<struct iommufd_object>
+iommufd_mmap_hold(struct iommufd_ctx *ictx, unsigned long offset, struct iommufd_mmap **region)
 {
 	mtree_guard regions(&ictx->mt_mmap);
-	auto *region = static_cast<struct iommufd_mmap *>(mtree_load(&ictx->mt_mmap, offset));
+
+	*region = static_cast<struct iommufd_mmap *>(mtree_load(&ictx->mt_mmap, offset));
+	if (!*region)
+		return {};
 
 	/*
 	 * The entry goes under this lock before its owner does. An owner that is not in the object
 	 * table is being made, and its creation may still fail, or is being destroyed: neither can
 	 * be held.
 	 */
-	return region && !iommufd_try_inc_users(ictx, region->owner) ? region : nullptr;
+	return iommufd_try_get_users(ictx, (*region)->owner);
 }
 
 /* Makes vma one of the region's mappings, as far as it alone is concerned. -ENXIO: not its start,
@@ -547,18 +458,18 @@ static int iommufd_fops_mmap(struct file *filp, struct vm_area_struct *vma)
 	if (vma->vm_pgoff > ULONG_MAX >> PAGE_SHIFT)
 		return -ENXIO;
 
-	auto *region = iommufd_mmap_hold(ictx, vma->vm_pgoff << PAGE_SHIFT);
+	struct iommufd_mmap *region;
+	auto owner = iommufd_mmap_hold(ictx, vma->vm_pgoff << PAGE_SHIFT, &region);
 
-	if (!region)
+	if (!owner)
 		return -ENXIO;
 	if (int rc = iommufd_mmap_fill(ictx, region, vma)) {
-		/* nobody but this call may undo the reference */
+		/* nobody but this call may put the owner */
 		vma->vm_ops = nullptr;
 		vma->vm_private_data = nullptr;
-		refcount_dec(&region->owner->users);
 		return rc;
 	}
-	refcount_inc(&region->vmas);
+	region->mappings.keep(std::move(owner));
 	return 0;
 }
 

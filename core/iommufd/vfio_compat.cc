@@ -21,14 +21,14 @@
 #include <climits>
 
 /* The IOAS of the container ioctls. -ENODEV: there is none, or it is on its way out. */
-static result<short_ref<struct iommufd_ioas>> get_compat_ioas(struct iommufd_ctx *ictx)
+static short_ref<struct iommufd_ioas> get_compat_ioas(struct iommufd_ctx *ictx)
 {
 	xa_guard objects(&ictx->objects);
-	struct iommufd_ioas *ioas = ictx->vfio_ioas;
 
-	if (!ioas || !iommufd_lock_obj(ioas))
-		return -ENODEV;
-	return short_ref<struct iommufd_ioas>::adopt(ictx, ioas);
+	if (ictx->vfio_ioas)
+		if (auto ioas = iommufd_lock(ictx, ictx->vfio_ioas))
+			return ioas;
+	return -ENODEV;
 }
 
 static void set_compat_ioas(struct iommufd_ctx *ictx, struct iommufd_ioas *ioas)
@@ -44,7 +44,7 @@ int iommufd_vfio_compat_ioas_get_id(struct iommufd_ctx *ictx, u32 *out_ioas_id)
 
 	if (!ioas)
 		return ioas.error();
-	*out_ioas_id = (*ioas)->id;
+	*out_ioas_id = ioas->id;
 	return 0;
 }
 
@@ -66,10 +66,8 @@ static int iommufd_vfio_adopt_ioas(struct iommufd_ctx *ictx, struct iommufd_ioas
 	/* a container is of one kind for ever */
 	if (ictx->no_iommu_mode)
 		return -EINVAL;
-	if (ictx->vfio_ioas && iommufd_lock_obj(ictx->vfio_ioas)) {
-		iommufd_put_object(ictx, ictx->vfio_ioas);
+	if (ictx->vfio_ioas && iommufd_lock(ictx, ictx->vfio_ioas))
 		return 1;
-	}
 	ictx->vfio_ioas = ioas;
 	return 0;
 }
@@ -113,7 +111,7 @@ int iommufd_vfio_ioas(struct iommufd_ucmd *ucmd)
 		if (!ioas)
 			return ioas.error();
 		/* still held, so it cannot leave the table before the pointer is there */
-		set_compat_ioas(ucmd->ictx, (*ioas).get());
+		set_compat_ioas(ucmd->ictx, ioas.get());
 		return 0;
 	}
 	case IOMMU_VFIO_IOAS_CLEAR:
@@ -145,8 +143,8 @@ static int iommufd_vfio_map_dma(struct iommufd_ctx *ictx,
 	const int write = map.flags & VFIO_DMA_MAP_FLAG_WRITE ? IOMMU_WRITE : 0;
 	unsigned long iova = map.iova;
 
-	return iopt_map_user_pages(ictx, &(*ioas)->iopt, &iova, user_inout<void>(map.vaddr),
-				   map.size, IOMMU_CACHE | read | write, 0);
+	return iopt_map_user_pages(ictx, &ioas->iopt, &iova, user_inout<void>(map.vaddr), map.size,
+				   IOMMU_CACHE | read | write, 0);
 }
 
 /*
@@ -181,7 +179,7 @@ static int iommufd_vfio_unmap_dma(struct iommufd_ctx *ictx,
 	if (!ioas)
 		return ioas.error();
 
-	struct io_pagetable *iopt = &(*ioas)->iopt;
+	struct io_pagetable *iopt = &ioas->iopt;
 
 	if (unmap.flags & VFIO_DMA_UNMAP_FLAG_ALL) {
 		if (unmap.iova || unmap.size)
@@ -208,7 +206,7 @@ static int iommufd_vfio_cc_iommu(struct iommufd_ctx *ictx)
 	if (!ioas)
 		return ioas.error();
 
-	struct iommufd_ioas *compat = (*ioas).get();
+	struct iommufd_ioas *compat = ioas.get();
 	struct iommufd_hwpt_paging *hwpt_paging;
 	mutex_guard guard(&compat->mutex);
 
@@ -255,7 +253,7 @@ static int iommufd_vfio_set_iommu(struct iommufd_ctx *ictx, unsigned long type)
 	 * The two types differ in whether an unmap may cut a mapping. No driver can split a large
 	 * page, so the type that may has none.
 	 */
-	return type == VFIO_TYPE1_IOMMU ? iopt_disable_large_pages(&(*ioas)->iopt) : 0;
+	return type == VFIO_TYPE1_IOMMU ? iopt_disable_large_pages(&ioas->iopt) : 0;
 }
 
 /* Of all domains; what is below PAGE_SIZE shows as PAGE_SIZE, as it did in VFIO. */
@@ -377,7 +375,7 @@ static int iommufd_vfio_iommu_get_info(struct iommufd_ctx *ictx, user_inout<void
 		return ioas.error();
 
 	const size_t argsz = info.argsz;
-	struct iommufd_ioas *compat = (*ioas).get();
+	struct iommufd_ioas *compat = ioas.get();
 	info_cap_chain chain(arg, argsz);
 
 	info.flags = VFIO_IOMMU_INFO_PGSIZES | VFIO_IOMMU_INFO_CAPS;

@@ -50,7 +50,7 @@ int iommufd_viommu_alloc_v2_ioctl(struct iommufd_ucmd *ucmd)
 	if (!idev)
 		return idev.error();
 
-	ops = dev_iommu_ops((*idev)->dev);
+	ops = dev_iommu_ops(idev->dev);
 	if (!ops->viommu_alloc)
 		return -EOPNOTSUPP;
 
@@ -61,8 +61,8 @@ int iommufd_viommu_alloc_v2_ioctl(struct iommufd_ucmd *ucmd)
 	if (!hwpt_paging->nest_parent)
 		return -EINVAL;
 
-	auto new_viommu = ops->viommu_alloc((*idev)->dev, hwpt_paging->domain, ucmd->ictx,
-					    cmd->type, user_data.len ? &user_data : nullptr);
+	auto new_viommu = ops->viommu_alloc(idev->dev, hwpt_paging->domain, ucmd->ictx, cmd->type,
+					    user_data.len ? &user_data : nullptr);
 
 	if (!new_viommu)
 		return new_viommu.error();
@@ -70,8 +70,8 @@ int iommufd_viommu_alloc_v2_ioctl(struct iommufd_ucmd *ucmd)
 
 	viommu->type = static_cast<enum iommu_viommu_type>(cmd->type);
 	viommu->ictx = ucmd->ictx;
-	viommu->hwpt = users_ref<struct iommufd_hwpt_paging>(*hwpt_paging);
-	viommu->iommu_dev = __iommu_get_iommu_dev((*idev)->dev);
+	iommufd_object_hold<&iommufd_viommu::hwpt>(viommu, hwpt_paging);
+	viommu->iommu_dev = __iommu_get_iommu_dev(idev->dev);
 
 	cmd->out_viommu_id = viommu->id;
 	rc = iommufd_ucmd_respond(ucmd, sizeof(*cmd));
@@ -103,11 +103,11 @@ int iommufd_viommu_alloc_ioctl(struct iommufd_ucmd *ucmd)
 	if (!idev)
 		return idev.error();
 
-	ops = dev_iommu_ops((*idev)->dev);
+	ops = dev_iommu_ops(idev->dev);
 	if (!ops->get_viommu_struct || !ops->viommu_init)
 		return -EOPNOTSUPP;
 
-	st = ops->get_viommu_struct((*idev)->dev, static_cast<enum iommu_viommu_type>(cmd->type));
+	st = ops->get_viommu_struct(idev->dev, static_cast<enum iommu_viommu_type>(cmd->type));
 	if (!st)
 		return -EOPNOTSUPP;
 	if (WARN_ON_ONCE(!iommufd_struct_is(st, IOMMUFD_OBJ_VIOMMU, sizeof(*viommu))))
@@ -128,9 +128,9 @@ int iommufd_viommu_alloc_ioctl(struct iommufd_ucmd *ucmd)
 
 	viommu->type = static_cast<enum iommu_viommu_type>(cmd->type);
 	viommu->ictx = ucmd->ictx;
-	viommu->hwpt = users_ref<struct iommufd_hwpt_paging>(*hwpt_paging);
+	iommufd_object_hold<&iommufd_viommu::hwpt>(viommu, hwpt_paging);
 	/* an IOMMU that can go away counts its vIOMMUs itself */
-	viommu->iommu_dev = __iommu_get_iommu_dev((*idev)->dev);
+	viommu->iommu_dev = __iommu_get_iommu_dev(idev->dev);
 
 	rc = ops->viommu_init(viommu, hwpt_paging->domain, user_data.len ? &user_data : nullptr);
 	if (rc)
@@ -214,7 +214,7 @@ int iommufd_vdevice_alloc_v2_ioctl(struct iommufd_ucmd *ucmd)
 	if (!idev)
 		return idev.error();
 
-	if (viommu->iommu_dev != __iommu_get_iommu_dev((*idev)->dev))
+	if (viommu->iommu_dev != __iommu_get_iommu_dev(idev->dev))
 		return -EINVAL;
 
 	mutex_guard lock(&idev->ictx->vdev_lock);
@@ -224,17 +224,18 @@ int iommufd_vdevice_alloc_v2_ioctl(struct iommufd_ucmd *ucmd)
 		return -ENOENT;
 
 	auto new_vdev = viommu->ops && viommu->ops->vdevice_alloc
-				? viommu->ops->vdevice_alloc((*viommu).get(), (*idev)->dev, virt_id)
-				: iommufd_vdevice_alloc<struct iommufd_vdevice>((*viommu).get());
+				? viommu->ops->vdevice_alloc(viommu.get(), idev->dev, virt_id)
+				: iommufd_vdevice_alloc<struct iommufd_vdevice>(viommu.get());
 
 	if (!new_vdev)
 		return new_vdev.error();
 	vdev = *new_vdev;
 
+	iommufd_object_hold<&iommufd_vdevice::viommu>(vdev, viommu);
 	vdev->virt_id = virt_id;
-	vdev->dev = (*idev)->dev;
+	vdev->dev = idev->dev;
 	/* a short reference that lasts as long as the vDEVICE; the device's end takes it back */
-	vdev->idev = (*idev).get();
+	vdev->idev = idev.get();
 	list_add_tail(&vdev->idev_item, &idev->vdevs);
 
 	curr = xa_cmpxchg(&viommu->vdevs, virt_id, nullptr, vdev, GFP_KERNEL);
@@ -248,7 +249,7 @@ int iommufd_vdevice_alloc_v2_ioctl(struct iommufd_ucmd *ucmd)
 	if (rc)
 		goto out_abort;
 	iommufd_object_finalize(ucmd->ictx, vdev);
-	(*idev).release();
+	idev.release();
 	return 0;
 
 out_abort:
@@ -293,7 +294,7 @@ int iommufd_vdevice_alloc_ioctl(struct iommufd_ucmd *ucmd)
 	if (!idev_ref)
 		return idev_ref.error();
 
-	struct iommufd_device *idev = (*idev_ref).get();
+	struct iommufd_device *idev = idev_ref.get();
 
 	if (viommu->iommu_dev != __iommu_get_iommu_dev(idev->dev))
 		return -EINVAL;
@@ -319,7 +320,7 @@ int iommufd_vdevice_alloc_ioctl(struct iommufd_ucmd *ucmd)
 	vdev = *new_vdev;
 
 	vdev->virt_id = virt_id;
-	vdev->viommu = users_ref<struct iommufd_viommu>(*viommu);
+	iommufd_object_hold<&iommufd_vdevice::viommu>(vdev, viommu);
 	vdev->dev = idev->dev;
 	/*
 	 * The short reference lasts as long as the vDEVICE. iommufd_device_pre_destroy() takes it
@@ -328,7 +329,7 @@ int iommufd_vdevice_alloc_ioctl(struct iommufd_ucmd *ucmd)
 	vdev->idev = idev;
 	idev->vdev = vdev;
 
-	rc = iommufd_viommu_enter_vdevice((*viommu).get(), vdev);
+	rc = iommufd_viommu_enter_vdevice(viommu.get(), vdev);
 	if (!rc) {
 		cmd->out_vdevice_id = vdev->id;
 		rc = iommufd_ucmd_respond(ucmd, sizeof(*cmd));
@@ -338,7 +339,7 @@ int iommufd_vdevice_alloc_ioctl(struct iommufd_ucmd *ucmd)
 		return rc;
 	}
 	iommufd_object_finalize(ucmd->ictx, vdev);
-	(*idev_ref).release();
+	idev_ref.release();
 	return 0;
 }
 
@@ -445,7 +446,7 @@ int iommufd_vcmdq_alloc_ioctl(struct iommufd_ucmd *ucmd)
 	if (rc)
 		return rc;
 
-	auto new_vcmdq = viommu->ops->vcmdq_alloc((*viommu).get(), cmd->type, cmd->index, cmd->addr,
+	auto new_vcmdq = viommu->ops->vcmdq_alloc(viommu.get(), cmd->type, cmd->index, cmd->addr,
 						  cmd->length);
 
 	if (!new_vcmdq) {
@@ -454,6 +455,7 @@ int iommufd_vcmdq_alloc_ioctl(struct iommufd_ucmd *ucmd)
 	}
 	vcmdq = *new_vcmdq;
 
+	iommufd_object_hold<&iommufd_vcmdq::viommu>(vcmdq, viommu);
 	vcmdq->addr = cmd->addr;
 	vcmdq->length = cmd->length;
 	vcmdq->pinned_iova = aligned;
@@ -468,15 +470,16 @@ int iommufd_vcmdq_alloc_ioctl(struct iommufd_ucmd *ucmd)
 	return rc;
 }
 
-static void iommufd_hw_queue_destroy_access(struct iommufd_ctx *ictx, struct iommufd_access *access,
-					    u64 base_iova, size_t length)
+static void iommufd_hw_queue_destroy_access(struct iommufd_ctx *ictx,
+					    users_ref<struct iommufd_access> access, u64 base_iova,
+					    size_t length)
 {
 	u64 aligned_iova = PAGE_ALIGN_DOWN(base_iova);
 	u64 offset = base_iova - aligned_iova;
 
-	iommufd_access_unpin_pages(access, aligned_iova, PAGE_ALIGN(length + offset));
-	iommufd_access_detach_internal(access);
-	iommufd_access_destroy_internal(ictx, access);
+	iommufd_access_unpin_pages(access.get(), aligned_iova, PAGE_ALIGN(length + offset));
+	iommufd_access_detach_internal(access.get());
+	iommufd_access_destroy_internal(ictx, std::move(access));
 }
 
 /* Also of one that failed half way: what is not there was not done. */
@@ -487,14 +490,14 @@ void iommufd_hw_queue_destroy(struct iommufd_object *obj)
 	if (hw_queue->destroy)
 		hw_queue->destroy(hw_queue);
 	if (hw_queue->access)
-		iommufd_hw_queue_destroy_access(hw_queue->viommu->ictx, hw_queue->access,
+		iommufd_hw_queue_destroy_access(hw_queue->viommu->ictx, std::move(hw_queue->access),
 						hw_queue->base_addr, hw_queue->length);
 	hw_queue->viommu.reset();
 }
 
 /* Pins whole pages of the IOAS through the access; all or nothing. -EFAULT: they are scattered. */
-static int iommufd_hw_queue_pin(struct iommufd_access *access, struct iommufd_ioas *ioas, u64 first,
-				size_t npages, struct page **pages)
+static int iommufd_hw_queue_pin(struct iommufd_access *access, held<struct iommufd_ioas> ioas,
+				u64 first, size_t npages, struct page **pages)
 {
 	const size_t span = npages * PAGE_SIZE;
 
@@ -517,9 +520,9 @@ static int iommufd_hw_queue_pin(struct iommufd_access *access, struct iommufd_io
  * physical address, whatever the IOAS says. -ERANGE: more pages than there can be; -ENOMEM;
  * -EFAULT: not contiguous; what the pin says.
  */
-static result<struct iommufd_access *> iommufd_hw_queue_alloc_phys(struct iommu_hw_queue_alloc *cmd,
-								   struct iommufd_viommu *viommu,
-								   phys_addr_t *base_pa)
+static users_ref<struct iommufd_access>
+iommufd_hw_queue_alloc_phys(struct iommu_hw_queue_alloc *cmd, struct iommufd_viommu *viommu,
+			    phys_addr_t *base_pa)
 {
 	const u64 first = PAGE_ALIGN_DOWN(cmd->nesting_parent_iova);
 	const u64 offset = cmd->nesting_parent_iova - first;
@@ -535,14 +538,14 @@ static result<struct iommufd_access *> iommufd_hw_queue_alloc_phys(struct iommu_
 		return -ENOMEM;
 
 	auto access = iommufd_access_create_internal(viommu->ictx);
-	int rc = access ? iommufd_hw_queue_pin(*access, viommu->hwpt->ioas.get(), first, npages,
+	int rc = access ? iommufd_hw_queue_pin(access.get(), viommu->hwpt->ioas, first, npages,
 					       pages)
 			: access.error();
 
 	if (!rc)
 		*base_pa = page_to_phys(pages[0]) + offset;
 	else if (access)
-		iommufd_access_destroy_internal(viommu->ictx, *access);
+		iommufd_access_destroy_internal(viommu->ictx, std::move(access));
 	kvfree_array(pages);
 	if (rc)
 		return rc;
@@ -572,7 +575,7 @@ int iommufd_hw_queue_alloc_ioctl(struct iommufd_ucmd *ucmd)
 	if (!viommu->ops || !viommu->ops->get_hw_queue_struct || !viommu->ops->hw_queue_init_phys)
 		return -EOPNOTSUPP;
 
-	st = viommu->ops->get_hw_queue_struct((*viommu).get(),
+	st = viommu->ops->get_hw_queue_struct(viommu.get(),
 					      static_cast<enum iommu_hw_queue_type>(cmd->type));
 	if (!st)
 		return -EOPNOTSUPP;
@@ -585,13 +588,13 @@ int iommufd_hw_queue_alloc_ioctl(struct iommufd_ucmd *ucmd)
 		return new_queue.error();
 	hw_queue = *new_queue;
 
-	auto access = iommufd_hw_queue_alloc_phys(cmd, (*viommu).get(), &base_pa);
+	auto access = iommufd_hw_queue_alloc_phys(cmd, viommu.get(), &base_pa);
 
 	if (!access)
 		return access.error();
 
-	hw_queue->viommu = users_ref<struct iommufd_viommu>(*viommu);
-	hw_queue->access = *access;
+	iommufd_object_hold<&iommufd_hw_queue::viommu>(hw_queue, viommu);
+	iommufd_object_hold<&iommufd_hw_queue::access>(hw_queue, std::move(access));
 	hw_queue->type = static_cast<enum iommu_hw_queue_type>(cmd->type);
 	hw_queue->length = cmd->length;
 	hw_queue->base_addr = cmd->nesting_parent_iova;

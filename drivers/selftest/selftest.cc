@@ -314,7 +314,7 @@ static void selftest_syz_conv_iova_id(struct iommufd_ucmd *ucmd, unsigned int io
 	auto ioas = iommufd_get_ioas(ucmd->ictx, ioas_id);
 	if (!ioas)
 		return;
-	*iova = __iommufd_test_syz_conv_iova(&(*ioas)->iopt, *iova);
+	*iova = __iommufd_test_syz_conv_iova(&ioas->iopt, *iova);
 }
 
 static void mock_domain_page_response(struct device *dev, struct iopf_fault *,
@@ -1437,7 +1437,7 @@ static void mock_driver_init(struct mock_driver *driver, const struct mock_machi
 }
 
 /* A HWPT of this machine's mock by its id; -EINVAL when it is another driver's. */
-static result<short_ref<struct iommufd_hwpt_paging>>
+static short_ref<struct iommufd_hwpt_paging>
 get_md_pagetable(struct iommufd_ucmd *ucmd, u32 mockpt_id, struct mock_iommu_domain **mock)
 {
 	struct iommufd_selftest *st = kernel_selftest(current->kernel);
@@ -1445,7 +1445,7 @@ get_md_pagetable(struct iommufd_ucmd *ucmd, u32 mockpt_id, struct mock_iommu_dom
 
 	if (!hwpt)
 		return hwpt;
-	struct iommu_domain *domain = (*hwpt)->domain;
+	struct iommu_domain *domain = hwpt->domain;
 
 	if (domain->type != IOMMU_DOMAIN_UNMANAGED ||
 	    (domain->owner != &st->drivers[0].ops && domain->owner != &st->drivers[1].ops))
@@ -1454,7 +1454,7 @@ get_md_pagetable(struct iommufd_ucmd *ucmd, u32 mockpt_id, struct mock_iommu_dom
 	return hwpt;
 }
 
-static result<short_ref<struct iommufd_hwpt_nested>>
+static short_ref<struct iommufd_hwpt_nested>
 get_md_pagetable_nested(struct iommufd_ucmd *ucmd, u32 mockpt_id,
 			struct mock_iommu_domain_nested **nested)
 {
@@ -1463,7 +1463,7 @@ get_md_pagetable_nested(struct iommufd_ucmd *ucmd, u32 mockpt_id,
 
 	if (!hwpt)
 		return hwpt;
-	struct iommu_domain *domain = (*hwpt)->domain;
+	struct iommu_domain *domain = hwpt->domain;
 
 	if (domain->type != IOMMU_DOMAIN_NESTED || (domain->ops != &st->drivers[0].nested_ops &&
 						    domain->ops != &st->drivers[1].nested_ops))
@@ -1616,7 +1616,7 @@ out_mdev:
 	return rc;
 }
 
-static result<short_ref<struct selftest_obj>>
+static short_ref<struct selftest_obj>
 iommufd_test_get_selftest_obj(struct iommufd_ctx *ictx, u32 id)
 {
 	/* The stdev and not the device: whoever holds it cannot meet its detach */
@@ -1624,7 +1624,7 @@ iommufd_test_get_selftest_obj(struct iommufd_ctx *ictx, u32 id)
 
 	if (!sobj)
 		return sobj;
-	if ((*sobj)->selftest_type != TYPE_IDEV)
+	if (sobj->selftest_type != TYPE_IDEV)
 		return -EINVAL;
 	return sobj;
 }
@@ -1639,8 +1639,8 @@ static int iommufd_test_mock_domain_replace(struct iommufd_ucmd *ucmd, unsigned 
 		return sobj.error();
 
 	{
-		rwsem_write_guard guard(&(*sobj)->idev.mock_dev->iopf_rwsem);
-		rc = iommufd_device_replace((*sobj)->idev.idev, IOMMU_NO_PASID, &pt_id);
+		rwsem_write_guard guard(&sobj->idev.mock_dev->iopf_rwsem);
+		rc = iommufd_device_replace(sobj->idev.idev, IOMMU_NO_PASID, &pt_id);
 	}
 	if (rc)
 		return rc;
@@ -1663,7 +1663,7 @@ static int iommufd_test_add_reserved(struct iommufd_ucmd *ucmd, unsigned int moc
 	auto ioas = iommufd_get_ioas(ucmd->ictx, mockpt_id);
 	if (!ioas)
 		return ioas.error();
-	iopt = &(*ioas)->iopt;
+	iopt = &ioas->iopt;
 
 	rwsem_write_guard guard(&iopt->iova_rwsem);
 	return iopt_reserve_iova(iopt, start, last, nullptr);
@@ -1756,10 +1756,10 @@ static int iommufd_test_dev_check_cache(struct iommufd_ucmd *ucmd, u32 idev_id,
 
 	if (!idev)
 		return idev.error();
-	if (!mock_dev_is((*idev)->dev))
+	if (!mock_dev_is(idev->dev))
 		return -EINVAL;
 
-	if (cache_id > MOCK_DEV_CACHE_ID_MAX || to_mock_dev((*idev)->dev)->cache[cache_id] != cache)
+	if (cache_id > MOCK_DEV_CACHE_ID_MAX || to_mock_dev(idev->dev)->cache[cache_id] != cache)
 		return -EINVAL;
 	return 0;
 }
@@ -1772,7 +1772,7 @@ static int iommufd_test_trigger_iopf(struct iommufd_ucmd *ucmd, struct iommu_tes
 
 	if (!idev)
 		return idev.error();
-	if (!mock_dev_is((*idev)->dev))
+	if (!mock_dev_is(idev->dev))
 		return -EINVAL;
 
 	event.fault.type = IOMMU_FAULT_PAGE_REQ;
@@ -1784,8 +1784,8 @@ static int iommufd_test_trigger_iopf(struct iommufd_ucmd *ucmd, struct iommu_tes
 	event.fault.prm.grpid = cmd->trigger_iopf.grpid;
 	event.fault.prm.perm = cmd->trigger_iopf.perm;
 
-	rwsem_read_guard guard(&to_mock_dev((*idev)->dev)->iopf_rwsem);
-	(void)iommu_report_device_fault((*idev)->dev, &event);
+	rwsem_read_guard guard(&to_mock_dev(idev->dev)->iopf_rwsem);
+	(void)iommu_report_device_fault(idev->dev, &event);
 	return 0;
 }
 
@@ -1797,10 +1797,10 @@ static int iommufd_test_trigger_vevent(struct iommufd_ucmd *ucmd, struct iommu_t
 
 	if (!idev)
 		return idev.error();
-	if (!mock_dev_is((*idev)->dev))
+	if (!mock_dev_is(idev->dev))
 		return -EINVAL;
 
-	struct mock_dev *mdev = to_mock_dev((*idev)->dev);
+	struct mock_dev *mdev = to_mock_dev(idev->dev);
 
 	rwsem_read_guard guard(&mdev->viommu_rwsem);
 	if (!mdev->viommu || !mdev->vdev_id)
@@ -2203,18 +2203,13 @@ static int iommufd_test_set_temp_memory_limit(unsigned int limit)
 }
 
 /* A HWPT of either kind. -ENOENT; -EINVAL: something else. */
-static result<short_ref<struct iommufd_object>> iommufd_get_hwpt(struct iommufd_ucmd *ucmd, u32 id)
+static short_ref<struct iommufd_hw_pagetable> iommufd_get_hwpt(struct iommufd_ucmd *ucmd, u32 id)
 {
 	auto obj = iommufd_get_object(ucmd->ictx, id, IOMMUFD_OBJ_ANY);
 
-	if (!obj)
-		return obj.error();
-
-	auto held = short_ref<struct iommufd_object>::adopt(ucmd->ictx, *obj);
-
-	if (held->type != IOMMUFD_OBJ_HWPT_NESTED && held->type != IOMMUFD_OBJ_HWPT_PAGING)
+	if (obj && obj->type != IOMMUFD_OBJ_HWPT_NESTED && obj->type != IOMMUFD_OBJ_HWPT_PAGING)
 		return -EINVAL;
-	return held;
+	return std::move(obj).to<struct iommufd_hw_pagetable>();
 }
 
 /* Is it what the PASID of the device's group is attached to? NULL: is that nothing? */
@@ -2237,7 +2232,7 @@ static int iommufd_test_pasid_check_hwpt(struct iommufd_ucmd *ucmd, struct iommu
 	if (!sobj)
 		return sobj.error();
 
-	struct iommufd_device *idev = (*sobj)->idev.idev;
+	struct iommufd_device *idev = sobj->idev.idev;
 
 	if (!cmd->pasid_check.hwpt_id)
 		return mock_dev_check_pasid(idev, cmd->pasid_check.pasid, nullptr);
@@ -2246,9 +2241,7 @@ static int iommufd_test_pasid_check_hwpt(struct iommufd_ucmd *ucmd, struct iommu
 
 	if (!hwpt)
 		return hwpt.error();
-	return mock_dev_check_pasid(
-		idev, cmd->pasid_check.pasid,
-		static_cast<struct iommufd_hw_pagetable *>((*hwpt).get())->domain);
+	return mock_dev_check_pasid(idev, cmd->pasid_check.pasid, hwpt->domain);
 }
 
 static int iommufd_test_pasid_attach(struct iommufd_ucmd *ucmd, struct iommu_test_cmd *cmd)
@@ -2259,9 +2252,9 @@ static int iommufd_test_pasid_attach(struct iommufd_ucmd *ucmd, struct iommu_tes
 		return sobj.error();
 
 	const ioasid_t pasid = cmd->pasid_attach.pasid;
-	struct iommufd_device *idev = (*sobj)->idev.idev;
+	struct iommufd_device *idev = sobj->idev.idev;
 
-	rwsem_write_guard guard(&(*sobj)->idev.mock_dev->iopf_rwsem);
+	rwsem_write_guard guard(&sobj->idev.mock_dev->iopf_rwsem);
 	int rc = iommufd_device_attach(idev, pasid, &cmd->pasid_attach.pt_id);
 
 	if (rc)
@@ -2279,8 +2272,8 @@ static int iommufd_test_pasid_replace(struct iommufd_ucmd *ucmd, struct iommu_te
 	if (!sobj)
 		return sobj.error();
 
-	rwsem_write_guard guard(&(*sobj)->idev.mock_dev->iopf_rwsem);
-	int rc = iommufd_device_replace((*sobj)->idev.idev, cmd->pasid_attach.pasid,
+	rwsem_write_guard guard(&sobj->idev.mock_dev->iopf_rwsem);
+	int rc = iommufd_device_replace(sobj->idev.idev, cmd->pasid_attach.pasid,
 					&cmd->pasid_attach.pt_id);
 
 	return rc ? rc : iommufd_ucmd_respond(ucmd, sizeof(*cmd));
@@ -2294,8 +2287,8 @@ static int iommufd_test_pasid_detach(struct iommufd_ucmd *ucmd, struct iommu_tes
 	if (!sobj)
 		return sobj.error();
 
-	rwsem_write_guard guard(&(*sobj)->idev.mock_dev->iopf_rwsem);
-	iommufd_device_detach((*sobj)->idev.idev, cmd->pasid_detach.pasid);
+	rwsem_write_guard guard(&sobj->idev.mock_dev->iopf_rwsem);
+	iommufd_device_detach(sobj->idev.idev, cmd->pasid_detach.pasid);
 	return 0;
 }
 

@@ -326,8 +326,8 @@ TEST_P(ChangeProcessTest, AnAreaOnItsWayIsBusy) {
     TaskScope task(m_);
     ictx = *iommufd_ctx_from_fd(m_.fd());
     auto ioas = iommufd_get_ioas(ictx, ioas_);
-    rwsem_write_guard guard(&(*ioas)->iopt.iova_rwsem);
-    area = iopt_area_iter_first(&(*ioas)->iopt, kIova, kIova);
+    rwsem_write_guard guard(&ioas->iopt.iova_rwsem);
+    area = iopt_area_iter_first(&ioas->iopt, kIova, kIova);
     pages = std::exchange(area->pages, nullptr);
   }
   EXPECT_EQ(b.Take(m_.fd()), -EBUSY);
@@ -335,7 +335,7 @@ TEST_P(ChangeProcessTest, AnAreaOnItsWayIsBusy) {
     TaskScope task(m_);
     auto ioas = iommufd_get_ioas(ictx, ioas_);
     {
-      rwsem_write_guard guard(&(*ioas)->iopt.iova_rwsem);
+      rwsem_write_guard guard(&ioas->iopt.iova_rwsem);
       area->pages = pages;
     }
     iommufd_ctx_put(ictx);

@@ -19,9 +19,9 @@ TEST_P(DeviceTest, CountsOfAnAttachedDevice) {
   Look look(m_);
   // The driver bound it and attached it.
   EXPECT_EQ(look.Users(dev_.idev), 3u);
-  EXPECT_EQ(look.Edge(0, dev_.idev, IOMMUFD_EDGE_BOUND), 1u);
-  EXPECT_EQ(look.Edge(0, dev_.idev, IOMMUFD_EDGE_ATTACHED), 1u);
-  EXPECT_EQ(look.Edge(dev_.idev, dev_.hwpt, IOMMUFD_EDGE_ATTACH), 1u);
+  EXPECT_EQ(look.Edge(0, dev_.idev, "bound"), 1u);
+  EXPECT_EQ(look.Edge(0, dev_.idev, "attached"), 1u);
+  EXPECT_EQ(look.Edge(dev_.idev, dev_.hwpt, "attach"), 1u);
   EXPECT_EQ(look.Users(dev_.hwpt), 2u);
   EXPECT_TRUE(look.Find(dev_.hwpt)->auto_domain);
   EXPECT_FALSE(look.Find(parent_)->auto_domain);
@@ -75,14 +75,14 @@ TEST_P(DeviceTest, ReplaceErrors) {
   EXPECT_EQ(m_.Replace(dev_.stdev, dev_.idev), -EINVAL);
   Look look(m_);
   EXPECT_EQ(look.Users(dev_.hwpt), 2u);
-  EXPECT_EQ(look.Edge(dev_.idev, dev_.hwpt, IOMMUFD_EDGE_ATTACH), 1u);
+  EXPECT_EQ(look.Edge(dev_.idev, dev_.hwpt, "attach"), 1u);
 }
 
 TEST_P(DeviceTest, ReplaceToAnotherAddressSpace) {
   uint32_t other = 0, pt = 0;
   ASSERT_EQ(m_.IoasAlloc(&other), 0);
   ASSERT_EQ(m_.Replace(dev_.stdev, other, &pt), 0);
-  EXPECT_EQ(Look(m_).Edge(pt, other, IOMMUFD_EDGE_HWPT_IOAS), 1u);
+  EXPECT_EQ(Look(m_).Edge(pt, other, "ioas"), 1u);
   EXPECT_EQ(m_.Destroy(other), -EBUSY);
   ASSERT_EQ(m_.Replace(dev_.stdev, ioas_), 0);
   EXPECT_EQ(m_.Destroy(other), 0);
@@ -142,7 +142,7 @@ TEST_P(DeviceTest, HwptAllocErrors) {
   ASSERT_EQ(m_.HwptNested(dev_.idev, parent_, &nested), 0);
   Look look(m_);
   EXPECT_EQ(look.Users(parent_), 2u);
-  EXPECT_EQ(look.Edge(nested, parent_, IOMMUFD_EDGE_HWPT_PARENT), 1u);
+  EXPECT_EQ(look.Edge(nested, parent_, "parent_ref"), 1u);
   EXPECT_EQ(m_.Destroy(parent_), -EBUSY);
   // Over a nested one.
   EXPECT_EQ(call(0, dev_.idev, nested, kData, len), -EINVAL);
@@ -155,8 +155,8 @@ TEST_P(DeviceTest, HwptAllocErrors) {
   EXPECT_EQ(call(0, dev_.idev, viommu, kData, len), -EFAULT);
   ASSERT_EQ(m_.HwptNested(dev_.idev, viommu, &nested), 0);
   Look on(m_);
-  EXPECT_EQ(on.Edge(nested, viommu, IOMMUFD_EDGE_HWPT_VIOMMU), 1u);
-  EXPECT_EQ(on.Edge(nested, parent_, IOMMUFD_EDGE_HWPT_PARENT), 0u);
+  EXPECT_EQ(on.Edge(nested, viommu, "viommu"), 1u);
+  EXPECT_EQ(on.Edge(nested, parent_, "parent_ref"), 0u);
   EXPECT_EQ(on.Users(viommu), 2u);
   EXPECT_EQ(m_.Destroy(viommu), -EBUSY);
   EXPECT_EQ(m_.Destroy(nested), 0);
@@ -295,7 +295,7 @@ TEST_P(GroupTest, FollowTheFirst) {
   ASSERT_EQ(m_.Replace(dev_.stdev, hwpt), 0);
   Look look(m_);
   EXPECT_EQ(look.Users(hwpt), 3u);
-  EXPECT_EQ(look.Edge(two.idev, hwpt, IOMMUFD_EDGE_ATTACH), 1u);
+  EXPECT_EQ(look.Edge(two.idev, hwpt, "attach"), 1u);
   EXPECT_EQ(look.Find(dev_.hwpt), nullptr);
 
   // Leaving one by one.
@@ -339,7 +339,7 @@ class GroupMsiTest : public IommufdTest {
       auto idev = iommufd_get<struct iommufd_device>(*ictx, idev_id);
       EXPECT_TRUE(idev);
       if (idev) {
-        struct device* dev = (*idev)->dev;
+        struct device* dev = idev->dev;
         iommu_domain* domain = iommu_get_domain_for_dev(dev);
         // Its caller has the group's mutex, which is the IOMMU core's own.
         const auto instrument = current->instrument;

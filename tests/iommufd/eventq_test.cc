@@ -100,7 +100,7 @@ class EventqTest : public ::testing::Test {
     auto ref = iommufd_get<T>(*ctx, id);
     EXPECT_TRUE(ref);
     iommufd_ctx_put(*ctx);
-    return std::move(*ref);
+    return ref;
   }
   // A driver's report of a page request.
   int Report(uint32_t grpid, uint64_t addr, uint32_t flags) {

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <map>
+#include <string_view>
 #include <string>
 
 #include "core/iommufd/introspect.h"
@@ -110,11 +111,13 @@ class Look {
     const auto* o = Find(id);
     return o && o->reserved;
   }
-  // How many users `from` holds of `to` for this reason.
-  uint32_t Edge(uint32_t from, uint32_t to, iommufd_edge_kind kind) const {
+  // How many users `from` holds of `to` by this member, or named edge.
+  uint32_t Edge(uint32_t from, uint32_t to, std::string_view why) const {
     uint32_t count = 0;
     for (const auto& e : s_.edges) {
-      if (e.from == from && e.to == to && e.kind == kind) count += e.count;
+      if (e.from == from && e.to == to && e.why->member == why) {
+        count += e.count;
+      }
     }
     return count;
   }
@@ -123,7 +126,7 @@ class Look {
     std::map<uint32_t, uint32_t> users, waits;
     for (const auto& e : s_.edges) {
       users[e.to] += e.count;
-      if (e.kind == IOMMUFD_EDGE_VDEVICE_DEVICE) waits[e.to] += e.count;
+      if (e.why->short_term) waits[e.to] += e.count;
     }
     for (const auto& o : s_.objects) {
       if (o.reserved) continue;

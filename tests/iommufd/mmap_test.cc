@@ -22,8 +22,7 @@ class MmapTest : public IommufdTest {
     ictx_ = *ictx;
     pages_ = alloc_pages(GFP_KERNEL, 2);
     auto obj = iommufd_get_object(ictx_, owner_, IOMMUFD_OBJ_IOAS);
-    obj_ = *obj;
-    iommufd_put_object(ictx_, obj_);
+    obj_ = obj.get();
     EXPECT_EQ(_iommufd_alloc_mmap(ictx_, obj_, page_to_phys(pages_), length_,
                                   &offset_),
               0);
@@ -142,7 +141,7 @@ TEST_P(MmapTest, AMappingHoldsItsOwner) {
   EXPECT_EQ(Mappings(), 2u);
   Look look(m_);
   EXPECT_EQ(look.Users(owner_), 3u);
-  EXPECT_EQ(look.Edge(0, owner_, IOMMUFD_EDGE_MMAP), 2u);
+  EXPECT_EQ(look.Edge(0, owner_, "mmap"), 2u);
   EXPECT_EQ(m_.Destroy(owner_), -EBUSY);
   EXPECT_EQ(m_.sys().munmap(one, length_), 0);
   EXPECT_EQ(m_.Destroy(owner_), -EBUSY);

@@ -85,17 +85,17 @@ INSTANTIATE_TEST_SUITE_P(Revisions, PasidTest,
 
 TEST_P(PasidTest, WhoHoldsWhat) {
   // Each device once for itself.
-  EXPECT_EQ(Look(m_).Edge(a_.idev, s_, IOMMUFD_EDGE_ATTACH), 1u);
-  EXPECT_EQ(Look(m_).Edge(0, a_.idev, IOMMUFD_EDGE_ATTACHED), 1u);
+  EXPECT_EQ(Look(m_).Edge(a_.idev, s_, "attach"), 1u);
+  EXPECT_EQ(Look(m_).Edge(0, a_.idev, "attached"), 1u);
   ASSERT_EQ(Attach(m_, a_.stdev, 1, s_), 0);
   ASSERT_EQ(Attach(m_, a_.stdev, 2, s_), 0);
   ASSERT_EQ(Attach(m_, b_.stdev, 2, s_), 0);
   {
     Look look(m_);
     look.ExpectExplained();
-    EXPECT_EQ(look.Edge(a_.idev, s_, IOMMUFD_EDGE_ATTACH), 3u);
-    EXPECT_EQ(look.Edge(b_.idev, s_, IOMMUFD_EDGE_ATTACH), 2u);
-    EXPECT_EQ(look.Edge(0, a_.idev, IOMMUFD_EDGE_ATTACHED), 3u);
+    EXPECT_EQ(look.Edge(a_.idev, s_, "attach"), 3u);
+    EXPECT_EQ(look.Edge(b_.idev, s_, "attach"), 2u);
+    EXPECT_EQ(look.Edge(0, a_.idev, "attached"), 3u);
     EXPECT_EQ(look.Users(s_), 1 + 3 + 2u);
   }
   // The group moves as one.
@@ -103,9 +103,9 @@ TEST_P(PasidTest, WhoHoldsWhat) {
   {
     Look look(m_);
     look.ExpectExplained();
-    EXPECT_EQ(look.Edge(a_.idev, s_, IOMMUFD_EDGE_ATTACH), 2u);
-    EXPECT_EQ(look.Edge(a_.idev, t_, IOMMUFD_EDGE_ATTACH), 1u);
-    EXPECT_EQ(look.Edge(b_.idev, t_, IOMMUFD_EDGE_ATTACH), 1u);
+    EXPECT_EQ(look.Edge(a_.idev, s_, "attach"), 2u);
+    EXPECT_EQ(look.Edge(a_.idev, t_, "attach"), 1u);
+    EXPECT_EQ(look.Edge(b_.idev, t_, "attach"), 1u);
   }
   // A failure holds nothing.
   EXPECT_EQ(Attach(m_, b_.stdev, 1, t_), -EINVAL);

@@ -64,7 +64,7 @@ TEST_P(ViommuTest, AllocErrors) {
   EXPECT_EQ(look.Users(parent_), 2u);
   EXPECT_EQ(look.Users(cmd.Get("out_viommu_id")), 1u);
   EXPECT_EQ(
-      look.Edge(cmd.Get("out_viommu_id"), parent_, IOMMUFD_EDGE_VIOMMU_HWPT),
+      look.Edge(cmd.Get("out_viommu_id"), parent_, "hwpt"),
       1u);
   // It does not hold the device.
   EXPECT_EQ(look.Users(dev_.idev), 3u);
@@ -86,7 +86,7 @@ TEST_P(ViommuTest, VdeviceErrors) {
   EXPECT_EQ(look.Users(viommu), IsV2() ? 3u : 2u);
   EXPECT_EQ(look.Users(dev_.idev), IsV2() ? 5u : 4u);
   EXPECT_EQ(look.WaitCnt(dev_.idev), IsV2() ? 3u : 2u);
-  EXPECT_EQ(look.Edge(id, dev_.idev, IOMMUFD_EDGE_VDEVICE_DEVICE), 1u);
+  EXPECT_EQ(look.Edge(id, dev_.idev, "idev"), 1u);
   EXPECT_EQ(m_.Destroy(viommu), -EBUSY);
   EXPECT_EQ(m_.Destroy(id), 0);
   if (IsV2()) {
@@ -173,13 +173,13 @@ TEST_P(ViommuTest, QueueErrors) {
   EXPECT_EQ(look->pins[0].accesses, 1u);
   EXPECT_EQ(look->pins[0].locks, 1u);
   if (IsV2()) {
-    EXPECT_EQ(look.Edge(id, viommu, IOMMUFD_EDGE_VCMDQ_VIOMMU), 1u);
+    EXPECT_EQ(look.Edge(id, viommu, "viommu"), 1u);
   } else {
-    EXPECT_EQ(look.Edge(id, viommu, IOMMUFD_EDGE_HW_QUEUE_VIOMMU), 1u);
+    EXPECT_EQ(look.Edge(id, viommu, "viommu"), 1u);
     // An internal access has an id too, and cannot be destroyed by it.
     ASSERT_TRUE(look.Find(id + 1));
     EXPECT_TRUE(look.Find(id + 1)->internal);
-    EXPECT_EQ(look.Edge(id, id + 1, IOMMUFD_EDGE_HW_QUEUE_ACCESS), 1u);
+    EXPECT_EQ(look.Edge(id, id + 1, "access"), 1u);
     EXPECT_EQ(m_.Destroy(id + 1), -EBUSY);
   }
   EXPECT_EQ(m_.Destroy(viommu), -EBUSY);
@@ -212,7 +212,7 @@ TEST_P(ViommuTest, QueuesDependOnEachOther) {
   ASSERT_EQ(Queue(0, viommu, kType, 0, kIova, k, &q0), 0);
   ASSERT_EQ(Queue(0, viommu, kType, 1, kIova, k, &q1), 0);
   Look look(m_);
-  EXPECT_EQ(look.Edge(q1, q0, IOMMUFD_EDGE_DEPENDS), 1u);
+  EXPECT_EQ(look.Edge(q1, q0, "depends"), 1u);
   EXPECT_EQ(look.Users(q0), 2u);
   EXPECT_EQ(look->pins.size(), 1u);
   EXPECT_EQ(look->pins[0].locks, 2u);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// expect: ignoring return value of (function declared with 'nodiscard'|type 'result<)
+// expect: ignoring return value of (function declared with 'nodiscard'|type 'short_ref<)
 //
-// The reference inside a dropped result would be put at once, and its errno lost.
+// A dropped reference would be put at once, and its errno lost.
 #include "core/iommufd/iommufd_private.h"
 
 int f(struct iommufd_ucmd *ucmd)
