@@ -296,6 +296,15 @@ bool Sent(const prog::BoundCall& call, const prog::CallResult& result,
   return true;
 }
 
+// The first field of that kind that was sent.
+bool SentOfKind(const prog::BoundCall& call, const prog::CallResult& result,
+                desc_kind kind, uint64_t* value) {
+  for (const desc_field& d : call.desc->arg->fields) {
+    if (d.kind == kind) return Sent(call, result, d.name, value);
+  }
+  return false;
+}
+
 // Calls that are being made on other threads.
 std::string CallsUnderWay(const prog::BoundProgram& bound,
                           const Results& results, size_t index) {
@@ -357,15 +366,13 @@ std::string ExplainRange(const iommufd_snapshot& snapshot, const Names& names,
     for (size_t i = 0; i < index; i++) {
       const prog::BoundCall& call = bound.calls[i];
       const prog::CallResult& result = results[i];
-      if (call.desc == nullptr || result.fd != fd || result.error != 0 ||
-          (call.desc->creates != desc_object::VCMDQ &&
-           call.desc->creates != desc_object::HW_QUEUE)) {
-        continue;
-      }
+      // It made an object with memory of the address space.
       uint64_t addr, length;
-      if ((!Sent(call, result, "addr", &addr) &&
-           !Sent(call, result, "nesting_parent_iova", &addr)) ||
-          !Sent(call, result, "length", &length) || length == 0) {
+      if (call.desc == nullptr || result.fd != fd || result.error != 0 ||
+          call.desc->creates == desc_object::NONE ||
+          !SentOfKind(call, result, desc_kind::IOVA, &addr) ||
+          !SentOfKind(call, result, desc_kind::IOVA_LEN, &length) ||
+          length == 0) {
         continue;
       }
       // Its pages, and it is still there.
@@ -373,7 +380,8 @@ std::string ExplainRange(const iommufd_snapshot& snapshot, const Names& names,
       const uint64_t to = (addr + length - 1) | 0xfff;
       const auto* o = names.Find(static_cast<uint32_t>(result.value));
       if (to < pin.iova || from > pin.last || o == nullptr ||
-          (o->type != IOMMUFD_OBJ_VCMDQ && o->type != IOMMUFD_OBJ_HW_QUEUE)) {
+          static_cast<unsigned>(o->type) !=
+              static_cast<unsigned>(call.desc->creates)) {
         continue;
       }
       absl::StrAppend(&out, "  ", names.Full(o->id), ": its memory\n",

@@ -69,10 +69,13 @@ struct iommufd_struct {
  */
 struct iommufd_object {
 	refcount_t wait_cnt;
-	refcount_t users;
 	enum iommufd_object_type type = IOMMUFD_OBJ_NONE;
 	unsigned int id = 0;
 	const struct iommufd_struct *st = nullptr;
+
+private:
+	friend struct iommufd_users;
+	refcount_t users;
 };
 
 template <class T>
@@ -81,6 +84,57 @@ inline constexpr struct iommufd_struct iommufd_struct_of = {
 	.construct = [](void *mem) { new (mem) T; },
 	.destruct = [](struct iommufd_object *obj) { static_cast<T *>(obj)->~T(); },
 	.type = T::obj_type,
+};
+
+template <class T> class users_ref;
+
+/*
+ * Users as counts: for the object table, for the references below, and for what keeps one where no
+ * users_ref can be. Nothing else counts.
+ */
+struct iommufd_users {
+	/* The object table's own one, of a new object. */
+	static void init(struct iommufd_object *obj) { refcount_set(&obj->users, 1); }
+	static u32 read(const struct iommufd_object *obj) { return refcount_read(&obj->users); }
+	/* One more (nr more) of an object that the caller has. */
+	static void get(struct iommufd_object *obj, u32 nr = 1)
+	{
+		refcount_add((int)nr, &obj->users);
+	}
+	/* False: it has none, and ends. */
+	[[nodiscard]] static bool try_get(struct iommufd_object *obj)
+	{
+		return refcount_inc_not_zero(&obj->users);
+	}
+	/* Never the last one, which is the object table's. */
+	static void put(struct iommufd_object *obj) { refcount_dec(&obj->users); }
+	static void put(struct iommufd_object *obj, u32 nr)
+	{
+		WARN_ON(refcount_sub_and_test((int)nr, &obj->users));
+	}
+	/* The table's own one, if there is no other. */
+	[[nodiscard]] static bool take_last(struct iommufd_object *obj)
+	{
+		return refcount_dec_if_one(&obj->users);
+	}
+
+	/* Takes over a user that is counted already. */
+	template <class T> static users_ref<T> adopt(T *obj)
+	{
+		users_ref<T> ref;
+
+		ref.obj_ = obj;
+		return ref;
+	}
+	/* The caller has to put it, or has put it somewhere from where it is adopted again. */
+	template <class T> static struct iommufd_object *release(users_ref<T> &&ref)
+	{
+		return ref.release();
+	}
+	template <class T> static void set(users_ref<T> *member, users_ref<T> &&ref)
+	{
+		std::swap(member->obj_, ref.obj_);
+	}
 };
 
 /* What short_ref<T> calls at its end. */
@@ -163,7 +217,7 @@ public:
 	explicit users_ref(held<T> obj) : obj_(obj.get())
 	{
 		if (*obj_)
-			refcount_inc(&(*obj_)->users);
+			iommufd_users::get(*obj_);
 	}
 	users_ref(users_ref &&o) noexcept : obj_(std::exchange(o.obj_, nullptr)) {}
 	template <class U>
@@ -178,7 +232,7 @@ public:
 	void reset()
 	{
 		if (struct iommufd_object *obj = release())
-			refcount_dec(&obj->users);
+			iommufd_users::put(obj);
 	}
 	T *get() const { return static_cast<T *>(obj_ ? *obj_ : nullptr); }
 	T *operator->() const { return get(); }
@@ -236,30 +290,6 @@ template <class T> template <class U> held<U> short_ref<T>::as() const
 }
 
 /*
- * Users as counts: for the object table, for outside_users and for what keeps a reference where no
- * users_ref can be. Nothing else counts.
- */
-struct iommufd_users {
-	/* Takes over a user that is counted already. */
-	template <class T> static users_ref<T> adopt(T *obj)
-	{
-		users_ref<T> ref;
-
-		ref.obj_ = obj;
-		return ref;
-	}
-	/* The caller has to put it, or has put it somewhere from where it is adopted again. */
-	template <class T> static struct iommufd_object *release(users_ref<T> &&ref)
-	{
-		return ref.release();
-	}
-	template <class T> static void set(users_ref<T> *member, users_ref<T> &&ref)
-	{
-		std::swap(member->obj_, ref.obj_);
-	}
-};
-
-/*
  * Why something holds an object, for tools that draw or explain it. A member of a holder is
  * declared in the row of its type (core/iommufd/objects.h); the others are named below.
  */
@@ -303,14 +333,14 @@ public:
 	/* One more. */
 	void get(struct iommufd_object *obj)
 	{
-		refcount_inc(&obj->users);
+		iommufd_users::get(obj);
 		nr_.fetch_add(1, std::memory_order_relaxed);
 	}
 	/* One less. The object may be gone afterwards, and with it what this is a member of. */
 	void put(struct iommufd_object *obj)
 	{
 		nr_.fetch_sub(1, std::memory_order_relaxed);
-		refcount_dec(&obj->users);
+		iommufd_users::put(obj);
 	}
 	/* The same with a user that comes from a call, or goes to one. */
 	template <class T> void keep(users_ref<T> &&user)
@@ -328,11 +358,11 @@ public:
 	/* All of them become users of `to`. One that `from` had is left for the caller to put. */
 	template <class T> users_ref<T> move(T *from, T *to)
 	{
-		const int nr = (int)count();
+		const u32 nr = count();
 
-		refcount_add(nr, &to->users);
+		iommufd_users::get(to, nr);
 		if (nr > 1)
-			WARN_ON(refcount_sub_and_test(nr - 1, &from->users));
+			iommufd_users::put(from, nr - 1);
 		return iommufd_users::adopt(from);
 	}
 	/* For looking at; exact where the others are kept still. */

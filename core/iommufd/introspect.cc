@@ -83,7 +83,7 @@ static void look_at_table(struct iommufd_look *l)
 		auto *obj = static_cast<struct iommufd_object *>(entry);
 
 		o.type = obj->type;
-		o.users = refcount_read(&obj->users);
+		o.users = iommufd_users::read(obj);
 		o.wait_cnt = refcount_read(&obj->wait_cnt);
 		l->out->objects.push_back(o);
 		look_at_holds(l, obj, false);

@@ -355,7 +355,7 @@ static users_ref<struct iommufd_ioas> iommufd_next_ioas(struct iommufd_ctx *ictx
 	struct iommufd_object *obj;
 
 	xa_for_each_range (&ictx->objects, *id, obj, *id, ULONG_MAX)
-		if (obj->type == IOMMUFD_OBJ_IOAS && refcount_inc_not_zero(&obj->users))
+		if (obj->type == IOMMUFD_OBJ_IOAS && iommufd_users::try_get(obj))
 			return iommufd_users::adopt(static_cast<struct iommufd_ioas *>(obj));
 	return {};
 }

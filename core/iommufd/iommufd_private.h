@@ -130,11 +130,11 @@ static inline int iommufd_ucmd_respond(struct iommufd_ucmd *ucmd, size_t cmd_len
  */
 static inline bool iommufd_lock_obj(struct iommufd_object *obj)
 {
-	if (!refcount_inc_not_zero(&obj->users))
+	if (!iommufd_users::try_get(obj))
 		return false;
 	if (!refcount_inc_not_zero(&obj->wait_cnt)) {
 		/* the table's lock or the caller's own reference keeps users above one here */
-		refcount_dec(&obj->users);
+		iommufd_users::put(obj);
 		return false;
 	}
 	return true;
@@ -169,7 +169,7 @@ static inline users_ref<T> iommufd_try_get_users(struct iommufd_ctx *ictx, T *ob
 /* The same of an object that the caller has made and nobody can look up yet. */
 template <class T> static inline users_ref<T> iommufd_get_new_users(T *obj)
 {
-	refcount_inc(&obj->users);
+	iommufd_users::get(obj);
 	return iommufd_users::adopt(obj);
 }
 

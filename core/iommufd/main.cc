@@ -49,7 +49,7 @@ result<struct iommufd_object *> _iommufd_object_alloc(struct iommufd_ctx *ictx,
 	obj->type = st->type;
 	/* the table's own one, until the entry is taken out */
 	refcount_set(&obj->wait_cnt, 1);
-	refcount_set(&obj->users, 1);
+	iommufd_users::init(obj);
 
 	/*
 	 * Only the id: an object that others can find cannot be taken back reliably, so all that
@@ -102,7 +102,7 @@ void iommufd_object_abort(struct iommufd_ctx *ictx, struct iommufd_object *obj)
 	xa_unlock(&ictx->objects);
 	WARN_ON(old != XA_ZERO_ENTRY);
 
-	if (WARN_ON(!refcount_dec_and_test(&obj->users)))
+	if (WARN_ON(!iommufd_users::take_last(obj)))
 		return;
 	iommufd_object_free(obj);
 }
@@ -145,7 +145,7 @@ short_ref<struct iommufd_object> iommufd_get_object(struct iommufd_ctx *ictx, u3
 void iommufd_put_object(struct iommufd_ctx *ictx, struct iommufd_object *obj)
 {
 	/* in this order: who waits for wait_cnt must not find a user that is a short reference's */
-	refcount_dec(&obj->users);
+	iommufd_users::put(obj);
 	/* the last access to the object: who waits for zero frees it */
 	if (refcount_dec_and_test(&obj->wait_cnt))
 		wake_up_interruptible_all(&ictx->destroy_wait);
@@ -159,7 +159,7 @@ users_ref<struct iommufd_object> _iommufd_try_get_users(struct iommufd_ctx *ictx
 	xa_lock(&ictx->objects);
 	cur = xa_load(&ictx->objects, obj->id);
 	if (cur == obj)
-		refcount_inc(&obj->users);
+		iommufd_users::get(obj);
 	xa_unlock(&ictx->objects);
 	return cur == obj ? iommufd_users::adopt(obj) : users_ref<struct iommufd_object>();
 }
@@ -208,7 +208,7 @@ static result<struct iommufd_object *> iommufd_object_take(struct iommufd_ctx *i
 	user.reset();
 	if (to_destroy ? WARN_ON(obj != to_destroy) : !obj)
 		rc = -ENOENT;
-	else if (!refcount_dec_if_one(&obj->users))
+	else if (!iommufd_users::take_last(obj))
 		rc = -EBUSY;
 	if (rc) {
 		if (flags & REMOVE_WAIT)
@@ -279,7 +279,7 @@ static unsigned int iommufd_destroy_leaves(struct iommufd_ctx *ictx, bool *any)
 	/* tombstones do not show here */
 	xa_for_each (&ictx->objects, id, obj) {
 		*any = true;
-		if (refcount_dec_if_one(&obj->users)) {
+		if (iommufd_users::take_last(obj)) {
 			xa_erase(&ictx->objects, id);
 			iommufd_ops(obj)->destroy(obj);
 			iommufd_object_free(obj);

@@ -101,7 +101,7 @@ TEST_F(ObjectTest, AReservedIdIsNobodys) {
   task_scope scope(&task_);
   TestObject* obj = Reserve();
   EXPECT_EQ(obj->id, 1u);
-  EXPECT_EQ(refcount_read(&obj->users), 1u);
+  EXPECT_EQ(iommufd_users::read(obj), 1u);
   EXPECT_EQ(refcount_read(&obj->wait_cnt), 1u);
   EXPECT_EQ(Get(1), -ENOENT);
   EXPECT_EQ(Destroy(1), -ENOENT);
@@ -149,13 +149,13 @@ TEST_F(ObjectTest, AShortReferenceCountsInBoth) {
     auto ref = iommufd_get<TestObject>(ictx_, 1);
     ASSERT_TRUE(ref);
     EXPECT_EQ(ref.get(), obj);
-    EXPECT_EQ(refcount_read(&obj->users), 2u);
+    EXPECT_EQ(iommufd_users::read(obj), 2u);
     EXPECT_EQ(refcount_read(&obj->wait_cnt), 2u);
     // Somebody else's destroy does not wait for a call: it is busy.
     EXPECT_EQ(Destroy(1), -EBUSY);
     EXPECT_EQ(refcount_read(&obj->wait_cnt), 2u);
   }
-  EXPECT_EQ(refcount_read(&obj->users), 1u);
+  EXPECT_EQ(iommufd_users::read(obj), 1u);
   EXPECT_EQ(refcount_read(&obj->wait_cnt), 1u);
   EXPECT_EQ(Destroy(1), 0);
 }
@@ -167,13 +167,13 @@ TEST_F(ObjectTest, ALongReferenceCountsInUsers) {
   {
     auto ref = iommufd_get<TestObject>(ictx_, kept->id);
     Hold(holder, users_ref<TestObject>(ref));
-    EXPECT_EQ(refcount_read(&kept->users), 3u);
+    EXPECT_EQ(iommufd_users::read(kept), 3u);
   }
-  EXPECT_EQ(refcount_read(&kept->users), 2u);
+  EXPECT_EQ(iommufd_users::read(kept), 2u);
   EXPECT_EQ(refcount_read(&kept->wait_cnt), 1u);
   EXPECT_EQ(Destroy(1), -EBUSY);
   EXPECT_EQ(Destroy(2), 0);
-  EXPECT_EQ(refcount_read(&kept->users), 1u);
+  EXPECT_EQ(iommufd_users::read(kept), 1u);
   EXPECT_EQ(Destroy(1), 0);
 }
 
@@ -214,7 +214,7 @@ TEST_F(ObjectTest, DestroyOfOnesOwnFailsWhenItIsHeld) {
   // The caller's user goes in any case, and the table's part comes back.
   EXPECT_EQ(iommufd_object_remove(ictx_, std::move(user), 1, REMOVE_WAIT),
             -EBUSY);
-  EXPECT_EQ(refcount_read(&obj->users), 2u);
+  EXPECT_EQ(iommufd_users::read(obj), 2u);
   EXPECT_EQ(refcount_read(&obj->wait_cnt), 1u);
   EXPECT_EQ(Get(1), 0);
   iommufd_object_destroy_user(ictx_, std::move(other));

@@ -325,7 +325,7 @@ class FakeAccess {
   FakeAccess(iommufd_ctx* ictx, iommufd_ioas* ioas,
              unsigned long alignment = kPage)
       : ioas_(ioas) {
-    refcount_set(&access_.users, 1);
+    iommufd_users::init(&access_);
     refcount_set(&access_.wait_cnt, 1);
     access_.type = IOMMUFD_OBJ_ACCESS;
     access_.ictx = ictx;
