@@ -483,7 +483,6 @@ struct iommufd_viommu : iommufd_object {
 /* One device as the guest of a vIOMMU knows it. */
 struct iommufd_vdevice : iommufd_object {
 	static constexpr enum iommufd_object_type obj_type = IOMMUFD_OBJ_VDEVICE;
-	static constexpr bool has_abort = true; /* under its device's group lock */
 
 	users_ref<struct iommufd_viommu> viommu;
 	struct iommufd_device *idev =

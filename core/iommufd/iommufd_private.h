@@ -6,8 +6,7 @@
  * Mirrors drivers/iommu/iommufd/iommufd_private.h of Linux 7.2; struct io_pagetable and its
  * functions are in io_pagetable.h. It differs in this: objects derive from each other
  * (iommufd_hwpt_paging is an iommufd_hw_pagetable is an iommufd_object); short and long references
- * are types; a type whose abort needs a caller's lock says so with has_abort, and cannot be
- * allocated through a ucmd.
+ * are types; what the kernel's object table says is in objects.h.
  */
 #pragma once
 
@@ -216,9 +215,6 @@ static inline void iommufd_object_put_and_try_destroy(struct iommufd_ctx *ictx,
 	(void)iommufd_object_remove(ictx, std::move(user), id, 0);
 }
 
-template <class T>
-concept iommufd_has_abort = requires { requires T::has_abort; };
-
 /*
  * A new object with a reserved id that nobody can look up. The caller ends with
  * iommufd_object_finalize(), or with iommufd_object_abort_and_destroy() if anything can still fail.
@@ -238,21 +234,6 @@ iommufd_object_alloc(struct iommufd_ctx *ictx,
 
 result<struct iommufd_object *> _iommufd_object_alloc_ucmd(struct iommufd_ucmd *ucmd,
 							   const struct iommufd_struct *st);
-
-/* The same, but owned by the ucmd: the handler just returns. */
-template <class T>
-static inline result<T *>
-iommufd_object_alloc_ucmd(struct iommufd_ucmd *ucmd,
-			  const struct iommufd_struct *st = &iommufd_struct_of<T>)
-{
-	static_assert(!iommufd_has_abort<T>,
-		      "its abort needs the caller's lock: use iommufd_object_alloc()");
-	auto obj = _iommufd_object_alloc_ucmd(ucmd, st);
-
-	if (!obj)
-		return obj.error();
-	return static_cast<T *>(*obj);
-}
 
 /* Looks up by id and type. -ENOENT. */
 template <class T> static inline short_ref<T> iommufd_get(struct iommufd_ctx *ictx, u32 id)
@@ -292,7 +273,7 @@ int iommufd_option_rlimit_mode(struct iommu_option *cmd, struct iommufd_ctx *ict
 
 struct iommufd_fault;
 
-/* One iommu_domain with an id. Two types derive from it, both has_abort. */
+/* One iommu_domain with an id. Two types derive from it. */
 struct iommufd_hw_pagetable : iommufd_object {
 	struct iommu_domain *domain = nullptr;
 	users_ref<struct iommufd_fault> fault; /* where its page faults go */
@@ -302,7 +283,6 @@ struct iommufd_hw_pagetable : iommufd_object {
 /* Its tables are the kernel's: a copy of an IOAS. */
 struct iommufd_hwpt_paging : iommufd_hw_pagetable {
 	static constexpr enum iommufd_object_type obj_type = IOMMUFD_OBJ_HWPT_PAGING;
-	static constexpr bool has_abort = true;
 
 	users_ref<struct iommufd_ioas> ioas;
 	/* made by an attach; goes with its last device. Set once it is in the object table */
@@ -316,7 +296,6 @@ struct iommufd_hwpt_paging : iommufd_hw_pagetable {
 /* Its tables are the guest's. It keeps its parent, or its vIOMMU which keeps the parent. */
 struct iommufd_hwpt_nested : iommufd_hw_pagetable {
 	static constexpr enum iommufd_object_type obj_type = IOMMUFD_OBJ_HWPT_NESTED;
-	static constexpr bool has_abort = true;
 
 	struct iommufd_hwpt_paging *parent = nullptr;
 	users_ref<struct iommufd_hwpt_paging> parent_ref; /* without a vIOMMU */
@@ -565,7 +544,6 @@ struct iommufd_vevent *iommufd_vevent_alloc(size_t data_len, gfp_t gfp);
 /* Events of one type that concern a vIOMMU's guest. */
 struct iommufd_veventq : iommufd_eventq {
 	static constexpr enum iommufd_object_type obj_type = IOMMUFD_OBJ_VEVENTQ;
-	static constexpr bool has_abort = true; /* under its vIOMMU's veventqs_rwsem */
 
 	users_ref<struct iommufd_viommu> viommu;
 	struct list_head node; /* of iommufd_viommu::veventqs */

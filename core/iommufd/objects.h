@@ -39,7 +39,8 @@ struct iommufd_outside {
 /*
  * @file: the file of the object's own, or NULL, of one that was never published.
  * @pre_destroy: the object's short references beyond those of calls are given up; may sleep.
- * @abort: instead of destroy when the object was never published, under the caller's lock.
+ * @abort: instead of destroy when the object was never published, under the caller's lock. The
+ *         dispatcher has no such lock, so a type with it cannot be a ucmd's.
  * @sibling: where it keeps what it depends on; NULL: the type has no siblings.
  * @look: adds to a snapshot what only this type has. The object is held, without locks.
  */
@@ -57,11 +58,9 @@ struct iommufd_object_ops {
 /* What a broken table runs into. consteval cannot call these: the compiler's message names them. */
 void build_bug_two_rows_for_one_object_type();
 void build_bug_object_type_without_a_row();
-void build_bug_abort_op_and_has_abort_disagree();
 
 struct iommufd_object_row {
 	enum iommufd_object_type type;
-	bool has_abort;
 	struct iommufd_object_ops ops;
 };
 
@@ -81,8 +80,6 @@ iommufd_object_table_of(const struct iommufd_object_row (&rows)[N])
 			build_bug_two_rows_for_one_object_type();
 		if (!row.ops.destroy)
 			build_bug_object_type_without_a_row();
-		if (row.has_abort != (row.ops.abort != nullptr))
-			build_bug_abort_op_and_has_abort_disagree();
 		known[row.type] = true;
 		t.ops[row.type] = row.ops;
 	}
@@ -104,7 +101,7 @@ static inline struct iommufd_object *iommufd_held_by(struct iommufd_object *obj)
 
 /* clang-format off */
 #define OBJECT_OP(_struct, ...) \
-	iommufd_object_row{_struct::obj_type, iommufd_has_abort<_struct>, {__VA_ARGS__}}
+	iommufd_object_row{_struct::obj_type, {__VA_ARGS__}}
 
 /* The member is filled before the object is published and stays. _what and _label: see struct
  * iommufd_edge. */
@@ -170,7 +167,7 @@ inline constexpr struct iommufd_object_table iommufd_objects = iommufd_object_ta
 				  "pins its memory through it", "pins through")}),
 	OBJECT_OP(iommufd_hwpt_paging,
 		  .destroy = iommufd_hwpt_paging_destroy,
-		  .abort = iommufd_hwpt_paging_abort,
+		  .abort = iommufd_hwpt_paging_abort, /* under ioas->mutex */
 		  .look = iommufd_hwpt_paging_look,
 		  .holds = {HOLDS(iommufd_hwpt_paging, ioas, "a copy of its map", "translates"),
 			    HOLDS(iommufd_hwpt_paging, fault,
@@ -185,14 +182,14 @@ inline constexpr struct iommufd_object_table iommufd_objects = iommufd_object_ta
 	OBJECT_OP(iommufd_ioas,
 		  .destroy = iommufd_ioas_destroy,
 		  .look = iommufd_ioas_look),
-	iommufd_object_row{IOMMUFD_OBJ_SELFTEST, false, {.destroy = iommufd_selftest_destroy}},
+	iommufd_object_row{IOMMUFD_OBJ_SELFTEST, {.destroy = iommufd_selftest_destroy}},
 	OBJECT_OP(iommufd_vcmdq,
 		  .destroy = iommufd_vcmdq_destroy,
 		  .sibling = SIBLING(iommufd_vcmdq, depended),
 		  .holds = {HOLDS(iommufd_vcmdq, viommu, "a queue of it", "queue of")}),
 	OBJECT_OP(iommufd_vdevice,
 		  .destroy = iommufd_vdevice_destroy,
-		  .abort = iommufd_vdevice_abort,
+		  .abort = iommufd_vdevice_abort, /* under its device's group lock */
 		  .holds = {HOLDS(iommufd_vdevice, viommu, "a device of it", "device of"),
 			    HOLDS_UNDER(viommu->ictx->vdev_lock, iommufd_vdevice, idev,
 					"a guest's view of it, which its unbinding takes back",
@@ -200,7 +197,7 @@ inline constexpr struct iommufd_object_table iommufd_objects = iommufd_object_ta
 	OBJECT_OP(iommufd_veventq,
 		  .file = iommufd_eventq_file,
 		  .destroy = iommufd_veventq_destroy,
-		  .abort = iommufd_veventq_abort,
+		  .abort = iommufd_veventq_abort, /* under its vIOMMU's veventqs_rwsem */
 		  .look = iommufd_eventq_look,
 		  .holds = {HOLDS(iommufd_veventq, viommu, "events of it", "events of")},
 		  .outside = {HELD_BY(iommufd_veventq, open)}),
@@ -209,6 +206,21 @@ inline constexpr struct iommufd_object_table iommufd_objects = iommufd_object_ta
 		  .holds = {HOLDS(iommufd_viommu, hwpt, "stands on it", "stands on")}),
 });
 /* clang-format on */
+
+/* As iommufd_object_alloc(), but owned by the ucmd: the handler just returns. */
+template <class T>
+static inline result<T *>
+iommufd_object_alloc_ucmd(struct iommufd_ucmd *ucmd,
+			  const struct iommufd_struct *st = &iommufd_struct_of<T>)
+{
+	static_assert(!iommufd_objects.ops[T::obj_type].abort,
+		      "its abort needs the caller's lock: use iommufd_object_alloc()");
+	auto obj = _iommufd_object_alloc_ucmd(ucmd, st);
+
+	if (!obj)
+		return obj.error();
+	return static_cast<T *>(*obj);
+}
 
 /* Does a row say HOLDS of this member? */
 consteval bool iommufd_row_holds(const void *member)
