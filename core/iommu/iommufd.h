@@ -140,7 +140,7 @@ struct iommufd_users {
 /* What short_ref<T> calls at its end. */
 void iommufd_put_object(struct iommufd_ctx *ictx, struct iommufd_object *obj);
 
-template <class T> class held;
+template <class T> class held_ref;
 
 /*
  * A short reference: lasts one call, destroy waits for it. Comes from the object table by id and
@@ -185,7 +185,7 @@ public:
 	int error() const { return obj_.error(); }
 
 	/* Of the type that the caller has asked for, or has looked at. */
-	template <class U> held<U> as() const;
+	template <class U> held_ref<U> as() const;
 	template <class U> short_ref<U> to() &&
 	{
 		if (!*this)
@@ -214,7 +214,7 @@ template <class T> class [[nodiscard]] users_ref {
 public:
 	users_ref() = default;
 	users_ref(int negative_errno) : obj_(negative_errno) {}
-	explicit users_ref(held<T> obj) : obj_(obj.get())
+	explicit users_ref(held_ref<T> obj) : obj_(obj.get())
 	{
 		if (*obj_)
 			iommufd_users::get(*obj_);
@@ -260,17 +260,17 @@ private:
  * An object that a reference further up keeps while a call lasts, or nothing. Made of a reference
  * only, so that a long one can be made of it.
  */
-template <class T> class held {
+template <class T> class held_ref {
 public:
-	held(std::nullptr_t) {}
+	held_ref(std::nullptr_t) {}
 	template <class U>
 		requires std::is_base_of_v<T, U>
-	held(const short_ref<U> &r) : obj_(r.get())
+	held_ref(const short_ref<U> &r) : obj_(r.get())
 	{
 	}
 	template <class U>
 		requires std::is_base_of_v<T, U>
-	held(const users_ref<U> &r) : obj_(r.get())
+	held_ref(const users_ref<U> &r) : obj_(r.get())
 	{
 	}
 	T *get() const { return obj_; }
@@ -279,14 +279,14 @@ public:
 
 private:
 	template <class U> friend class short_ref;
-	explicit held(T *obj) : obj_(obj) {}
+	explicit held_ref(T *obj) : obj_(obj) {}
 
 	T *obj_ = nullptr;
 };
 
-template <class T> template <class U> held<U> short_ref<T>::as() const
+template <class T> template <class U> held_ref<U> short_ref<T>::as() const
 {
-	return held<U>(static_cast<U *>(get()));
+	return held_ref<U>(static_cast<U *>(get()));
 }
 
 /*
@@ -300,22 +300,20 @@ struct iommufd_edge {
 	bool short_term = false; /* counts in wait_cnt too */
 };
 
-/* What holds an object from outside of the objects. */
-inline constexpr struct iommufd_edge iommufd_edge_bound = {"bound", "the driver that bound it",
-							   "bound"}; /* until it unbinds */
-inline constexpr struct iommufd_edge iommufd_edge_attached = {
-	"attached", "the driver that attached it", "attached"}; /* until it detaches */
-inline constexpr struct iommufd_edge iommufd_edge_created = {
-	"created", "the driver that created it", "created"}; /* until it destroys it */
-inline constexpr struct iommufd_edge iommufd_edge_file = {"file", "its file, which is open",
-							  "holds"}; /* until it is released */
-inline constexpr struct iommufd_edge iommufd_edge_mmap = {"mmap", "a mapping of its region",
-							  "maps"};
-/* Objects that hold a changing number of others. */
-inline constexpr struct iommufd_edge iommufd_edge_attach = {"attach", "attached to it",
-							    "attached to"};
-inline constexpr struct iommufd_edge iommufd_edge_depends = {"depends", "depends on it",
-							     "depends on"};
+/* The edges that are no member of an object. */
+/* clang-format off */
+inline constexpr struct iommufd_edge
+	/* from outside of the objects: a driver, until it unbinds, detaches, destroys; ... */
+	iommufd_edge_bound    = {"bound",    "the driver that bound it",    "bound"},
+	iommufd_edge_attached = {"attached", "the driver that attached it", "attached"},
+	iommufd_edge_created  = {"created",  "the driver that created it",  "created"},
+	/* ... an event queue's file, until it is released; mappings of what it owns */
+	iommufd_edge_file     = {"file",     "its file, which is open",	    "holds"},
+	iommufd_edge_mmap     = {"mmap",     "a mapping of its region",	    "maps"},
+	/* from objects, whose number changes: a device's HWPTs, a queue's siblings */
+	iommufd_edge_attach   = {"attach",   "attached to it",		    "attached to"},
+	iommufd_edge_depends  = {"depends",  "depends on it",		    "depends on"};
+/* clang-format on */
 
 /*
  * Users of one object that are counted because no users_ref can be where the holder is: a driver,
@@ -497,10 +495,9 @@ struct iommufd_vdevice : iommufd_object {
 	void (*destroy)(struct iommufd_vdevice *vdev) = nullptr;
 };
 
-/* What VCMDQ and HW_QUEUE have in common for a tool that explains who holds whom: the sibling that
- * this one depends on. */
+/* What a queue depends on: siblings of its type. Named in its row as SIBLING. */
 struct iommufd_sibling {
-	std::atomic<u32> id{0};
+	std::atomic<u32> id{0}; /* of the last one, for tools */
 	outside_users<iommufd_edge_depends> users;
 };
 

@@ -698,10 +698,10 @@ struct iommufd_auto_domain {
 };
 
 /* Attaches to the first automatic HWPT of the IOAS that the device takes, or to a new one. */
-static struct iommufd_auto_domain __iommufd_device_auto_get_domain(struct iommufd_device *idev,
-								   ioasid_t pasid,
-								   held<struct iommufd_ioas> ioas,
-								   u32 *pt_id, attach_fn do_attach)
+static struct iommufd_auto_domain
+__iommufd_device_auto_get_domain(struct iommufd_device *idev, ioasid_t pasid,
+				 held_ref<struct iommufd_ioas> ioas, u32 *pt_id,
+				 attach_fn do_attach)
 {
 	/* a driver may finish a domain only when it is attached, so prefer to do both at once */
 	bool immediate_attach = do_attach == iommufd_device_do_attach;
@@ -761,7 +761,7 @@ static struct iommufd_auto_domain __iommufd_device_auto_get_domain(struct iommuf
  */
 static users_ref<struct iommufd_hw_pagetable>
 iommufd_device_auto_get_domain(struct iommufd_device *idev, ioasid_t pasid,
-			       held<struct iommufd_ioas> ioas, u32 *pt_id, attach_fn do_attach)
+			       held_ref<struct iommufd_ioas> ioas, u32 *pt_id, attach_fn do_attach)
 {
 	auto domain = __iommufd_device_auto_get_domain(idev, pasid, ioas, pt_id, do_attach);
 
@@ -849,7 +849,7 @@ static void iommufd_access_leave_ioas(struct iommufd_access *access, struct iomm
  * -EBUSY: another is doing the same; -ENOMEM.
  */
 static int iommufd_access_change_ioas(struct iommufd_access *access,
-				      held<struct iommufd_ioas> new_ioas)
+				      held_ref<struct iommufd_ioas> new_ioas)
 	__must_hold(access->ioas_lock)
 {
 	lockdep_assert_held(&access->ioas_lock);
@@ -961,7 +961,8 @@ int iommufd_access_attach(struct iommufd_access *access, u32 ioas_id)
 	return iommufd_access_change_ioas_id(access, ioas_id);
 }
 
-int iommufd_access_attach_internal(struct iommufd_access *access, held<struct iommufd_ioas> ioas)
+int iommufd_access_attach_internal(struct iommufd_access *access,
+				   held_ref<struct iommufd_ioas> ioas)
 {
 	mutex_guard lock(&access->ioas_lock);
 

@@ -119,7 +119,7 @@ static int iommufd_hwpt_paging_init(struct iommufd_hwpt_paging *hwpt_paging,
  * know; what the driver, the attach or the filling says.
  */
 result<struct iommufd_hwpt_paging *>
-iommufd_hwpt_paging_alloc(struct iommufd_ctx *ictx, const held<struct iommufd_ioas> &ioas,
+iommufd_hwpt_paging_alloc(struct iommufd_ctx *ictx, const held_ref<struct iommufd_ioas> &ioas,
 			  struct iommufd_device *idev, ioasid_t pasid, u32 flags,
 			  bool immediate_attach, const struct iommu_user_data *user_data)
 {
@@ -177,7 +177,7 @@ static int iommufd_hwpt_nested_init(struct iommufd_hwpt_nested *hwpt_nested,
  * parent is automatic, was not made to be one, or is another driver's.
  */
 static result<struct iommufd_hwpt_nested *>
-iommufd_hwpt_nested_alloc(struct iommufd_ctx *ictx, held<struct iommufd_hwpt_paging> parent,
+iommufd_hwpt_nested_alloc(struct iommufd_ctx *ictx, held_ref<struct iommufd_hwpt_paging> parent,
 			  struct iommufd_device *idev, u32 flags,
 			  const struct iommu_user_data *user_data)
 {
@@ -215,7 +215,7 @@ iommufd_hwpt_nested_alloc(struct iommufd_ctx *ictx, held<struct iommufd_hwpt_pag
 
 /* A nested HWPT on a vIOMMU, over the vIOMMU's parent. -EOPNOTSUPP as above. */
 static result<struct iommufd_hwpt_nested *>
-iommufd_viommu_alloc_hwpt_nested(held<struct iommufd_viommu> viommu, u32 flags,
+iommufd_viommu_alloc_hwpt_nested(held_ref<struct iommufd_viommu> viommu, u32 flags,
 				 const struct iommu_user_data *user_data)
 {
 	struct iommufd_hwpt_nested *hwpt_nested;

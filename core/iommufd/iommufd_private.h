@@ -343,7 +343,7 @@ iommufd_get_hwpt_nested(struct iommufd_ucmd *ucmd, u32 id)
 }
 
 result<struct iommufd_hwpt_paging *>
-iommufd_hwpt_paging_alloc(struct iommufd_ctx *ictx, const held<struct iommufd_ioas> &ioas,
+iommufd_hwpt_paging_alloc(struct iommufd_ctx *ictx, const held_ref<struct iommufd_ioas> &ioas,
 			  struct iommufd_device *idev, ioasid_t pasid, u32 flags,
 			  bool immediate_attach, const struct iommu_user_data *user_data)
 	__must_hold(ioas->mutex);
@@ -451,7 +451,8 @@ static inline bool iommufd_access_is_internal(const struct iommufd_access *acces
 }
 
 users_ref<struct iommufd_access> iommufd_access_create_internal(struct iommufd_ctx *ictx);
-int iommufd_access_attach_internal(struct iommufd_access *access, held<struct iommufd_ioas> ioas);
+int iommufd_access_attach_internal(struct iommufd_access *access,
+				   held_ref<struct iommufd_ioas> ioas);
 
 static inline void iommufd_access_detach_internal(struct iommufd_access *access)
 {

@@ -253,7 +253,7 @@ static inline void iommufd_object_hold(typename iommufd_member<Member>::holder *
 
 template <auto Member>
 static inline void iommufd_object_hold(typename iommufd_member<Member>::holder *holder,
-				       held<typename iommufd_member<Member>::target> obj)
+				       held_ref<typename iommufd_member<Member>::target> obj)
 {
 	iommufd_object_hold<Member>(holder,
 				    users_ref<typename iommufd_member<Member>::target>(obj));

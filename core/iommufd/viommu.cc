@@ -496,7 +496,7 @@ void iommufd_hw_queue_destroy(struct iommufd_object *obj)
 }
 
 /* Pins whole pages of the IOAS through the access; all or nothing. -EFAULT: they are scattered. */
-static int iommufd_hw_queue_pin(struct iommufd_access *access, held<struct iommufd_ioas> ioas,
+static int iommufd_hw_queue_pin(struct iommufd_access *access, held_ref<struct iommufd_ioas> ioas,
 				u64 first, size_t npages, struct page **pages)
 {
 	const size_t span = npages * PAGE_SIZE;

@@ -4,7 +4,7 @@
 // A function whose contract is a lock of the caller's.
 #include "core/iommufd/iommufd_private.h"
 
-int f(struct iommufd_ctx *ictx, const held<struct iommufd_ioas> &ioas, struct iommufd_device *idev)
+int f(struct iommufd_ctx *ictx, const held_ref<struct iommufd_ioas> &ioas, struct iommufd_device *idev)
 {
 #ifndef MISUSE
 	mutex_guard guard(&ioas->mutex);
