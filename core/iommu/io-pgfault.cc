@@ -116,7 +116,7 @@ static struct iommu_attach_handle *find_fault_handler(struct device *dev,
 	if (!handle && has_pasid && dev_iommu_ops(dev)->user_pasid_table)
 		handle = iommu_attach_handle_get(dev->iommu_group, IOMMU_NO_PASID,
 						 IOMMU_DOMAIN_NESTED);
-	return handle && (*handle)->domain->iopf_handler ? *handle : nullptr;
+	return handle && handle->domain->iopf_handler ? *handle : nullptr;
 }
 
 /* Ends a group that no handler has. */

@@ -962,14 +962,14 @@ tegra241_vintf_alloc_lvcmdq_user_v2(struct iommufd_viommu *viommu, unsigned int 
 
 	if (!queue)
 		return queue.error();
-	(*queue)->vcmdq.prev = prev_vcmdq;
+	queue->vcmdq.prev = prev_vcmdq;
 
 	auto *prev = prev_vcmdq ? vcmdq_to_object<struct tegra241_vcmdq_v2>(prev_vcmdq) : nullptr;
 
 	if (prev)
 		ret = iommufd_vcmdq_depend(*queue, prev);
 	if (!ret) {
-		ret = tegra241_vintf_start_lvcmdq_user(vintf, (u16)index, &(*queue)->vcmdq, base_pa,
+		ret = tegra241_vintf_start_lvcmdq_user(vintf, (u16)index, &queue->vcmdq, base_pa,
 						       length);
 		if (ret && prev)
 			iommufd_vcmdq_undepend(*queue, prev);
@@ -1176,9 +1176,9 @@ tegra241_cmdqv_vsmmu_alloc_v2(struct arm_smmu_device *smmu, struct arm_smmu_doma
 
 	if (!vintf)
 		return vintf.error();
-	(*vintf)->smmu = smmu;
-	(*vintf)->s2_parent = s2_parent;
-	(*vintf)->vmid = s2_parent->s2_cfg.vmid;
+	vintf->smmu = smmu;
+	vintf->s2_parent = s2_parent;
+	vintf->vmid = s2_parent->s2_cfg.vmid;
 
 	if (int ret = tegra241_cmdqv_start_vintf_user(smmu_to_cmdqv(smmu), *vintf, user_data,
 						      &data)) {

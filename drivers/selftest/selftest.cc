@@ -401,7 +401,7 @@ static bool mock_pasid_has(struct device *dev, ioasid_t pasid, const struct iomm
 {
 	auto handle = iommu_attach_handle_get(dev->iommu_group, pasid, 0);
 
-	return handle && (*handle)->domain == domain;
+	return handle && handle->domain == domain;
 }
 
 /*
@@ -1616,8 +1616,8 @@ out_mdev:
 	return rc;
 }
 
-static short_ref<struct selftest_obj>
-iommufd_test_get_selftest_obj(struct iommufd_ctx *ictx, u32 id)
+static short_ref<struct selftest_obj> iommufd_test_get_selftest_obj(struct iommufd_ctx *ictx,
+								    u32 id)
 {
 	/* The stdev and not the device: whoever holds it cannot meet its detach */
 	auto sobj = iommufd_get<struct selftest_obj>(ictx, id);
@@ -2220,7 +2220,7 @@ static int mock_dev_check_pasid(struct iommufd_device *idev, ioasid_t pasid,
 	 * this */
 	mutex_guard lock(&idev->igroup->lock);
 	auto handle = iommu_attach_handle_get(idev->igroup->group, pasid, 0);
-	const struct iommu_domain *attached = handle ? (*handle)->domain : nullptr;
+	const struct iommu_domain *attached = handle ? handle->domain : nullptr;
 
 	return attached == domain ? 0 : -EINVAL;
 }

@@ -71,8 +71,8 @@ class ObjectTest : public ::testing::Test {
   TestObject* Reserve() {
     auto obj = iommufd_object_alloc<TestObject>(ictx_);
     EXPECT_TRUE(obj);
-    (*obj)->destroyed = &destroyed_;
-    (*obj)->log = &log_;
+    obj->destroyed = &destroyed_;
+    obj->log = &log_;
     return *obj;
   }
   TestObject* New() {
@@ -84,9 +84,7 @@ class ObjectTest : public ::testing::Test {
     auto obj = iommufd_get_object(ictx_, id, type);
     return obj.error();
   }
-  int Destroy(uint32_t id) {
-    return iommufd_object_remove(ictx_, {}, id, 0);
-  }
+  int Destroy(uint32_t id) { return iommufd_object_remove(ictx_, {}, id, 0); }
 
   struct kernel kernel_;
   task_struct task_;
@@ -290,8 +288,8 @@ TEST_F(ObjectTest, GetAndDestroyRace) {
           case 0: {
             auto obj = iommufd_object_alloc<TestObject>(ictx_);
             if (!obj) break;
-            (*obj)->destroyed = &destroyed_;
-            if ((*obj)->id > 6) {
+            obj->destroyed = &destroyed_;
+            if (obj->id > 6) {
               iommufd_object_abort(ictx_, *obj);
               break;
             }
