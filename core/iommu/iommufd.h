@@ -316,9 +316,9 @@ inline constexpr struct iommufd_edge
 /* clang-format on */
 
 /*
- * Users of one object that are counted because no users_ref can be where the holder is: a driver,
- * a file, a mapping. Its type names the edge. Stands in the object that is held, or where the
- * holder keeps its pointer; whoever calls has the object by other means.
+ * A count of the users that a holder has of one object, where no users_ref can be: the holder is a
+ * driver, a file, a mapping. The count's type names the edge. It is a member of the object that is
+ * held, or stands beside the holder's pointer. A caller has the object by other means.
  */
 template <const struct iommufd_edge &Edge> class outside_users {
 public:

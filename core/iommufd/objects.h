@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * One row per object type: how it ends, what it holds, who holds it from outside. Whatever treats
- * objects alike (the object table's ends, snapshots, dependencies of siblings) reads it here.
+ * One row per object type: its ends, the members with which it holds other objects, the counts of
+ * those that hold it from outside. Code that treats all objects alike (the object table, snapshots,
+ * dependencies of siblings) reads the rows.
  *
  * Mirrors iommufd_object_ops of drivers/iommu/iommufd/main.c of Linux 7.2. It differs in this: a
  * missing or doubled row does not compile; a row also says what the object holds. The types' names
@@ -24,9 +25,11 @@ template <auto Member> inline constexpr char iommufd_member_id = 0;
 struct iommufd_hold {
 	struct iommufd_edge edge = {};
 	const void *member = nullptr; /* iommufd_member_id; NULL ends a row's list */
-	/* It may change while the object lives, so look() takes a lock: not under the table's. */
+	/* The member may change while its object lives. Then look() takes a lock, which must not be
+	 * under the table's. */
 	bool changes = false;
-	/* *held is what it holds now, or NULL. False: its lock is not free at this moment. */
+	/* *held becomes the object that the member holds now, or NULL. False: the member's lock is
+	 * not free at this moment. */
 	bool (*look)(struct iommufd_object *holder, struct iommufd_object **held) = nullptr;
 };
 
