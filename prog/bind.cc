@@ -548,13 +548,14 @@ class Binder {
 
   bool BindArgument(const Value& v, const BuiltinArg& arg) {
     switch (arg.kind) {
-      case ArgKind::kWord:
+      case ArgKind::kForm:
+      case ArgKind::kPath:
         if (v.kind == Value::Kind::kString ||
             (v.kind == Value::Kind::kName && v.path.empty())) {
           return true;
         }
         return Fail(v.pos, std::string(arg.name) + " is a word",
-                    std::string_view(arg.name) == "uapi"
+                    arg.kind == ArgKind::kForm
                         ? "one of: " + Join(RevisionNames())
                         : "a word or a string");
       case ArgKind::kProcess: {
@@ -597,6 +598,7 @@ class Binder {
         return Fail(v.pos, std::string(arg.name) + " is yes or no",
                     "true or false");
       case ArgKind::kData:
+      case ArgKind::kRoom:
         if (v.kind == Value::Kind::kString) return true;
         if (v.kind == Value::Kind::kOut) {
           return v.items.empty() || BindScalar(v.items[0], {});
@@ -608,10 +610,9 @@ class Binder {
           return true;
         }
         return BindScalar(v, arg.names);
-      case ArgKind::kNumber:
+      default:
         return BindScalar(v, arg.names);
     }
-    return true;
   }
 
   bool BindMachine(const Call& call) {

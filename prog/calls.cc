@@ -40,67 +40,74 @@ constexpr desc_name kGlobals[] = {
     {"MOCK_HUGE_PAGE_SIZE", 512 * 2048},
 };
 
-constexpr BuiltinArg kNoArgs[] = {{"fail_nth"}};
+constexpr BuiltinArg kFailNth = {"fail_nth", ArgKind::kFailNth};
+constexpr BuiltinArg kNoArgs[] = {kFailNth};
 constexpr BuiltinArg kOpenArgs[] = {
-    {"uapi", ArgKind::kWord}, {"path", ArgKind::kWord}, {"fail_nth"}};
-constexpr BuiltinArg kCloseArgs[] = {{"fd", ArgKind::kNumber, true, true},
-                                     {"fail_nth"}};
+    {"uapi", ArgKind::kForm}, {"path", ArgKind::kPath}, kFailNth};
+constexpr BuiltinArg kCloseArgs[] = {{"fd", ArgKind::kFile, true, true},
+                                     kFailNth};
 constexpr BuiltinArg kMemoryArgs[] = {
-    {"size", ArgKind::kNumber, true, true},
+    {"size", ArgKind::kSize, true, true},
     {"align"},
     {"huge", ArgKind::kBool},
     {"fragmented", ArgKind::kBool},
     {"readonly", ArgKind::kBool},
     {"poisoned", ArgKind::kBool},
     {"shared", ArgKind::kBool},
-    {"addr"},
-    {"fail_nth"},
+    {"addr", ArgKind::kPlace},
+    kFailNth,
 };
 constexpr BuiltinArg kMmapArgs[] = {
-    {"fd", ArgKind::kNumber, true, true},
-    {"length", ArgKind::kNumber, false, true},
-    {"offset"},
+    {"fd", ArgKind::kFile, true, true},
+    {"length", ArgKind::kLength, false, true},
+    {"offset", ArgKind::kOffset},
     {"prot", ArgKind::kNumber, false, false, kProtNames},
     {"flags", ArgKind::kNumber, false, false, kMapNames},
-    {"addr"},
-    {"fail_nth"},
+    {"addr", ArgKind::kPlace},
+    kFailNth,
 };
 constexpr BuiltinArg kMunmapArgs[] = {
-    {"addr", ArgKind::kNumber, true, true},
-    {"length", ArgKind::kNumber, true},
-    {"fail_nth"},
+    {"addr", ArgKind::kAddress, true, true},
+    {"length", ArgKind::kLength, true},
+    kFailNth,
 };
 constexpr BuiltinArg kLoadArgs[] = {
-    {"addr", ArgKind::kNumber, true, true},
-    {"n", ArgKind::kNumber, true},
+    {"addr", ArgKind::kAddress, true, true},
+    {"n", ArgKind::kLength, true},
 };
 constexpr BuiltinArg kStoreArgs[] = {
-    {"addr", ArgKind::kNumber, true, true},
+    {"addr", ArgKind::kAddress, true, true},
     {"value", ArgKind::kData, true, true},
-    {"n", ArgKind::kNumber, true},
+    {"n", ArgKind::kLength, true},
 };
 constexpr BuiltinArg kReadArgs[] = {
-    {"fd", ArgKind::kNumber, true, true},
+    {"fd", ArgKind::kFile, true, true},
+    {"buf", ArgKind::kRoom, true, true},
+    {"n", ArgKind::kLength, true},
+    kFailNth,
+};
+constexpr BuiltinArg kWriteArgs[] = {
+    {"fd", ArgKind::kFile, true, true},
     {"buf", ArgKind::kData, true, true},
-    {"n", ArgKind::kNumber, true},
-    {"fail_nth"},
+    {"n", ArgKind::kLength, true},
+    kFailNth,
 };
 constexpr BuiltinArg kPollArgs[] = {
-    {"fd", ArgKind::kNumber, true, true},
+    {"fd", ArgKind::kFile, true, true},
     {"events", ArgKind::kNumber, false, false, kPollNames},
-    {"timeout_ms"},
-    {"fail_nth"},
+    {"timeout_ms", ArgKind::kTimeout},
+    kFailNth,
 };
 constexpr BuiltinArg kIoctlArgs[] = {
-    {"fd", ArgKind::kNumber, true, true},
-    {"cmd", ArgKind::kNumber, true, true},
+    {"fd", ArgKind::kFile, true, true},
+    {"cmd", ArgKind::kCommand, true, true},
     {"arg", ArgKind::kData, true, true},
-    {"fail_nth"},
+    kFailNth,
 };
 constexpr BuiltinArg kFtruncateArgs[] = {
-    {"fd", ArgKind::kNumber, true, true},
-    {"length", ArgKind::kNumber, true, true},
-    {"fail_nth"},
+    {"fd", ArgKind::kFile, true, true},
+    {"length", ArgKind::kLength, true, true},
+    kFailNth,
 };
 constexpr BuiltinArg kExitArgs[] = {
     {"process", ArgKind::kProcess, true, true},
@@ -111,23 +118,26 @@ constexpr BuiltinArg kJoinArgs[] = {
 
 constexpr BuiltinSpec kBuiltins[] = {
     {Builtin::kMachine, "machine", false, kNoArgs, "machine(key=value, ...)",
-     "the kernel's devices and limits; the first call of a program, if at all"},
+     "the kernel's devices and limits; the first call of a program, if at all",
+     Makes::kKernel},
     {Builtin::kOpen, "open", true, kOpenArgs,
      "f = open(uapi=REVISION, path=/dev/iommu)",
-     "opens iommufd (or \"/dev/vfio/vfio\") in one of its forms"},
+     "opens iommufd (or \"/dev/vfio/vfio\") in one of its forms", Makes::kFile},
     {Builtin::kClose, "close", false, kCloseArgs, "close(fd)",
-     "closes a descriptor"},
+     "closes a descriptor", Makes::kNothing, true},
     {Builtin::kAnon, "anon", true, kMemoryArgs,
      "buf = anon(size, align=, huge=, fragmented=, readonly=, poisoned=, "
      "shared=, addr=)",
-     "anonymous memory of that shape"},
+     "anonymous memory of that shape", Makes::kMemory},
     {Builtin::kMemfd, "memfd", true, kMemoryArgs,
-     "m = memfd(size, huge=, fragmented=, poisoned=)", "a memory file"},
+     "m = memfd(size, huge=, fragmented=, poisoned=)", "a memory file",
+     Makes::kMemoryFile},
     {Builtin::kMmap, "mmap", true, kMmapArgs,
      "p = mmap(fd, length=, offset=0, prot=READ|WRITE, flags=SHARED, addr=0)",
-     "maps a file"},
+     "maps a file", Makes::kMapping},
     {Builtin::kMunmap, "munmap", false, kMunmapArgs, "munmap(p, length)",
-     "unmaps; without a length all that the call which made p mapped"},
+     "unmaps; without a length all that the call which made p mapped",
+     Makes::kNothing, true},
     {Builtin::kLoad, "load", true, kLoadArgs, "v = load(p, n=4)",
      "the process reads n bytes of its memory"},
     {Builtin::kStore, "store", false, kStoreArgs, "store(p, value, n=4)",
@@ -135,7 +145,7 @@ constexpr BuiltinSpec kBuiltins[] = {
      "to n bytes)"},
     {Builtin::kRead, "read", true, kReadArgs, "n = read(fd, buf, n)",
      "reads into memory at buf, or into out(n)"},
-    {Builtin::kWrite, "write", true, kReadArgs, "n = write(fd, buf, n)",
+    {Builtin::kWrite, "write", true, kWriteArgs, "n = write(fd, buf, n)",
      "writes memory at buf, or a string"},
     {Builtin::kPoll, "poll", true, kPollArgs,
      "e = poll(fd, events=IN, timeout_ms=0)", "which events are there"},
@@ -145,9 +155,11 @@ constexpr BuiltinSpec kBuiltins[] = {
      "ftruncate(m, length)", "a memory file gets another size"},
     {Builtin::kFork, "fork", false, kNoArgs, "p1 = fork()",
      "a process with copies of the caller's descriptors and memory; calls of "
-     "its are marked @p1"},
+     "its are marked @p1",
+     Makes::kProcess},
     {Builtin::kExit, "exit", false, kExitArgs, "exit(p1)",
-     "the process ends: its memory and its descriptors go"},
+     "the process ends: its memory and its descriptors go", Makes::kNothing,
+     true},
     {Builtin::kJoin, "join", false, kJoinArgs, "join(t1)",
      "waits for the calls of a thread"},
 };

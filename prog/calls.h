@@ -11,17 +11,29 @@
 #include <utility>
 #include <vector>
 
-#include "uapi/iommufd_desc.h"
 #include "prog/prog.h"
 #include "prog/run.h"
+#include "uapi/iommufd_desc.h"
 
 namespace prog {
 
+// What an argument is: decides what it takes, and what a generator puts there.
 enum class ArgKind : uint8_t {
   kNumber,
-  kWord,     // vcmdq-v2, "/dev/iommu"
+  kFile,     // a descriptor
+  kAddress,  // in memory that is there
+  kPlace,    // where to make memory; 0: anywhere
+  kSize,     // of what is made, in bytes
+  kLength,   // of a part of it, in bytes
+  kOffset,   // in a file, in bytes
+  kTimeout,  // in milliseconds
+  kCommand,  // the number of an ioctl
+  kFailNth,  // the failure that is injected
+  kForm,     // vcmdq-v2
+  kPath,     // "/dev/iommu"
   kBool,     // true, false
   kData,     // an address, or the bytes themselves
+  kRoom,     // an address that data comes to, or room for it
   kThread,   // a thread that an earlier call ran on
   kProcess,  // one that an earlier call forked
 };
@@ -34,6 +46,17 @@ struct BuiltinArg {
   std::span<const desc_name> names = {};
 };
 
+// What the result is, apart from its being a number.
+enum class Makes : uint8_t {
+  kNothing,
+  kKernel,      // the machine, and the kernel on it
+  kFile,        // a descriptor
+  kMemoryFile,  // a descriptor of a memory file
+  kMemory,      // an address of memory of the process's own
+  kMapping,     // an address where a file is mapped
+  kProcess,
+};
+
 struct BuiltinSpec {
   Builtin builtin;
   const char* name;
@@ -41,6 +64,8 @@ struct BuiltinSpec {
   std::span<const BuiltinArg> args;
   const char* synopsis;
   const char* summary;
+  Makes makes = Makes::kNothing;
+  bool ends = false;  // what the first argument names is gone then
 };
 
 std::span<const BuiltinSpec> BuiltinSpecs();
