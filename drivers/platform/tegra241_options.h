@@ -46,6 +46,7 @@ struct tegra241_option_help {
 	const char *key;
 	const char *value; /* how a value is written */
 	const char *help;  /* one line */
+	const char *tries; /* values worth trying, a space between them; nullptr: there is none */
 };
 
 /* All keys, in the order in which they should be listed; ends with a NULL key. */

@@ -96,6 +96,11 @@ struct mock_option_help {
 	const char *key;
 	const char *value; /* how a value is written */
 	const char *help;  /* one line */
+	/*
+	 * Values worth trying, a space between them; none makes a driver that breaks the core's
+	 * rules, at which the core warns. nullptr: there is none.
+	 */
+	const char *tries;
 };
 
 /* All keys, in the order in which they should be listed; ends with a NULL key. */
