@@ -13,7 +13,6 @@
 #include <cstdlib>
 #include <cstring>
 #include <map>
-#include <set>
 #include <string>
 
 #include "fuzz/generator.h"
@@ -33,7 +32,7 @@ bool Flag(const char* arg, const char* name, uint64_t* value) {
 struct Tally {
   uint64_t calls = 0;
   uint64_t succeeded = 0;
-  std::set<int> ends;  // errnos, and 0
+  std::map<int, uint64_t> ends;  // errnos, and 0
 };
 
 }  // namespace
@@ -85,7 +84,7 @@ int main(int argc, char** argv) {
       if (result.state == prog::CallResult::State::kDone && result.error == 0) {
         tally.succeeded++;
       }
-      tally.ends.insert(result.error);
+      tally.ends[result.error]++;
     };
   }
   const auto began = std::chrono::steady_clock::now();
@@ -114,8 +113,14 @@ int main(int argc, char** argv) {
   }
   size_t ends = 0;
   for (const auto& [name, tally] : tallies) {
-    printf("%-30s %8" PRIu64 " %8" PRIu64 "\n", name.c_str(), tally.calls,
+    printf("%-30s %8" PRIu64 " %8" PRIu64, name.c_str(), tally.calls,
            tally.succeeded);
+    for (const auto& [error, calls] : tally.ends) {
+      if (error == 0 || calls * 25 < tally.calls) continue;
+      const char* text = prog::ErrnoName(error);
+      printf("  %s %" PRIu64, text != nullptr ? text : "?", calls);
+    }
+    printf("\n");
     ends += tally.ends.size();
   }
   if (stats) printf("%zu kinds of calls, %zu ends\n", tallies.size(), ends);

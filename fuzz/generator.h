@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// Programs at random, from the descriptions of uapi/iommufd_desc.h: which
-// fields a call has, what may stand in them, which earlier call has made the
-// object that one needs. Nothing here knows an ioctl by name except the short
-// table of what to do first (kRecipes) and of values worth trying
-// (Interesting).
+// Programs at random, from three tables: the descriptions of
+// uapi/iommufd_desc.h (which fields a call has, what may stand in them, which
+// earlier call has made the object that one needs), the rows of statements
+// (fuzz/statements.h), and recipes (fuzz/recipes/*.prog), which show how to get
+// somewhere. Nothing here knows a call or a field by its name.
 //
 // Everything is a function of the seed: the same seed gives the same program
 // on every machine.
@@ -12,20 +12,18 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <random>
-#include <string>
-#include <vector>
 
+#include "fuzz/dice.h"
 #include "prog/prog.h"
 
 namespace fuzz {
 
-using Random = std::mt19937_64;
-
 struct GeneratorOptions {
   size_t max_calls = 40;
-  // Also `machine(...)` lines, which shape the mock IOMMU.
+  // Also `machine(...)` lines: the default machine in other shapes, and other
+  // machines.
   bool machines = true;
+  bool other_machines = true;
   bool fail_nth = true;
   // Puts some calls on threads t1 and t2. Such a program does not replay the
   // same way each time.
@@ -34,7 +32,7 @@ struct GeneratorOptions {
   bool processes = false;
 };
 
-// A new program of about `calls` calls.
+// A new program.
 prog::Program Generate(Random& random, const GeneratorOptions& options = {});
 
 // Changes one or a few things: a value, an argument, a call, an order.

@@ -8,11 +8,12 @@
 
 #include "fuzz/generator.h"
 #include "gtest/gtest.h"
-#include "tools/lab_kernel.h"
+#include "prog/calls.h"
 #include "prog/parse.h"
 #include "prog/print.h"
 #include "prog/record_syscalls.h"
 #include "prog/run.h"
+#include "tools/lab_kernel.h"
 
 namespace fuzz {
 namespace {
@@ -74,11 +75,30 @@ std::string Calls(const std::string& text) {
   return out;
 }
 
+// Which frames follow each other is not the same in a recording, whose memory
+// lies elsewhere, and whether a queue fits in them depends on it. So none do.
+void Fragment(prog::Program* program) {
+  for (prog::Line& line : program->lines) {
+    const prog::BuiltinSpec* s = prog::FindBuiltin(line.call.name);
+    if (s == nullptr || s->makes != prog::Makes::kMemory) continue;
+    bool shaped = false;
+    for (const prog::Field& arg : line.call.args) {
+      shaped |= arg.name == "huge" || arg.name == "fragmented";
+    }
+    if (shaped) continue;
+    prog::Field* arg = &line.call.args.emplace_back();
+    arg->name = "fragmented";
+    arg->value = prog::Value::Name("true");
+  }
+}
+
 void RunSeeds(uint64_t first, uint64_t count, const GeneratorOptions& options) {
   size_t recorded = 0;
   for (uint64_t seed = first; seed < first + count; seed++) {
     Random random(seed);
-    const std::string source = prog::Print(Generate(random, options));
+    prog::Program program = Generate(random, options);
+    Fragment(&program);
+    const std::string source = prog::Print(program);
     std::string ignored;
     const std::string text = Record(source, &ignored);
     if (text.empty()) continue;
@@ -96,18 +116,20 @@ void RunSeeds(uint64_t first, uint64_t count, const GeneratorOptions& options) {
 }
 
 // Without fail_nth: a page that is touched first may need a page table, or find
-// that a neighbour has one, and the recording's memory lies elsewhere. (For the
-// same reason, which frames follow each other, a queue of two pages may once in
-// some thousand programs be found scattered in one run and not in the other.)
+// that a neighbour has one, and the recording's memory lies elsewhere. On the
+// mock's machine: what a process stores to a device's registers is no call, so
+// no recording has it.
 TEST(RandomRecordings, ReplayToTheSameResults) {
   GeneratorOptions options;
   options.fail_nth = false;
+  options.other_machines = false;
   RunSeeds(1, 400, options);
 }
 
 TEST(RandomRecordings, OfSeveralProcesses) {
   GeneratorOptions options;
   options.fail_nth = false;
+  options.other_machines = false;
   options.processes = true;
   RunSeeds(10000, 400, options);
 }

@@ -584,13 +584,14 @@ TEST(Tidy, EachCommandHasAProgram) {
 TEST(Tidy, NoCommandsNameWhereDescriptionsDo) {
   // Files that are still to be cured, with how many lines name a command.
   const std::map<std::string, int> listed = {
-      {"fuzz/generator.cc", 50},
       {"prog/record.cc", 14},
   };
   for (const SourceFile& file : Tree()) {
     const bool generic =
         file.IsCxx() &&
-        (file.In("prog") || absl::StartsWith(file.path, "fuzz/generator"));
+        (file.In("prog") || (fs::path(file.path).parent_path() == "fuzz" &&
+                             !absl::StrContains(file.path, "_test.cc") &&
+                             !absl::StrContains(file.path, "cmdqv_mmio")));
     if (!generic) continue;
     int named = 0;
     std::string first;
@@ -618,8 +619,8 @@ TEST(Tidy, NoCommandsNameWhereDescriptionsDo) {
 // of its body and of the definitions of its members elsewhere in the file.
 TEST(Tidy, NoClassIsLongerThan500Lines) {
   // Still to be cut.
-  const std::set<std::string> listed = {
-      "Binder", "LineParser", "Recorder::Impl", "Runner", "Server", "Writer"};
+  const std::set<std::string> listed = {"Binder", "LineParser",
+                                        "Recorder::Impl", "Runner", "Server"};
   for (const SourceFile& file : Tree()) {
     if (!file.IsCxx() ||
         !(file.In("prog") || file.In("fuzz") || file.In("tools")))
