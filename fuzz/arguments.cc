@@ -76,6 +76,16 @@ Value Arguments::Bytes() {
   return Value::String(bytes);
 }
 
+// An ioctl's struct, which says its size first.
+Value Arguments::Image() {
+  std::string image(8 * Below(r(), 10), '\0');
+  for (size_t i = 4; i < image.size(); i++) {
+    if (OneIn(r(), 12)) image[i] = static_cast<char>(Below(r(), 256));
+  }
+  if (!image.empty()) image[0] = static_cast<char>(image.size());
+  return Value::String(image);
+}
+
 // A number of an ioctl, of those that are there or near them.
 uint64_t Arguments::Command() {
   const std::span<const desc_ioctl> all = iommufd_desc_all();
@@ -157,7 +167,8 @@ bool Arguments::Argument(const prog::BuiltinSpec& s,
     case prog::ArgKind::kData:
       out->value = OneIn(r(), 4)   ? Address(&draft_, &maker_)
                    : OneIn(r(), 8) ? Num(Below(r(), 256))
-                                   : Bytes();
+                   : Takes(s, prog::ArgKind::kCommand) ? Image()
+                                                       : Bytes();
       return true;
     case prog::ArgKind::kRoom:
       out->value =

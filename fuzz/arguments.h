@@ -30,6 +30,7 @@ class Arguments {
   std::string AnyMemory(bool of_files);
   std::string AnyFile(bool to_end);
   prog::Value Bytes();
+  prog::Value Image();
   uint64_t Command();
 
   Draft& draft_;

@@ -12,15 +12,17 @@ namespace fuzz {
 using prog::Call;
 using prog::Line;
 
-void Draft::Emit(Call call) {
+bool Draft::Emit(Call call) {
   const prog::BuiltinSpec* s = prog::FindBuiltin(call.name);
   const desc_ioctl* d = s == nullptr ? scope.DescOf(call) : nullptr;
   // What makes something has the most to undo.
   const uint64_t often =
       d != nullptr && d->creates != desc_object::NONE ? 12 : 50;
+  bool fails = false;
   if (options.fail_nth && CanFail(call) && ArgOf(call, kFailNth) == nullptr &&
       OneIn(r, often)) {
     Arg(&call, kFailNth, Num(1 + Below(r, OneIn(r, 4) ? 40 : 12)));
+    fails = true;
   }
   // Nobody but the main thread may end a process or wait for a thread.
   if (s == nullptr ||
@@ -29,6 +31,7 @@ void Draft::Emit(Call call) {
     AsSomebody(&call);
   }
   Put(std::move(call));
+  return fails;
 }
 
 void Draft::Put(Call call) {

@@ -23,8 +23,10 @@ class Draft {
       : r(random), options(options), scope(std::move(scope)), lines_(lines) {}
 
   // Writes the call. It may get an injected failure, a thread or a process, if
-  // the options say so.
-  void Emit(prog::Call call);
+  // the options say so. True: it got a failure.
+  bool Emit(prog::Call call);
+  // The same call once more, as it is.
+  void EmitAgain(const prog::Call& call) { Put(call); }
   size_t size() const { return lines_->size(); }
   // No room for what is only nice to have.
   bool Full() const { return size() > options.max_calls + 8; }

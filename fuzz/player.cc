@@ -80,34 +80,51 @@ bool IsAbout(const RecipeLine& line, const std::set<std::string>& names) {
 
 }  // namespace
 
-bool Player::IsSame(const RecipeLine& line, const Call& made, Names* names) {
-  if (line.desc != nullptr &&
-      (FlagsOf(made, *line.desc) & line.flags) != line.flags) {
+bool Player::IsSame(const Recipe& recipe, const RecipeLine& line,
+                    const Call& made, Names* names) {
+  if (made.name != line.call.name ||
+      (line.desc != nullptr &&
+       (FlagsOf(made, *line.desc) & line.flags) != line.flags)) {
     return false;
   }
-  Names found = *names;
   for (size_t i = 0; i < line.call.args.size(); i++) {
     const prog::Field& arg = line.call.args[i];
     if (!Serves(line, arg, made)) return false;
     if (!IsName(arg.value)) continue;
-    // What it was made of has the recipe's names from here on.
-    const Value* have =
-        arg.name.empty() ? &made.args[i].value : ArgOf(made, arg.name);
+    const Value* have = arg.name.empty() && i < made.args.size()
+                            ? &made.args[i].value
+                            : ArgOf(made, arg.name);
     if (have == nullptr || !IsName(*have) || have->path != arg.value.path) {
       return false;
     }
-    const auto [it, fresh] = found.emplace(arg.value.text, have->text);
-    if (!fresh && it->second != have->text) return false;
+    // What it was made of must be what the recipe makes it of, and has the
+    // recipe's name from here on.
+    const auto [it, fresh] = names->emplace(arg.value.text, have->text);
+    if (!fresh) {
+      if (it->second != have->text) return false;
+      continue;
+    }
+    const RecipeLine* want = nullptr;
+    for (const RecipeLine& l : recipe.lines) {
+      if (l.call.result == arg.value.text) want = &l;
+    }
+    const Call* other = draft_.scope.MakerOf(have->text);
+    if (want == nullptr || other == nullptr ||
+        !IsSame(recipe, *want, *other, names)) {
+      return false;
+    }
   }
-  *names = std::move(found);
   return true;
 }
 
-bool Player::FindSame(const RecipeLine& line, Names* names) {
+bool Player::FindSame(const Recipe& recipe, const RecipeLine& line,
+                      Names* names) {
   const std::vector<Call>& makers = draft_.scope.makers;
   for (size_t i = makers.size(); i-- > 0;) {
     if (makers[i].name != line.call.name) continue;
-    if (IsSame(line, makers[i], names)) {
+    Names found = *names;
+    if (IsSame(recipe, line, makers[i], &found)) {
+      *names = std::move(found);
       (*names)[line.call.result] = makers[i].result;
       return true;
     }
@@ -126,12 +143,20 @@ std::set<size_t> Player::Choose(const Recipe& recipe, std::set<size_t> wanted,
     if (OpensContext(line)) (*names)[line.call.result] = draft_.fd;
   }
   const bool whole = wanted.empty();
-  // All that the wanted lines are about, however far away.
+  // All that the wanted lines are about, however far away, and all that is made
+  // of that.
   std::set<std::string> about;
-  for (size_t i = end; i-- > 0 && !whole;) {
+  const bool wide = !whole && OneIn(r(), 2);
+  for (size_t i = end; i-- > 0 && wide;) {
     const RecipeLine& line = recipe.lines[i];
     if (wanted.contains(i) || about.contains(line.call.result)) {
       about.insert(line.uses.begin(), line.uses.end());
+    }
+  }
+  for (size_t i = 0; i < end && wide; i++) {
+    const RecipeLine& line = recipe.lines[i];
+    if (!line.call.result.empty() && IsAbout(line, about)) {
+      about.insert(line.call.result);
     }
   }
   for (size_t i = end; i-- > 0;) {
@@ -144,11 +169,11 @@ std::set<size_t> Player::Choose(const Recipe& recipe, std::set<size_t> wanted,
     // What is done to a thing, and what is made of it, may matter to what comes
     // later.
     const bool matters =
-        !want && !whole && !OneIn(r(), 4) && IsAbout(line, about);
+        !want && wide && !OneIn(r(), 6) && IsAbout(line, about);
     want |= matters;
     if (!want) continue;
     if (!result.empty() && (is_needed || matters) && !wanted.contains(i) &&
-        !OneIn(r(), again) && FindSame(line, names)) {
+        !OneIn(r(), again) && FindSame(recipe, line, names)) {
       continue;
     }
     chosen.insert(i);
@@ -220,7 +245,11 @@ void Player::Write(const RecipeLine& line, uint64_t shift, Names* names) {
       call.result = draft_.scope.Fresh(call.result);
     }
     const std::string result = call.result;
-    draft_.Emit(std::move(call));
+    const Call again = call;
+    // What is needed is made again where a failure was injected.
+    if (draft_.Emit(std::move(call)) && !result.empty() && !OneIn(r(), 4)) {
+      draft_.EmitAgain(again);
+    }
     if (!result.empty()) (*names)[line.call.result] = result;
   }
 }

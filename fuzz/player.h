@@ -32,9 +32,10 @@ class Player {
   // need not be written is in *names.
   std::set<size_t> Choose(const Recipe& recipe, std::set<size_t> wanted,
                           size_t end, uint64_t again, Names* names);
-  // Finds a call of the draft that made what `line` makes.
-  bool FindSame(const RecipeLine& line, Names* names);
-  bool IsSame(const RecipeLine& line, const prog::Call& made, Names* names);
+  // Finds a call of the draft that made what `line` makes, of the same things.
+  bool FindSame(const Recipe& recipe, const RecipeLine& line, Names* names);
+  bool IsSame(const Recipe& recipe, const RecipeLine& line,
+              const prog::Call& made, Names* names);
   void Write(const RecipeLine& line, uint64_t shift, Names* names);
   void Vary(const RecipeLine& line, uint64_t shift, prog::Call* call);
 

@@ -61,13 +61,16 @@ std::string Record(const std::string& source, std::string* wrong) {
 
 // What was called: `ioas = IOAS_ALLOC`, a line each. Not how memory came to be
 // what it was, and no arguments: garbage may be an address in one place and
-// none in another.
+// none in another. A descriptor that its process has not got is taken for one
+// that it got from another process: what stands for that one, and a mapping of
+// it that fails, are not there the second time.
 std::string Calls(const std::string& text) {
   std::string out;
   for (size_t at = 0; at < text.size();) {
     const size_t end = text.find('\n', at) + 1;
     const std::string line = text.substr(at, end - at);
-    if (line.rfind("store(", 0) != 0 && line.rfind("load(", 0) != 0) {
+    if (line.rfind("store(", 0) != 0 && line.rfind("load(", 0) != 0 &&
+        line.rfind("mmap(", 0) != 0 && line.rfind("other", 0) != 0) {
       out += line.substr(0, line.find('(')) + '\n';
     }
     at = end;

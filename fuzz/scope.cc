@@ -95,6 +95,13 @@ std::string Scope::Fresh(std::string_view stem) {
   }
 }
 
+const Call* Scope::MakerOf(std::string_view result) const {
+  for (size_t i = makers.size(); i-- > 0;) {
+    if (makers[i].result == result) return &makers[i];
+  }
+  return nullptr;
+}
+
 const File* Scope::FindFile(std::string_view name) const {
   for (size_t i = files.size(); i-- > 0;) {
     if (files[i].name == name) return &files[i];

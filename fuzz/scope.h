@@ -59,6 +59,8 @@ class Scope {
 
   // The form of the context behind a name; the default form where it is none.
   Forms FormOf(std::string_view fd) const;
+  // The call that gave the name; nullptr: there is none.
+  const prog::Call* MakerOf(std::string_view result) const;
   const File* FindFile(std::string_view name) const;
   // The description that an ioctl's name means on its descriptor; nullptr: it
   // is no ioctl, or none that the form has.

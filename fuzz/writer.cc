@@ -25,6 +25,10 @@ std::string Stem(std::string_view call) {
   return absl::AsciiStrToLower(call.substr(0, call.find('_')));
 }
 
+bool OfProcesses(const prog::BuiltinSpec& s) {
+  return s.makes == prog::Makes::kProcess || Takes(s, prog::ArgKind::kProcess);
+}
+
 }  // namespace
 
 void Writer::Machine(const MachineKind& kind) {
@@ -138,19 +142,26 @@ bool Writer::WriteStatement(const prog::BuiltinSpec& s) {
   return true;
 }
 
+// May the program have such a statement, by its options?
+bool Writer::Allowed(const prog::BuiltinSpec& s) {
+  const GeneratorOptions& options = draft_.options;
+  if (s.makes == prog::Makes::kKernel) return false;
+  if (Takes(s, prog::ArgKind::kThread)) return options.threads;
+  if (!OfProcesses(s)) return true;
+  return options.processes && (s.makes != prog::Makes::kProcess ||
+                               draft_.scope.processes.size() < 3);
+}
+
 // Those that end something seldom: a program that has nothing is soon over.
 void Writer::RandomStatement() {
   const std::span<const prog::BuiltinSpec> all = prog::BuiltinSpecs();
-  for (int tries = 0; tries < 100; tries++) {
+  // Who asks for processes wants to see them come and go.
+  const bool of_processes = draft_.options.processes && OneIn(r(), 2);
+  for (int tries = 0; tries < 200; tries++) {
     const prog::BuiltinSpec& s = all[Below(r(), all.size())];
-    if (s.makes == prog::Makes::kKernel || (s.ends && !OneIn(r(), 3)) ||
-        (s.makes == prog::Makes::kFile && !OneIn(r(), 12)) ||
-        ((s.makes == prog::Makes::kProcess ||
-          Takes(s, prog::ArgKind::kProcess)) &&
-         !draft_.options.processes) ||
-        (s.makes == prog::Makes::kProcess &&
-         draft_.scope.processes.size() >= 3) ||
-        (Takes(s, prog::ArgKind::kThread) && !draft_.options.threads)) {
+    if (!Allowed(s) || (of_processes && tries < 100 && !OfProcesses(s)) ||
+        (s.ends && !OneIn(r(), 3)) ||
+        (s.makes == prog::Makes::kFile && !OneIn(r(), 12))) {
       continue;
     }
     if (WriteStatement(s)) return;

@@ -47,6 +47,7 @@ class Writer : public Maker {
   const desc_ioctl* RandomIoctl();
   void Ioctl(const desc_ioctl& d);
   bool WriteStatement(const prog::BuiltinSpec& s);
+  bool Allowed(const prog::BuiltinSpec& s);
   void RandomStatement();
   void RandomLine();
 
