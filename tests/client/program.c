@@ -1197,7 +1197,8 @@ static int ManyThreads(void) {
     MUST(pthread_create(&thread[i], NULL, OpenOrEio, NULL) == 0);
   }
   for (int i = 0; i < 15; i++) MUST(pthread_join(thread[i], NULL) == 0);
-  for (int i = 0; i < 200; i++) {
+  /* However long it takes: Bazel ends a test that is never served again. */
+  for (;;) {
     const int fd = open("/dev/iommu", O_RDWR);
     if (fd >= 0) {
       Ioas(fd);
@@ -1205,8 +1206,6 @@ static int ManyThreads(void) {
     }
     usleep(10000);
   }
-  Stop(__LINE__, "not served again");
-  return 1;
 }
 
 /* A mapping of a lab file is inherited, and keeps its owner. */

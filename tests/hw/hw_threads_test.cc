@@ -3,7 +3,7 @@
 // The free-running mode: a thread of the model's, clients that map page 0 of
 // their VINTF, a driver and devices beside them.
 
-#include <chrono>
+#include <atomic>
 #include <thread>
 
 #include "tests/hw/hw_fixture.h"
@@ -43,14 +43,11 @@ class FreeRunning : public CmdqvFixture {
   static void Poke(uint32_t* reg, uint32_t val) {
     __atomic_store_n(reg, val, __ATOMIC_RELEASE);
   }
+  // For as long as the hardware's thread takes. Bazel ends a test whose
+  // hardware does nothing.
   template <class Condition>
-  static bool Wait(Condition condition) {
-    for (int i = 0; i < 20000; ++i) {
-      if (condition()) return true;
-      std::this_thread::sleep_for(
-          std::chrono::microseconds(i < 1000 ? 10 : 500));
-    }
-    return false;
+  static void Wait(Condition condition) {
+    while (!condition()) std::this_thread::yield();
   }
 
   std::atomic<bool> stop_{false};
@@ -145,13 +142,12 @@ TEST_F(FreeRunning, ClientsRunTheirQueues) {
   SetSte(9, Ste(STE_CONFIG_BYPASS));
   const uint64_t rings[] = {StartQueue(1, 0, 3), StartQueue(2, 0, 4)};
   StartThread();
-  std::atomic<int> failures{0};
   std::vector<std::thread> clients;
   for (unsigned c = 0; c < 2; ++c) {
     uint32_t* prod_reg = Mapped(1 + c, 0, Q::PROD::offset);
     uint32_t* cons_reg = Mapped(1 + c, 0, Q::CONS::offset);
     uint64_t* ring = At(rings[c]);
-    clients.emplace_back([=, &failures] {
+    clients.emplace_back([=] {
       uint32_t prod = 0;
       for (int i = 0; i < kRounds; ++i) {
         for (const CMD& cmd : {Tlbi(CMD_TLBI_NH_ASID, 0, 3), Sync()}) {
@@ -162,7 +158,7 @@ TEST_F(FreeRunning, ClientsRunTheirQueues) {
           // Twice in a row: the second store must not get lost.
           Poke(prod_reg, prod);
         }
-        if (!Wait([&] { return Peek(cons_reg) == prod; })) ++failures;
+        Wait([&] { return Peek(cons_reg) == prod; });
       }
     });
   }
@@ -170,10 +166,9 @@ TEST_F(FreeRunning, ClientsRunTheirQueues) {
     EXPECT_EQ(4711u, DmaRead(9, page));
     Push({CfgiAll(), Sync()});
     const uint32_t prod = Get<Regs::CMDQ_PROD>().raw;
-    EXPECT_TRUE(Wait([&] { return Get<Regs::CMDQ_CONS>().raw == prod; }));
+    Wait([&] { return Get<Regs::CMDQ_CONS>().raw == prod; });
   }
   for (std::thread& client : clients) client.join();
-  EXPECT_EQ(0, failures);
   StopThread();
   EXPECT_EQ(0u, Errors(1, 0));
   EXPECT_EQ(0u, Errors(2, 0));
@@ -184,20 +179,20 @@ TEST_F(FreeRunning, ClientsRunTheirQueues) {
 TEST_F(FreeRunning, StoresAreNotUndone) {
   Up2();
   Write(AllocReg(3), AllocValue(1, 0));
-  thread_ = std::thread([this] {
-    while (!stop_) smmuv3_hw_step(smmu_);
+  std::atomic<int> steps{0};
+  thread_ = std::thread([this, &steps] {
+    for (; !stop_; ++steps) smmuv3_hw_step(smmu_);
   });
   uint32_t* prod = Mapped(1, 0, Q::PROD::offset);
   int undone = 0;
-  const auto end =
-      std::chrono::steady_clock::now() + std::chrono::milliseconds(100);
-  for (uint32_t i = 0; std::chrono::steady_clock::now() < end; ++i) {
+  for (uint32_t i = 0; steps < 20000; ++i) {
     i &= 0xfffff;
     Poke(prod, i);
     for (int look = 0; look < 50; ++look) {
       if (Peek(prod) != i) ++undone;
     }
   }
+  StopThread();
   EXPECT_EQ(0, undone);
 }
 
@@ -207,13 +202,12 @@ TEST_F(FreeRunning, AnErrorInterruptsAndTheClientMendsIt) {
   StartThread();
   StoreFormat(ring, Op(CMD_CFGI_STE));
   Poke(Mapped(1, 0, Q::PROD::offset), 1);
-  EXPECT_TRUE(Wait([&] { return irqs_.count[SMMUV3_IRQ_CMDQV] == 1; }));
+  Wait([&] { return irqs_.count[SMMUV3_IRQ_CMDQV] == 1; });
   EXPECT_EQ(1u, Peek(Mapped(1, 0, Q::GERROR::offset)));
   EXPECT_EQ(CERROR_ILL, Peek(Mapped(1, 0, Q::CONS::offset)) >> 24);
   StoreFormat(ring, Sync());
   Poke(Mapped(1, 0, Q::GERRORN::offset), 1);
-  EXPECT_TRUE(Wait(
-      [&] { return (Peek(Mapped(1, 0, Q::CONS::offset)) & 0xfffff) == 1; }));
+  Wait([&] { return (Peek(Mapped(1, 0, Q::CONS::offset)) & 0xfffff) == 1; });
   StopThread();
   EXPECT_EQ(0u, Read(kCmdqv + 0x14));
 }

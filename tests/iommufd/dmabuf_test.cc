@@ -120,14 +120,12 @@ TEST_P(DmabufTest, RevokeAgainstAttachAndUnmap) {
   Caller main(&m_);
   const int fd = main.Get(16 * kPage);
   ASSERT_GE(fd, 0);
-  std::atomic<int> mapped{0}, refused{0};
   auto mapper = [&](int n) {
     return [&, n](Caller* c) {
       for (int i = 0; i < kRounds; i++) {
         const uint64_t iova = kIova + 32 * n * kPage;
         const int rc = c->Map(ioas_, fd, 16 * kPage, iova);
         EXPECT_TRUE(rc == 0 || rc == -ENODEV) << rc;
-        rc == 0 ? mapped++ : refused++;
         EXPECT_EQ(c->Unmap(ioas_, iova, 16 * kPage), rc == 0 ? 0 : -ENOENT);
       }
     };
@@ -146,7 +144,7 @@ TEST_P(DmabufTest, RevokeAgainstAttachAndUnmap) {
          }
          EXPECT_EQ(c->Revoke(fd, false), 0);
        }});
-  EXPECT_GT(mapped, 0);
+  // Perhaps each map above met a revoked buffer; this one does not.
   EXPECT_EQ(main.Map(ioas_, fd, 16 * kPage, kIova), 0);
   EXPECT_EQ(m_.sys().close(fd), 0);
 }

@@ -2,7 +2,6 @@
 // The object table by itself: reserve, publish, hold, remove, close.
 #include <atomic>
 #include <cerrno>
-#include <chrono>
 #include <memory>
 #include <thread>
 #include <vector>
@@ -231,7 +230,7 @@ TEST_F(ObjectTest, DestroyOfOnesOwnWaitsForCalls) {
     auto ref = iommufd_get<TestObject>(ictx_, 1);
     EXPECT_TRUE(ref);
     step = 1;
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    while (!waitqueue_active(&ictx_->destroy_wait)) std::this_thread::yield();
     EXPECT_EQ(destroyed_, 0);
   });
   while (step == 0) std::this_thread::yield();

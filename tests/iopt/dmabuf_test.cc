@@ -388,8 +388,10 @@ TEST_F(DmabufTest, ThreadsAgainstRevoke) {
     rc = Unmap(y.get(), 5 * kIova, kPage);
     EXPECT_TRUE(rc == 0 || rc == -EBUSY) << rc;
     if (r & 16) return;
+    // -ENOENT: the unmap has taken the first pages, and the other mapper's next
+    // map, which may be longer, begins below what is left of its range.
     rc = Unmap(x.get(), iova, 16 * kPage);
-    EXPECT_TRUE(rc == 0 || rc == -EBUSY) << rc;
+    EXPECT_TRUE(rc == 0 || rc == -EBUSY || rc == -ENOENT) << rc;
   };
   auto attacher = [&](unsigned) {
     EXPECT_EQ(iopt_table_add_domain(&x->iopt, &guest), 0);

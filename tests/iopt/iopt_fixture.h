@@ -6,6 +6,7 @@
 
 #include <sys/mman.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstdint>
 #include <functional>
@@ -388,7 +389,7 @@ class FakeAccess {
   iommufd_ioas* ioas_;
   iommufd_access access_;
   std::vector<std::pair<unsigned long, unsigned long>> pins_;
-  int unmap_calls_ = 0;
+  std::atomic<int> unmap_calls_{0};  // by each thread that unmaps
 };
 
 }  // namespace iopt_test

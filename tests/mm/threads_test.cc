@@ -6,7 +6,6 @@
 
 #include <atomic>
 #include <cerrno>
-#include <chrono>
 #include <functional>
 #include <thread>
 #include <vector>
@@ -140,22 +139,23 @@ TEST_F(ThreadsTest, SecondTaskWaitsForTheCopyOfTheFirst) {
   struct sigaction action = {}, old;
   action.sa_handler = OnSegv;
   ASSERT_EQ(0, sigaction(SIGSEGV, &action, &old));
-  std::atomic<bool> added{false};
+  std::atomic<bool> adding{false};
   std::thread second([&] {
     while (!slow_source.inside) sched_yield();
+    adding = true;
     mm_add_task(mm_);
-    added = true;
+    // The copy cannot end before.
+    EXPECT_TRUE(slow_source.go);
   });
   std::thread third([&] {
-    while (!slow_source.inside) sched_yield();
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
-    EXPECT_FALSE(added);
+    while (!adding) sched_yield();
+    // Time for a second task that does not wait to be found out.
+    for (int i = 0; i < 1000; i++) sched_yield();
     slow_source.go = true;
   });
   EXPECT_EQ(0u, Out(a, slow_source.page, 64));
   second.join();
   third.join();
-  EXPECT_TRUE(added);
   sigaction(SIGSEGV, &old, nullptr);
   ::munmap(slow_source.page, kPage);
 }
