@@ -42,7 +42,7 @@
 ABSL_FLAG(std::string, uapi, "",
           "run: the revision to compare with; list: whose calls");
 ABSL_FLAG(std::string, graph, "", "run: write the objects as an SVG");
-ABSL_FLAG(int, at, 0, "run: draw after this line instead of at the end");
+ABSL_FLAG(int, at, 0, "run: draw after this line, not where most is held");
 ABSL_FLAG(bool, fail_nth_sweep, false, "run: fail each allocation in turn");
 ABSL_FLAG(bool, explain, false, "run: explain expected EBUSYs as well");
 ABSL_FLAG(bool, quiet, false, "run: only what is unexpected, and the totals");
@@ -65,8 +65,9 @@ constexpr char kUsage[] =
       An EBUSY that was not expected is explained: what holds the object.
       --explain          explains those that were expected too
       --uapi=REV         also under that revision; shows the lines that differ
-      --graph=FILE.svg   draws the objects, their users and what holds what, at
-                         the end or, with --at=LINE, after that line
+      --graph=FILE.svg   draws the objects, their users and what holds what,
+                         after --at=LINE or else where most is held; stderr
+                         says after which line that is
       --fail_nth_sweep   runs the program again for each failure that can be
                          injected into a call (fail_nth): the call made once
                          more and all that follow must then be as expected,
@@ -251,15 +252,18 @@ absl::StatusOr<Outcome> RunPlain(const Source& source) {
   const std::string svg = absl::GetFlag(FLAGS_graph);
   const int at = absl::GetFlag(FLAGS_at);
   absl::Status drawn = absl::OkStatus();
-  bool done = svg.empty();
-  auto draw = [&](size_t last, const std::vector<prog::CallResult>& results) {
-    if (done) return;
-    done = true;
-    constexpr size_t kMostBoxes = 24;  // a screen's worth
-    drawn =
-        WriteFile(svg, DrawSvg(FoldAlike(Snapshot((*lab)->sim(), source.file,
-                                                  source.bound, results, last),
-                                         kMostBoxes)));
+  // The picture: after line `at`, or else the first of the fullest ones.
+  Graph picture;
+  int line = 0;
+  auto look = [&](size_t last, const std::vector<prog::CallResult>& results) {
+    Graph graph =
+        Snapshot((*lab)->sim(), source.file, source.bound, results, last);
+    if (line != 0 && graph.nodes.size() + graph.edges.size() <=
+                         picture.nodes.size() + picture.edges.size()) {
+      return;
+    }
+    picture = std::move(graph);
+    line = source.bound.calls[last].call->pos.line;
   };
   prog::RunOptions options;
   options.on_result = [&](size_t i,
@@ -277,10 +281,18 @@ absl::StatusOr<Outcome> RunPlain(const Source& source) {
         if (!line.empty()) printf("       %s\n", std::string(line).c_str());
       }
     }
-    if (at != 0 && next_is_behind) draw(i, results);
+    if (!svg.empty() && (at == 0 || (next_is_behind && line == 0))) {
+      look(i, results);
+    }
   };
   options.at_end = [&](const std::vector<prog::CallResult>& results) {
-    draw(source.bound.calls.size() - 1, results);
+    if (svg.empty()) return;
+    if (line == 0 && !results.empty()) look(results.size() - 1, results);
+    constexpr size_t kMostBoxes = 24;  // a screen's worth
+    drawn = WriteFile(svg, DrawSvg(FoldAlike(picture, kMostBoxes)));
+    if (!drawn.ok() || at != 0) return;
+    std::cerr << svg << ": after line " << line << ", where most is held ("
+              << picture.nodes.size() << " objects)\n";
   };
   const prog::RunResult run = prog::Run(source.bound, (*lab)->sys(), options);
   if (!drawn.ok()) return drawn;

@@ -7,6 +7,7 @@
 
 #include <cstdio>
 #include <fstream>
+#include <sstream>
 #include <string>
 
 #include "gtest/gtest.h"
@@ -83,6 +84,32 @@ TEST(CommandLineTest, AtAndGraph) {
   ExpectMistake(graph + " --uapi=hw-queue" + file, "one revision");
   ExpectMistake("run --graph=/nowhere/x.svg" + file, "/nowhere/x.svg: No such");
   ExpectMistake("run --graph=" + Good() + file, "would overwrite");
+}
+
+TEST(CommandLineTest, GraphOfTheFullestMoment) {
+  const std::string svg = testing::TempDir() + "/command_line_full.svg";
+  const std::string file = " " + File("full.prog",
+                                      "f = open()\n"
+                                      "a = IOAS_ALLOC(f)\n"
+                                      "b = IOAS_ALLOC(f)\n"
+                                      "DESTROY(f, id=a)\n"
+                                      "c = IOAS_ALLOC(f)\n"
+                                      "DESTROY(f, id=b)\n"
+                                      "DESTROY(f, id=c)\n"
+                                      "close(f)\n");
+  const Ran full = RunLab("run --quiet --graph=" + svg + file);
+  EXPECT_EQ(full.status, 0);
+  // The first of two that have as much.
+  EXPECT_NE(full.text.find("full.svg: after line 3, where most is held"),
+            std::string::npos)
+      << full.text;
+  std::stringstream drawn, asked;
+  drawn << std::ifstream(svg).rdbuf();
+  EXPECT_NE(drawn.str().find("class=\"name\""), std::string::npos);
+  const Ran at = RunLab("run --quiet --at=3 --graph=" + svg + file);
+  EXPECT_EQ(at.text.find("after line"), std::string::npos) << at.text;
+  asked << std::ifstream(svg).rdbuf();
+  EXPECT_EQ(drawn.str(), asked.str());
 }
 
 TEST(CommandLineTest, Files) {
