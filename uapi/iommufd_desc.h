@@ -70,7 +70,6 @@ enum class desc_object : uint8_t {
 	DESC_OTHER_OBJECTS(X)
 #undef X
 	MAX,
-	STDEV = SELFTEST,
 };
 
 struct desc_object_names {
