@@ -6,22 +6,14 @@
 #include <utility>
 
 #include "absl/strings/str_split.h"
-#include "drivers/platform/tegra241_options.h"
-#include "drivers/selftest/mock_options.h"
 #include "fuzz/syntax.h"
 #include "prog/calls.h"
+#include "tools/lab_kernel.h"
 
 namespace fuzz {
 namespace {
 
 constexpr char kKind[] = "kind";
-
-MachineChoice Choice(const char* key, const char* tries) {
-  MachineChoice choice;
-  choice.key = key;
-  if (tries != nullptr) choice.values = absl::StrSplit(tries, ' ');
-  return choice;
-}
 
 bool LooksLikeNumber(const std::string& s) {
   char* end = nullptr;
@@ -33,18 +25,16 @@ bool LooksLikeNumber(const std::string& s) {
 
 std::span<const MachineKind> Machines() {
   static const auto* all = [] {
-    auto* v = new std::vector<MachineKind>(2);
-    for (const auto* h = mock_option_list; h->key != nullptr; h++) {
-      (*v)[0].choices.push_back(Choice(h->key, h->tries));
-    }
-    (*v)[1].name = "tegra241";
-    for (const auto* h = tegra241_option_list; h->key != nullptr; h++) {
-      (*v)[1].choices.push_back(Choice(h->key, h->tries));
-    }
-    for (MachineKind& kind : *v) {
-      kind.choices.push_back(Choice("memlock", "0 4096 32768 1048576"));
-      kind.choices.push_back(Choice("uid", "1000"));
-      kind.choices.push_back(Choice("privileged", "0"));
+    auto* v = new std::vector<MachineKind>;
+    for (const tools::MachineKindInfo& info : tools::MachineKinds()) {
+      MachineKind kind;
+      kind.name = info.kind;
+      for (const auto& [key, tries] : info.options) {
+        if (tries != nullptr) {
+          kind.choices.push_back({key, absl::StrSplit(tries, ' ')});
+        }
+      }
+      v->push_back(std::move(kind));
     }
     return v;
   }();

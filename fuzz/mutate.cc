@@ -277,9 +277,12 @@ void Repair(Program* program) {
       program->lines.clear();
       return;
     }
+    // Calls that went to that context may go to another of the same name.
+    const prog::BuiltinSpec* gone =
+        prog::FindBuiltin(program->lines[line - 1].call.name);
+    const bool context = gone != nullptr && gone->makes == prog::Makes::kFile;
     EraseLine(program, line - 1);
-    // The context of a call may have been another one's name.
-    FitForms(program);
+    if (context) FitForms(program);
   }
 }
 

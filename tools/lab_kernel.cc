@@ -8,8 +8,8 @@
 
 #include "core/sim_syscalls.h"
 #include "drivers/platform/platform.h"
-#include "drivers/selftest/mock_options.h"
 #include "drivers/platform/tegra241_options.h"
+#include "drivers/selftest/mock_options.h"
 
 namespace tools {
 namespace {
@@ -19,14 +19,17 @@ struct ProcessOption {
   const char* key;
   const char* value;
   const char* help;
+  const char* tries;  // values worth trying
 };
 
 constexpr ProcessOption kProcessOptions[] = {
     {"kind", "mock|tegra241",
-     "the mock IOMMU, or SMMUv3s with CMDQVs and devices that do DMA (mock)"},
-    {"memlock", "BYTES", "RLIMIT_MEMLOCK of the process (8388608)"},
-    {"uid", "N", "the user; locked memory is counted for each (0)"},
-    {"privileged", "0|1", "the process has all capabilities (1)"},
+     "the mock IOMMU, or SMMUv3s with CMDQVs and devices that do DMA (mock)",
+     nullptr},
+    {"memlock", "BYTES", "RLIMIT_MEMLOCK of the process (8388608)",
+     "0 4096 32768 1048576"},
+    {"uid", "N", "the user; locked memory is counted for each (0)", "0 1000"},
+    {"privileged", "0|1", "the process has all capabilities (1)", "0 0 1"},
 };
 
 int InitMock(struct kernel* kernel, const void* options) {
@@ -100,6 +103,26 @@ const std::vector<std::string>& MachineKeys() {
     return all;
   }();
   return *keys;
+}
+
+const std::vector<MachineKindInfo>& MachineKinds() {
+  static const auto* all = [] {
+    auto* kinds = new std::vector<MachineKindInfo>(2);
+    for (const auto* h = mock_option_list; h->key != nullptr; h++) {
+      (*kinds)[0].options.emplace_back(h->key, h->tries);
+    }
+    (*kinds)[1].kind = "tegra241";
+    for (const auto* h = tegra241_option_list; h->key != nullptr; h++) {
+      (*kinds)[1].options.emplace_back(h->key, h->tries);
+    }
+    for (MachineKindInfo& kind : *kinds) {
+      for (const ProcessOption& o : kProcessOptions) {
+        kind.options.emplace_back(o.key, o.tries);
+      }
+    }
+    return kinds;
+  }();
+  return *all;
 }
 
 std::string MachineHelp() {

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "prog/run.h"
@@ -47,6 +48,15 @@ class LabKernel {
 bool ParseMachine(const std::vector<prog::MachineOption>& machine,
                   struct sim_options* sim, std::shared_ptr<void>* storage,
                   prog::Error* error);
+
+// What a machine can be asked for: its kind ("" is the one that a program
+// without a kind has), and its options with the values worth trying, a space
+// between them; nullptr where there are none.
+struct MachineKindInfo {
+  std::string kind;
+  std::vector<std::pair<std::string, const char*>> options;
+};
+const std::vector<MachineKindInfo>& MachineKinds();
 
 // The keys of machine(...), and each with its help for a list.
 const std::vector<std::string>& MachineKeys();
