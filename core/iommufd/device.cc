@@ -134,29 +134,6 @@ static void iommufd_device_remove_vdev(struct iommufd_device *idev)
 		iommufd_object_tombstone_user(idev->ictx, std::move(vdev));
 }
 
-/* The vDEVICEs stay, without a device. */
-static void iommufd_device_revoke_vdevs(struct iommufd_device *idev)
-{
-	struct iommufd_ctx *ictx = idev->ictx;
-	struct iommufd_vdevice *vdev, *next;
-	unsigned int nr = 0;
-
-	mutex_lock(&idev->ictx->vdev_lock);
-	idev->vdevs_revoked = true;
-	list_for_each_entry_safe (vdev, next, &idev->vdevs, idev_item) {
-		list_del_init(&vdev->idev_item);
-		xa_lock(&vdev->viommu->vdevs);
-		vdev->dev = nullptr;
-		xa_unlock(&vdev->viommu->vdevs);
-		vdev->idev = nullptr;
-		nr++;
-	}
-	mutex_unlock(&idev->ictx->vdev_lock);
-
-	while (nr--)
-		iommufd_put_object(ictx, idev);
-}
-
 void iommufd_device_pre_destroy(struct iommufd_object *obj)
 {
 	auto *idev = static_cast<struct iommufd_device *>(obj);

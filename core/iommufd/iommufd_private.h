@@ -594,18 +594,29 @@ int iommufd_sw_msi_install(struct iommufd_ctx *ictx, struct iommufd_hwpt_paging 
 int iommufd_sw_msi(struct iommu_domain *domain, struct device *dev, phys_addr_t msi_addr,
 		   unsigned long *iova);
 
-/* The handlers of the two forms; see viommu.cc. */
-int iommufd_viommu_alloc_v2_ioctl(struct iommufd_ucmd *ucmd);
+/* viommu.cc: the merged form. */
 int iommufd_viommu_alloc_ioctl(struct iommufd_ucmd *ucmd);
 void iommufd_viommu_destroy(struct iommufd_object *obj);
-int iommufd_vdevice_alloc_v2_ioctl(struct iommufd_ucmd *ucmd);
 int iommufd_vdevice_alloc_ioctl(struct iommufd_ucmd *ucmd);
 void iommufd_vdevice_destroy(struct iommufd_object *obj);
 void iommufd_vdevice_abort(struct iommufd_object *obj);
-int iommufd_vcmdq_alloc_ioctl(struct iommufd_ucmd *ucmd);
-void iommufd_vcmdq_destroy(struct iommufd_object *obj);
+void iommufd_vdevice_leave_viommu(struct iommufd_vdevice *vdev);
 int iommufd_hw_queue_alloc_ioctl(struct iommufd_ucmd *ucmd);
 void iommufd_hw_queue_destroy(struct iommufd_object *obj);
+
+/* Of memory for a queue: *span is what [addr, addr + length) takes of its pages from the first
+ * one's start on, where addr lies offset bytes behind that; false when it cannot be counted. */
+bool iommufd_queue_span(u64 offset, u64 length, size_t *span);
+bool iommufd_pages_are_contiguous(struct page **pages, size_t npages);
+
+/* vcmdq.cc: the series as posted. */
+int iommufd_viommu_alloc_v2_ioctl(struct iommufd_ucmd *ucmd);
+int iommufd_vdevice_alloc_v2_ioctl(struct iommufd_ucmd *ucmd);
+void iommufd_vdevice_v2_abort(struct iommufd_vdevice *vdev);
+void iommufd_vdevice_v2_destroy(struct iommufd_vdevice *vdev);
+void iommufd_device_revoke_vdevs(struct iommufd_device *idev);
+int iommufd_vcmdq_alloc_ioctl(struct iommufd_ucmd *ucmd);
+void iommufd_vcmdq_destroy(struct iommufd_object *obj);
 
 /* Handlers of main.cc that the tables name. */
 int iommufd_destroy(struct iommufd_ucmd *ucmd);
