@@ -632,6 +632,67 @@ TEST(Tidy, NoClassIsLongerThan500Lines) {
   }
 }
 
+// A macro is a word that nobody who includes the header can use for anything
+// else: kernel names in lower case are functions or objects, unless a function
+// cannot do it.
+TEST(Tidy, LowerCaseMacrosAreListed) {
+  const std::vector<std::pair<std::regex, std::string>> listed = [] {
+    std::vector<std::pair<std::regex, std::string>> out;
+    for (auto [pattern, reason] : std::map<std::string, std::string>{
+             {"(\\w+_)?for_each(_\\w+)?", "is the head of a loop"},
+             {"list_\\w*entry(_or_null)?", "takes a type and a member"},
+             {"container_of|offsetofend|sizeof_field",
+              "takes a type and a member"},
+             {"iommu_copy_struct_\\w+", "takes a type and a member"},
+             {"(min|max)_t", "takes a type"},
+             {"(pr|dev)_[a-z]+(_ratelimited|_once)?",
+              "the compiler checks the format, the place is the caller's"},
+             {"wait_event\\w*|\\w+_poll_timeout",
+              "evaluates its condition again"},
+             {"(context|scoped)_lock_struct", "is an attribute"},
+         }) {
+      out.emplace_back(std::regex(pattern), reason);
+    }
+    return out;
+  }();
+  // Names that begin with two underscores are no caller's.
+  static const auto& macro =
+      *new std::regex(R"(^\s*#\s*define\s+([a-z][a-z0-9_]*)\b)");
+  for (const SourceFile& file : Tree()) {
+    if (!file.IsProduct()) continue;
+    for (size_t i = 0; i < file.code_lines.size(); ++i) {
+      std::smatch match;
+      if (!std::regex_search(file.code_lines[i], match, macro)) continue;
+      const std::string name = match[1];
+      bool found = false;
+      for (const auto& [pattern, reason] : listed) {
+        if (!std::regex_match(name, pattern)) continue;
+        found = true;
+        break;
+      }
+      EXPECT_TRUE(found) << file.path << ":" << i + 1 << ": macro " << name
+                         << ": make it a function, or list it with a reason";
+    }
+  }
+}
+
+TEST(Tidy, EachHeaderIsIncludedByTheHeadersTest) {
+  const std::set<std::string> of_their_own = {
+      "core/mm/internal.h", "drivers/hw/smmuv3-internal.h",
+      // Expanded with macros of the includer's.
+      "uapi/abi_table.h", "uapi/iommufd_desc_table.h"};
+  std::string list;
+  for (const SourceFile& file : Tree())
+    if (file.path == "tests/headers/our_headers.h") list = file.text;
+  for (const SourceFile& file : Tree()) {
+    if (!file.IsProduct() || !file.IsHeader() || of_their_own.count(file.path))
+      continue;
+    EXPECT_TRUE(
+        absl::StrContains(list, absl::StrCat("#include \"", file.path, "\"")))
+        << "tests/headers/our_headers.h lacks " << file.path;
+  }
+}
+
 TEST(Tidy, EachSourceFileNamesItsLicense) {
   for (const SourceFile& file : Tree()) {
     const std::string name = fs::path(file.path).filename();

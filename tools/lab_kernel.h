@@ -13,8 +13,7 @@
 #include "prog/run.h"
 #include "uapi/syscalls.h"
 
-// Of core/sim_syscalls.h. Kernel headers define words like `noinline` and
-// `current` as macros, so they stay out of this one.
+// Of core/sim_syscalls.h.
 class sim_syscalls;
 struct sim_options;
 

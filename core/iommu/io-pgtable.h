@@ -100,7 +100,10 @@ struct io_pgtable {
 	struct io_pgtable_cfg cfg;
 	struct io_pgtable_ops ops;
 };
-#define io_pgtable_ops_to_pgtable(x) container_of((x), struct io_pgtable, ops)
+static inline struct io_pgtable *io_pgtable_ops_to_pgtable(struct io_pgtable_ops *ops)
+{
+	return container_of(ops, struct io_pgtable, ops);
+}
 
 struct io_pgtable_init_fns {
 	struct io_pgtable *(*alloc)(struct io_pgtable_cfg *cfg, void *cookie);

@@ -3,8 +3,11 @@
 // Mirrors include/linux/compiler.h and compiler-context-analysis.h of Linux v7.2.
 // CUSTOMISED: the context-analysis names expand to clang's thread-safety attributes and to nothing
 // under gcc. READ_ONCE and WRITE_ONCE are relaxed atomic accesses, so they are defined behaviour
-// between threads.
+// between threads. A word that a standard header or a caller may use as a name is never a macro:
+// likely() and smp_load_acquire() are functions, fallthrough is [[fallthrough]].
 #pragma once
+
+#include <type_traits>
 
 #if defined(__clang__)
 #define TSA(x) __attribute__((x))
@@ -41,19 +44,28 @@
 // The only way out of the analysis (R9): the reason is for the reader and for tidy_test.
 #define LOCK_ANALYSIS_ESCAPE(reason) TSA(no_thread_safety_analysis)
 
-#define likely(x)      __builtin_expect(!!(x), 1)
-#define unlikely(x)    __builtin_expect(!!(x), 0)
-#define noinline       __attribute__((noinline))
+[[gnu::always_inline]] static inline constexpr bool likely(bool x)
+{
+	return __builtin_expect(x, 1);
+}
+[[gnu::always_inline]] static inline constexpr bool unlikely(bool x)
+{
+	return __builtin_expect(x, 0);
+}
+
 #define __cold	       __attribute__((cold))
 #define __printf(a, b) __attribute__((format(printf, a, b)))
 #define __maybe_unused __attribute__((unused))
 #define __must_check   [[nodiscard]]
-#define fallthrough    [[fallthrough]]
 
-#define READ_ONCE(x)		__atomic_load_n(&(x), __ATOMIC_RELAXED)
-#define WRITE_ONCE(x, v)	__atomic_store_n(&(x), (v), __ATOMIC_RELAXED)
-#define smp_load_acquire(p)	__atomic_load_n((p), __ATOMIC_ACQUIRE)
-#define smp_store_release(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
-#define xchg(p, v)		__atomic_exchange_n((p), (v), __ATOMIC_SEQ_CST)
-
-#define barrier() __asm__ __volatile__("" ::: "memory")
+#define READ_ONCE(x)	 __atomic_load_n(&(x), __ATOMIC_RELAXED)
+#define WRITE_ONCE(x, v) __atomic_store_n(&(x), (v), __ATOMIC_RELAXED)
+template <class T> [[gnu::always_inline]] static inline std::remove_cv_t<T> smp_load_acquire(T *p)
+{
+	return __atomic_load_n(p, __ATOMIC_ACQUIRE);
+}
+template <class T>
+[[gnu::always_inline]] static inline void smp_store_release(T *p, std::type_identity_t<T> v)
+{
+	__atomic_store_n(p, v, __ATOMIC_RELEASE);
+}

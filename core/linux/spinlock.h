@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // Mirrors include/linux/spinlock.h, Linux v7.2. CUSTOMISED: there are no interrupts and no
-// preemption to turn off, so the _irq, _irqsave and _bh forms are the same lock; a contended lock
+// preemption to turn off, so there are no _irq, _irqsave and _bh forms; a contended lock
 // polls and gives its processor away. Lockdep knows that the kernel's does not sleep.
 #pragma once
 
@@ -57,11 +57,6 @@ static inline void spin_unlock(spinlock_t *l, const src_loc &where = src_loc::cu
 	else
 		l->raw.unlock();
 }
-
-#define spin_lock_irqsave(l, flags)	 ((flags) = 0, spin_lock(l))
-#define spin_unlock_irqrestore(l, flags) ((void)(flags), spin_unlock(l))
-#define spin_lock_irq(l)		 spin_lock(l)
-#define spin_unlock_irq(l)		 spin_unlock(l)
 
 class scoped_lock_struct spinlock_guard {
 public:

@@ -70,8 +70,14 @@ using gfp_t = unsigned int;
 #define BIT_ULL(nr)	   (1ULL << (nr))
 #define GENMASK(h, l)	   ((~0UL << (l)) & (~0UL >> (BITS_PER_LONG - 1 - (h))))
 #define GENMASK_ULL(h, l)  ((~0ULL << (l)) & (~0ULL >> (BITS_PER_LONG_LONG - 1 - (h))))
-#define upper_32_bits(n)   ((u32)((u64)(n) >> 32))
-#define lower_32_bits(n)   ((u32)((u64)(n) & 0xffffffffu))
+static inline constexpr u32 upper_32_bits(u64 n)
+{
+	return (u32)(n >> 32);
+}
+static inline constexpr u32 lower_32_bits(u64 n)
+{
+	return (u32)n;
+}
 
 // @a is a power of two. ALIGN() wraps at the top of the type as the kernel's does: check first.
 #define __ALIGN_MASK(x, mask) (((x) + (mask)) & ~(mask))
@@ -81,21 +87,35 @@ using gfp_t = unsigned int;
 #define PAGE_ALIGN(x)	      ALIGN(x, PAGE_SIZE)
 #define PAGE_ALIGN_DOWN(x)    ALIGN_DOWN(x, PAGE_SIZE)
 #define PAGE_ALIGNED(x)	      IS_ALIGNED((unsigned long)(x), PAGE_SIZE)
-#define offset_in_page(p)     ((unsigned long)(p) & ~PAGE_MASK)
 #define PFN_UP(x)	      (((x) + PAGE_SIZE - 1) >> PAGE_SHIFT)
 #define PFN_DOWN(x)	      ((x) >> PAGE_SHIFT)
 #define PFN_PHYS(x)	      ((phys_addr_t)(x) << PAGE_SHIFT)
 #define PHYS_PFN(x)	      ((unsigned long)((x) >> PAGE_SHIFT))
+// Of an address, as a number or as a pointer.
+template <class T> static inline constexpr unsigned long offset_in_page(T p)
+{
+	return (unsigned long)p & ~PAGE_MASK;
+}
 
 #define DIV_ROUND_UP(n, d)     (((n) + (d) - 1) / (d))
 #define DIV_ROUND_UP_ULL(n, d) DIV_ROUND_UP((unsigned long long)(n), d)
-#define roundup(x, y)	       ((((x) + ((y) - 1)) / (y)) * (y))
-#define rounddown(x, y)	       ((x) - ((x) % (y)))
 
 // True when the sum (product, difference) does not fit into *@d; *@d then holds the wrapped value.
-#define check_add_overflow(a, b, d) __builtin_add_overflow(a, b, d)
-#define check_sub_overflow(a, b, d) __builtin_sub_overflow(a, b, d)
-#define check_mul_overflow(a, b, d) __builtin_mul_overflow(a, b, d)
+template <class A, class B, class D>
+[[nodiscard]] static inline constexpr bool check_add_overflow(A a, B b, D *d)
+{
+	return __builtin_add_overflow(a, b, d);
+}
+template <class A, class B, class D>
+[[nodiscard]] static inline constexpr bool check_sub_overflow(A a, B b, D *d)
+{
+	return __builtin_sub_overflow(a, b, d);
+}
+template <class A, class B, class D>
+[[nodiscard]] static inline constexpr bool check_mul_overflow(A a, B b, D *d)
+{
+	return __builtin_mul_overflow(a, b, d);
+}
 
 // Saturating sizes: SIZE_MAX, which no allocator grants, instead of a wrap.
 static inline constexpr size_t size_mul(size_t a, size_t b)
@@ -110,14 +130,12 @@ static inline constexpr size_t size_add(size_t a, size_t b)
 
 	return __builtin_add_overflow(a, b, &r) ? SIZE_MAX : r;
 }
-#define array_size(n, size) size_mul(n, size)
 
 using std::max;
 using std::min;
 using std::swap;
-#define min_t(type, a, b)	 std::min<type>((type)(a), (type)(b))
-#define max_t(type, a, b)	 std::max<type>((type)(a), (type)(b))
-#define clamp_t(type, v, lo, hi) min_t(type, max_t(type, v, lo), hi)
+#define min_t(type, a, b) std::min<type>((type)(a), (type)(b))
+#define max_t(type, a, b) std::max<type>((type)(a), (type)(b))
 
 // The struct that holds *@ptr as its @member. The types need not be standard layout (no virtual
 // bases).

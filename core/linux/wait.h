@@ -60,9 +60,14 @@ static inline bool waitqueue_active(wait_queue_head_t *wq)
 	return wq->waiters.load(std::memory_order_relaxed);
 }
 
-#define wake_up(wq)		      wake_up_all(wq)
-#define wake_up_interruptible(wq)     wake_up_all(wq)
-#define wake_up_interruptible_all(wq) wake_up_all(wq)
+static inline void wake_up_interruptible(wait_queue_head_t *wq)
+{
+	wake_up_all(wq);
+}
+static inline void wake_up_interruptible_all(wait_queue_head_t *wq)
+{
+	wake_up_all(wq);
+}
 
 template <class Cond>
 static inline long __wait_event_timeout(wait_queue_head_t *wq, Cond &&cond, long timeout,

@@ -44,9 +44,9 @@ struct xa_limit {
 	u32 min;
 };
 #define XA_LIMIT(_min, _max) (xa_limit{.max = (_max), .min = (_min)})
-#define xa_limit_32b	     XA_LIMIT(0, 0xffffffffu)
-#define xa_limit_31b	     XA_LIMIT(0, 0x7fffffffu)
-#define xa_limit_16b	     XA_LIMIT(0, 0xffffu)
+inline constexpr struct xa_limit xa_limit_32b = XA_LIMIT(0, 0xffffffffu);
+inline constexpr struct xa_limit xa_limit_31b = XA_LIMIT(0, 0x7fffffffu);
+inline constexpr struct xa_limit xa_limit_16b = XA_LIMIT(0, 0xffffu);
 
 static inline void *xa_mk_internal(unsigned long v)
 {

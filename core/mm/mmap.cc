@@ -479,7 +479,7 @@ static long do_mmap(struct mm_context *ctx, struct file *file, unsigned long add
 	case MAP_SHARED_VALIDATE:
 		if (!file)
 			return -EINVAL;
-		fallthrough;
+		[[fallthrough]];
 	case MAP_SHARED:
 		vm_flags |= VM_SHARED | VM_MAYSHARE;
 		break;

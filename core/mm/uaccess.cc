@@ -90,8 +90,8 @@ static int copy_page(struct mm_context *ctx, u64 addr, void *buf, size_t n, bool
 }
 
 // Returns what could not be copied.
-static noinline size_t arena_copy_slow(struct mm_context *ctx, u64 addr, void *buf, size_t n,
-				       bool write)
+[[gnu::noinline]] static size_t arena_copy_slow(struct mm_context *ctx, u64 addr, void *buf,
+						size_t n, bool write)
 {
 	u8 *p = static_cast<u8 *>(buf);
 
