@@ -89,7 +89,10 @@ Value Arguments::Image() {
 // A number of an ioctl, of those that are there or near them.
 uint64_t Arguments::Command() {
   const std::span<const desc_ioctl> all = iommufd_desc_all();
-  uint64_t number = all[Below(r(), all.size())].cmd;
+  const desc_ioctl* d = &all[Below(r(), all.size())];
+  // All operations of one command have its number.
+  while (d->op != 0 && !OneIn(r(), 8)) d = &all[Below(r(), all.size())];
+  uint64_t number = d->cmd;
   if (OneIn(r(), 4)) number = (number & ~uint64_t{0xff}) | Below(r(), 256);
   return number | (OneIn(r(), 10) ? 0xc0100000 : 0);
 }
