@@ -62,7 +62,8 @@ int sim_syscalls::init(std::unique_ptr<struct files_struct> files, struct mm_str
 	leader_->files = files_.get();
 	leader_->mm = mm_;
 	leader_->cred = &cred_;
-	multi_ = !host_has_membarrier();
+	files_->first_task = leader_.get();
+	files_->shared = !host_has_membarrier();
 	return 0;
 }
 
@@ -134,6 +135,8 @@ struct task_struct *sim_syscalls::task_slow()
 	for (t = head; t; t = t->next)
 		if (t->thread == self)
 			return &t->task;
+	/* The host made this thread, so its task is no allocation of the kernel's that could fail.
+	 */
 	t = new struct thread_task(kernel_, self);
 	t->task.group_leader = leader_.get();
 	t->task.files = files_.get();
@@ -141,8 +144,8 @@ struct task_struct *sim_syscalls::task_slow()
 	t->task.cred = &cred_;
 	mm_add_task(mm_);
 	/* Every new task does it for itself: one that came a moment ago may not be through yet.
-	 * From here on this one sees the first task in light_file_, or that task counts. */
-	multi_.store(true);
+	 * From here on this one sees what the first task borrows, or that task borrows no more. */
+	files_->shared.store(true);
 	host_membarrier();
 	do
 		t->next = head;
@@ -185,74 +188,12 @@ int sim_syscalls::open(std::string_view path, std::string_view revision)
 	return fd;
 }
 
-/* The file in the slot of @fd, which only the caller could close; NULL: take a reference. Called by
- * the first task. */
-inline struct file *sim_syscalls::light_get(unsigned int fd)
-{
-	std::atomic<struct file *> *chunk;
-	struct file *file;
-
-	if (multi_.load(std::memory_order_relaxed) ||
-	    fd >= files_struct::NR_CHUNKS * files_struct::CHUNK ||
-	    light_file_.load(std::memory_order_relaxed))
-		return nullptr;
-	chunk = files_->chunks[fd / files_struct::CHUNK].load(std::memory_order_acquire);
-	if (!chunk)
-		return nullptr;
-	file = chunk[fd % files_struct::CHUNK].load(std::memory_order_acquire);
-	light_file_.store(file, std::memory_order_relaxed);
-	std::atomic_signal_fence(std::memory_order_seq_cst); /* the other half is in task_slow() */
-	if (likely(!multi_.load(std::memory_order_acquire)))
-		return file;
-	light_put();
-	return nullptr;
-}
-
-inline void sim_syscalls::light_put()
-{
-	light_file_.store(nullptr, std::memory_order_release);
-	std::atomic_signal_fence(std::memory_order_seq_cst);
-	if (unlikely(multi_.load(std::memory_order_acquire)))
-		light_settle();
-}
-
-void sim_syscalls::light_settle()
-{
-	struct file *file;
-	{
-		raw_guard g(&light_lock_);
-
-		file = light_owed_;
-		light_owed_ = nullptr;
-	}
-	if (file)
-		fput(file);
-}
-
-/* Before @fd is closed: the call that uses its file without a reference gets one. */
-void sim_syscalls::light_close(unsigned int fd)
-{
-	struct file *file = fget(fd);
-
-	if (!file)
-		return;
-	{
-		raw_guard g(&light_lock_);
-
-		if (light_file_.load(std::memory_order_acquire) == file && !light_owed_)
-			light_owed_ = get_file(file);
-	}
-	fput(file);
-}
-
 int sim_syscalls::close(int fd)
 {
 	int rc;
 	{
 		task_scope ts(task());
 
-		if (multi_.load(std::memory_order_relaxed))
-			light_close((unsigned int)fd);
 		rc = close_fd((unsigned int)fd);
 	}
 	leave();
@@ -263,13 +204,10 @@ long sim_syscalls::ioctl(int fd, unsigned long cmd, uint64_t arg)
 {
 	long rc;
 	{
-		struct task_struct *t = task();
-		task_scope ts(t);
-		struct file *file = t == leader_.get() ? light_get((unsigned int)fd) : nullptr;
-		const bool light = file;
+		task_scope ts(task());
+		const struct fd f = fdget((unsigned int)fd);
+		struct file *file = f.file;
 
-		if (unlikely(!light))
-			file = fget((unsigned int)fd);
 		if (unlikely(!file))
 			rc = -EBADF;
 		else if (unlikely(!file->f_op->unlocked_ioctl))
@@ -278,10 +216,7 @@ long sim_syscalls::ioctl(int fd, unsigned long cmd, uint64_t arg)
 			rc = file->f_op->unlocked_ioctl(file, (unsigned int)cmd, arg);
 		if (unlikely(rc == -ENOIOCTLCMD))
 			rc = -ENOTTY;
-		if (likely(light))
-			light_put();
-		else if (file)
-			fput(file);
+		fdput(f);
 	}
 	leave();
 	return rc;

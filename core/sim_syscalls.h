@@ -57,8 +57,8 @@ public:
 	struct task_struct *task();
 	/* Runs what is queued: work items and what models left. */
 	void run_deferred_work() { host_->run_deferred_work(); }
-	/* Of the process. Compare setrlimit(RLIMIT_MEMLOCK) in bytes, setuid() and capset().
-	 * -ENOMEM. */
+	/* Of the process. Compare setrlimit(RLIMIT_MEMLOCK) in bytes,
+	 * setuid() and capset(). -ENOMEM. */
 	void set_rlimit_memlock(u64 bytes);
 	int set_credentials(u32 uid, u64 caps);
 	int mprotect(uint64_t addr, size_t length, int prot);
@@ -87,18 +87,4 @@ private:
 	const pthread_t leader_thread_;
 	/* The other threads' tasks, newest first. Only ever added to. */
 	std::atomic<struct thread_task *> threads_{nullptr};
-	/*
-	 * While the process has one task its ioctls use the file without a reference of their own,
-	 * and say so in light_file_: a second task that comes meanwhile and closes that file takes
-	 * the reference for them first. Compare fdget().
-	 */
-	struct file *light_get(unsigned int fd);
-	void light_put();
-	void light_settle();
-	void light_close(unsigned int fd);
-	std::atomic<bool> multi_{true};
-	std::atomic<struct file *> light_file_{nullptr};
-	raw_mutex light_lock_;
-	/* The reference taken for it. */
-	struct file *light_owed_ __guarded_by(light_lock_) = nullptr;
 };

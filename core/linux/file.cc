@@ -6,7 +6,8 @@
 // SLAB_TYPESAFE_BY_RCU.)
 #include "core/linux/file.h"
 
-#include <cstdlib>
+#include <new>
+#include <utility>
 
 #include "core/linux/bitmap.h"
 #include "core/linux/bug.h"
@@ -14,26 +15,43 @@
 #include "core/linux/kernel.h"
 #include "core/linux/lockdep.h"
 
-static constexpr size_t FILES_PER_SLAB = 16;
+// Memory that stays when its objects are gone, as a kmem_cache keeps its slabs and a process its
+// table: not from kmalloc(), whose residue is looked at. The failure to inject is the caller's
+// should_fail().
+struct file_slab {
+	struct file files[16];
+	struct file_slab *next;
+};
 
 static struct file *file_get_unused(struct kernel *k)
 {
 	raw_guard g(&k->files_lock);
 
 	if (!k->files_free) {
-		k->files_slabs.emplace_back(new struct file[FILES_PER_SLAB]);
-		for (size_t i = 0; i < FILES_PER_SLAB; i++) {
-			struct file *f = &k->files_slabs.back()[i];
+		struct file_slab *slab = new (std::nothrow) struct file_slab;
 
-			f->kernel = k;
-			f->next_free = k->files_free;
-			k->files_free = f;
+		if (!slab)
+			return nullptr;
+		slab->next = k->file_slabs;
+		k->file_slabs = slab;
+		for (struct file &f : slab->files) {
+			f.kernel = k;
+			f.next_free = k->files_free;
+			k->files_free = &f;
 		}
 	}
 	struct file *f = k->files_free;
 
 	k->files_free = f->next_free;
 	return f;
+}
+
+void __files_exit(struct kernel *k)
+{
+	raw_guard g(&k->files_lock);
+
+	while (k->file_slabs)
+		delete std::exchange(k->file_slabs, k->file_slabs->next);
 }
 
 // The last reference is gone.
@@ -89,16 +107,6 @@ bool get_file_active(struct file *file)
 	return true;
 }
 
-static std::atomic<struct file *> *fd_slot(struct files_struct *files, unsigned int fd)
-{
-	if (fd >= files_struct::NR_CHUNKS * files_struct::CHUNK)
-		return nullptr;
-	std::atomic<struct file *> *chunk =
-		files->chunks[fd / files_struct::CHUNK].load(std::memory_order_acquire);
-
-	return chunk ? &chunk[fd % files_struct::CHUNK] : nullptr;
-}
-
 struct file *fget(unsigned int fd)
 {
 	std::atomic<struct file *> *slot;
@@ -124,8 +132,23 @@ struct file *fget(unsigned int fd)
 
 files_struct::~files_struct()
 {
-	for (std::atomic<std::atomic<struct file *> *> &chunk : chunks)
-		delete[] chunk.load(std::memory_order_relaxed);
+	for (int c = 1; c < NR_CHUNKS; c++)
+		delete[] chunks[c].load(std::memory_order_relaxed);
+}
+
+// Compare expand_files().
+static int files_expand(struct files_struct *files, int c) __must_hold(files->lock)
+{
+	if (files->chunks[c].load(std::memory_order_relaxed))
+		return 0;
+	if (should_fail(FAULT_SLAB))
+		return -ENOMEM;
+	auto *chunk = new (std::nothrow) std::atomic<struct file *>[files_struct::CHUNK]();
+
+	if (!chunk)
+		return -ENOMEM;
+	files->chunks[c].store(chunk, std::memory_order_release);
+	return 0;
 }
 
 int get_unused_fd_flags(unsigned int)
@@ -140,10 +163,8 @@ int get_unused_fd_flags(unsigned int)
 			continue;
 		unsigned int bit = __ffs(~taken);
 
-		if (!files->chunks[c].load(std::memory_order_relaxed))
-			files->chunks[c].store(
-				new std::atomic<struct file *>[files_struct::CHUNK](),
-				std::memory_order_release);
+		if (int rc = files_expand(files, c))
+			return rc;
 		files->used[c] |= BIT_ULL(bit);
 		return c * files_struct::CHUNK + (int)bit;
 	}
@@ -179,9 +200,41 @@ static struct file *pick_file(struct files_struct *files, unsigned int fd)
 	return file;
 }
 
+void __fdput_owed(struct files_struct *files)
+{
+	struct file *file;
+	{
+		raw_guard g(&files->owed_lock);
+
+		file = std::exchange(files->owed, nullptr);
+	}
+	if (file)
+		fput(file);
+}
+
+// Who uses the file of @fd without a reference gets one.
+static void fd_owe(struct files_struct *files, unsigned int fd)
+{
+	struct file *file = fget(fd);
+
+	if (!file)
+		return;
+	{
+		raw_guard g(&files->owed_lock);
+
+		if (files->borrowed.load(std::memory_order_acquire) == file && !files->owed)
+			files->owed = get_file(file);
+	}
+	fput(file);
+}
+
 int close_fd(unsigned int fd)
 {
-	struct file *file = pick_file(current->files, fd);
+	struct files_struct *files = current->files;
+
+	if (files->first_task && files->shared.load(std::memory_order_relaxed))
+		fd_owe(files, fd);
+	struct file *file = pick_file(files, fd);
 
 	if (!file)
 		return -EBADF;
@@ -214,13 +267,8 @@ std::unique_ptr<struct files_struct> dup_fd(struct files_struct *oldf)
 
 	// No reference is taken before everything has its place.
 	for (int c = 0; c < files_struct::NR_CHUNKS; c++) {
-		if (!oldf->used[c])
-			continue;
-		auto *chunk = new (std::nothrow) std::atomic<struct file *>[files_struct::CHUNK]();
-
-		if (!chunk)
+		if (oldf->used[c] && files_expand(newf, c))
 			return nullptr;
-		newf->chunks[c].store(chunk, std::memory_order_release);
 	}
 	for (unsigned int fd = 0; fd < files_struct::NR_CHUNKS * files_struct::CHUNK; fd++) {
 		std::atomic<struct file *> *slot = fd_slot(newf, fd);
@@ -246,6 +294,8 @@ result<struct file *> anon_inode_getfile(const char *, const struct file_operati
 		return -ENOMEM;
 	struct file *file = file_get_unused(current->kernel);
 
+	if (!file)
+		return -ENOMEM;
 	file->f_op = fops;
 	file->private_data = priv;
 	file->f_flags = (unsigned int)flags;

@@ -17,7 +17,6 @@
 struct file;
 struct vm_area_struct;
 using __poll_t = unsigned int; // POLLIN and friends
-using fl_owner_t = void *;
 
 struct poll_table_struct; // see poll.h
 
@@ -58,7 +57,7 @@ struct files_struct {
 	static constexpr int CHUNK = 64;
 	static constexpr int NR_CHUNKS = 16;
 
-	explicit files_struct(struct kernel *k) : kernel(k) {}
+	explicit files_struct(struct kernel *k) : kernel(k) { chunks[0] = first_chunk; }
 	// The table is empty (close_all_files()).
 	~files_struct();
 	files_struct(const files_struct &) = delete;
@@ -67,11 +66,34 @@ struct files_struct {
 	struct kernel *const kernel;
 	raw_mutex lock;
 	u64 used[NR_CHUNKS] __guarded_by(lock) = {}; // reserved or installed
+	// The first is part of the table, as in the kernel; the others come when they are needed.
+	std::atomic<struct file *> first_chunk[CHUNK] = {};
 	std::atomic<std::atomic<struct file *> *> chunks[NR_CHUNKS] = {};
 	// Found before what is in the table. For who makes calls in the name of another process,
 	// whose numbers are not ours: set between the calls of the one task that uses the table.
 	const struct lent_fd *lent = nullptr;
+
+	// While @first_task alone uses the table, its fdget() takes no reference and says in
+	// @borrowed which file it uses. A second task that comes meanwhile and closes that file
+	// takes the reference in its name. Whoever adds a task says @shared first and then makes
+	// a host_membarrier(), before the task's first look-up.
+	const struct task_struct *first_task = nullptr;
+	std::atomic<bool> shared{true};
+	std::atomic<struct file *> borrowed{nullptr};
+	raw_mutex owed_lock;
+	struct file *owed __guarded_by(owed_lock) = nullptr; // that reference
 };
+
+// Where the table has @fd; NULL when it has no such place yet.
+static inline std::atomic<struct file *> *fd_slot(struct files_struct *files, unsigned int fd)
+{
+	if (fd >= files_struct::NR_CHUNKS * files_struct::CHUNK)
+		return nullptr;
+	std::atomic<struct file *> *chunk =
+		files->chunks[fd / files_struct::CHUNK].load(std::memory_order_acquire);
+
+	return chunk ? &chunk[fd % files_struct::CHUNK] : nullptr;
+}
 
 // The file of @fd in current->files with a reference, or NULL.
 struct file *fget(unsigned int fd);
@@ -99,12 +121,60 @@ static inline void fput(struct file *file)
 // The last reference's release runs now.
 void __fput_sync(struct file *file);
 
-// A descriptor reserved in current->files, or -EMFILE.
+// A file for the length of a system call: with a reference, or borrowed from its descriptor.
+// Compare struct fd.
+struct fd {
+	struct file *file;
+	bool borrowed;
+};
+
+void __fdput_owed(struct files_struct *files) __cold;
+
+static inline void __fd_give_back(struct files_struct *files)
+{
+	files->borrowed.store(nullptr, std::memory_order_release);
+	std::atomic_signal_fence(std::memory_order_seq_cst);
+	if (unlikely(files->shared.load(std::memory_order_acquire)))
+		__fdput_owed(files);
+}
+
+// The file of @fd in current->files, or NULL, until fdput() by the same task. A task borrows one
+// file at a time and does not close it meanwhile. Compare fdget().
+static inline struct fd fdget(unsigned int fd)
+{
+	struct files_struct *files = current->files;
+	std::atomic<struct file *> *slot;
+
+	if (current != files->first_task || files->shared.load(std::memory_order_relaxed) ||
+	    files->borrowed.load(std::memory_order_relaxed))
+		return {fget(fd), false};
+	slot = fd_slot(files, fd);
+	struct file *file = slot ? slot->load(std::memory_order_acquire) : nullptr;
+
+	files->borrowed.store(file, std::memory_order_relaxed);
+	// The other half is the membarrier behind @shared.
+	std::atomic_signal_fence(std::memory_order_seq_cst);
+	if (likely(!files->shared.load(std::memory_order_acquire)))
+		return {file, true};
+	__fd_give_back(files);
+	return {fget(fd), false};
+}
+
+static inline void fdput(struct fd fd)
+{
+	if (likely(fd.borrowed))
+		__fd_give_back(current->files);
+	else if (fd.file)
+		fput(fd.file);
+}
+
+// A descriptor reserved in current->files, or -EMFILE or -ENOMEM.
 [[nodiscard]] int get_unused_fd_flags(unsigned int flags);
 void put_unused_fd(unsigned int fd);
 // Publishes @file; its reference goes to the table.
 void fd_install(unsigned int fd, struct file *file);
-// Takes it out of the table and puts it. 0 or -EBADF. Compare close(2).
+// Takes it out of the table and puts it; who borrowed the file has a reference then. 0 or -EBADF.
+// Compare close(2).
 [[nodiscard]] int close_fd(unsigned int fd);
 // Closes everything in @files: the exit of a process. Runs the releases.
 void close_all_files(struct files_struct *files);

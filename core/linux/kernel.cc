@@ -9,7 +9,6 @@
 #include <cstdlib>
 
 #include "core/linux/bug.h"
-#include "core/linux/file.h"
 #include "core/linux/lockdep_state.h"
 
 kernel::kernel(const struct kernel_options &o)
@@ -17,7 +16,12 @@ kernel::kernel(const struct kernel_options &o)
 {
 }
 
-kernel::~kernel() = default;
+void __files_exit(struct kernel *k); // file.cc
+
+kernel::~kernel()
+{
+	__files_exit(this);
+}
 
 long kernel_slab_live(const struct kernel *ck)
 {

@@ -17,6 +17,7 @@
 #include "core/linux/sched.h"
 
 struct file;
+struct file_slab;
 struct work_struct;
 struct running_work;
 struct mmio_region;
@@ -99,7 +100,7 @@ struct kernel {
 	// no lock. See file.cc.
 	raw_mutex files_lock;
 	struct file *files_free __guarded_by(files_lock) = nullptr;
-	std::vector<std::unique_ptr<struct file[]>> files_slabs __guarded_by(files_lock);
+	struct file_slab *file_slabs __guarded_by(files_lock) = nullptr;
 	std::atomic<long> files_open{0};
 
 	raw_mutex mmio_lock;

@@ -187,6 +187,80 @@ TEST_F(FileTest, NoMemory) {
   EXPECT_EQ(Open(), 3) << "the descriptor came back";
 }
 
+// A table has room for 64; beyond that each 64 take memory. Each failure of an
+// open leaves what was before it.
+TEST_F(FileTest, EachAllocationOfAnOpenFails) {
+  for (int fd = 3; fd < 130; ++fd) {
+    for (u32 n = 1;; n++) {
+      fail_nth_write(&task_, n);
+      const int rc = Open();
+      const bool injected = fail_nth_read(&task_) == 0;
+      fail_nth_write(&task_, 0);
+      if (!injected) {
+        EXPECT_EQ(n, fd % 64 == 0 ? 3u : 2u) << fd;
+        ASSERT_EQ(rc, fd);
+        break;
+      }
+      ASSERT_EQ(rc, -ENOMEM);
+      // The table's new part stays, as in the kernel, so its next open has one
+      // site less: start again from the first.
+      if (fd % 64 == 0 && n == 2) {
+        EXPECT_EQ(Open(), fd);
+        break;
+      }
+    }
+  }
+  EXPECT_EQ(kernel_.files_open, 127);
+}
+
+TEST_F(FileTest, EachAllocationOfACopiedTableFails) {
+  for (int fd = 3; fd < 200; ++fd) ASSERT_EQ(Open(), fd);
+  for (u32 n = 1;; n++) {
+    fail_nth_write(&task_, n);
+    std::unique_ptr<files_struct> copy = dup_fd(&files_);
+    const bool injected = fail_nth_read(&task_) == 0;
+    fail_nth_write(&task_, 0);
+    EXPECT_EQ(injected, copy == nullptr);
+    if (injected) continue;
+    EXPECT_EQ(n, 1 + 1 + 3u);  // the table, and three parts of it
+    close_all_files(copy.get());
+    break;
+  }
+  EXPECT_EQ(opened_.released, 0);
+}
+
+// What one task borrows another one may close: the file lives until it is given
+// back.
+TEST_F(FileTest, ABorrowedFileOutlivesItsDescriptor) {
+  files_.first_task = &task_;
+  files_.shared = false;
+  const int fd = Open();
+  struct fd none = fdget(fd + 1);
+  EXPECT_EQ(none.file, nullptr);
+  fdput(none);
+  struct fd borrowed = fdget(fd);
+  EXPECT_TRUE(borrowed.borrowed);
+  EXPECT_EQ(file_count(borrowed.file), 1);
+  struct fd second = fdget(fd);
+  EXPECT_FALSE(second.borrowed);
+  fdput(second);
+  {
+    task_struct other(&kernel_);
+    other.files = &files_;
+    files_.shared = true;
+    task_scope scope(&other);
+    EXPECT_EQ(close_fd(fd), 0);
+    task_work_run();
+  }
+  EXPECT_EQ(opened_.released, 0);
+  Call([&] { fdput(borrowed); });
+  EXPECT_EQ(opened_.released, 1);
+  const int next = Open();
+  struct fd shared = fdget(next);
+  EXPECT_FALSE(shared.borrowed);
+  fdput(shared);
+}
+
 TEST_F(FileTest, CloseAllRunsTheReleases) {
   for (int i = 0; i < 100; ++i) Open();
   close_all_files(&files_);
