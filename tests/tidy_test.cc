@@ -415,7 +415,7 @@ const std::vector<LockEscape>& LockEscapes() {
       {"core/linux/rwsem.h", "a guard gives back what it took", 2},
       {"core/linux/rwsem.h", "is the lock", 9},
       {"core/linux/spinlock.h", "a guard gives back what it took", 1},
-      {"core/linux/spinlock.h", "is the lock", 4},
+      {"core/linux/spinlock.h", "is the lock", 2},
       {"core/linux/xarray.cc", "as the constructor", 1},
       {"core/linux/xarray.cc", "taken only when this task does not hold it", 1},
       {"core/linux/xarray.h", "a guard gives back what it took", 1},

@@ -18,11 +18,6 @@ static inline void __set_bit(unsigned long nr, unsigned long *addr)
 	addr[BIT_WORD(nr)] |= BIT_MASK(nr);
 }
 
-static inline void __clear_bit(unsigned long nr, unsigned long *addr)
-{
-	addr[BIT_WORD(nr)] &= ~BIT_MASK(nr);
-}
-
 static inline void set_bit(unsigned long nr, unsigned long *addr)
 {
 	__atomic_fetch_or(&addr[BIT_WORD(nr)], BIT_MASK(nr), __ATOMIC_RELAXED);

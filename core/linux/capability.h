@@ -26,8 +26,7 @@ static inline bool capable(int cap)
 	return current->cred->caps & BIT_ULL(cap);
 }
 
-#define RLIMIT_MEMLOCK	    8
-#define RLIM_INFINITY_BYTES (~0ULL)
+#define RLIMIT_MEMLOCK 8
 
 // Bytes. Only RLIMIT_MEMLOCK exists; of the process, so the group leader's.
 static inline unsigned long task_rlimit(const struct task_struct *t, int)

@@ -21,8 +21,7 @@
 #define scoped_lock_struct TSA(scoped_lockable)
 
 // Data that may be touched only with @m held (a pointer: what it points to).
-#define __guarded_by(...)    TSA(guarded_by(__VA_ARGS__))
-#define __pt_guarded_by(...) TSA(pt_guarded_by(__VA_ARGS__))
+#define __guarded_by(...) TSA(guarded_by(__VA_ARGS__))
 // The function is called with the lock held (for writing), held at least for reading, or not held.
 #define __must_hold(...)	TSA(requires_capability(__VA_ARGS__))
 #define __must_hold_shared(...) TSA(requires_shared_capability(__VA_ARGS__))
@@ -37,10 +36,8 @@
 #define __cond_acquires_shared(ret, ...) TSA(try_acquire_shared_capability(ret, __VA_ARGS__))
 #define __assumes_lock(...)		 TSA(assert_capability(__VA_ARGS__))
 #define __assumes_shared_lock(...)	 TSA(assert_shared_capability(__VA_ARGS__))
-#define __returns_lock(x)		 TSA(lock_returned(x))
-// The order of two locks of one struct: this one is taken after (before) @m.
-#define __acquired_after(...)  TSA(acquired_after(__VA_ARGS__))
-#define __acquired_before(...) TSA(acquired_before(__VA_ARGS__))
+// The order of two locks of one struct: this one is taken after @m.
+#define __acquired_after(...) TSA(acquired_after(__VA_ARGS__))
 // The only way out of the analysis (R9): the reason is for the reader and for tidy_test.
 #define LOCK_ANALYSIS_ESCAPE(reason) TSA(no_thread_safety_analysis)
 
@@ -55,8 +52,6 @@
 
 #define __cold	       __attribute__((cold))
 #define __printf(a, b) __attribute__((format(printf, a, b)))
-#define __maybe_unused __attribute__((unused))
-#define __must_check   [[nodiscard]]
 
 #define READ_ONCE(x)	 __atomic_load_n(&(x), __ATOMIC_RELAXED)
 #define WRITE_ONCE(x, v) __atomic_store_n(&(x), (v), __ATOMIC_RELAXED)

@@ -67,4 +67,3 @@ void dev_printk(enum log_level level, const struct device *dev, const char *fmt,
 	(void)(printk_ratelimit() && (dev_err(dev, __VA_ARGS__), true))
 #define dev_warn_ratelimited(dev, ...) \
 	(void)(printk_ratelimit() && (dev_warn(dev, __VA_ARGS__), true))
-#define dev_warn_once(dev, ...) dev_warn_ratelimited(dev, __VA_ARGS__)

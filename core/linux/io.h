@@ -52,9 +52,6 @@ struct iomem {
 
 // A null iomem when no region holds all of it. Compare ioremap().
 iomem ioremap(phys_addr_t phys, size_t size);
-static inline void iounmap(iomem)
-{
-}
 
 u64 __mmio_read(iomem addr, unsigned int size);
 void __mmio_write(iomem addr, unsigned int size, u64 val);

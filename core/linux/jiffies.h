@@ -6,7 +6,6 @@
 
 #include <climits>
 
-#define HZ		     1000
 #define MAX_SCHEDULE_TIMEOUT LONG_MAX
 
 static inline constexpr unsigned long msecs_to_jiffies(unsigned int ms)

@@ -62,12 +62,6 @@ static inline void list_del_init(struct list_head *entry)
 	INIT_LIST_HEAD(entry);
 }
 
-static inline void list_move(struct list_head *entry, struct list_head *head)
-{
-	__list_del_entry(entry);
-	list_add(entry, head);
-}
-
 static inline void list_move_tail(struct list_head *entry, struct list_head *head)
 {
 	__list_del_entry(entry);
@@ -86,19 +80,9 @@ static inline bool list_is_singular(const struct list_head *head)
 	return !list_empty(head) && head->next == head->prev;
 }
 
-static inline bool list_is_first(const struct list_head *entry, const struct list_head *head)
-{
-	return entry->prev == head;
-}
-
 static inline bool list_is_last(const struct list_head *entry, const struct list_head *head)
 {
 	return entry->next == head;
-}
-
-static inline bool list_is_head(const struct list_head *entry, const struct list_head *head)
-{
-	return entry == head;
 }
 
 static inline size_t list_count_nodes(const struct list_head *head)
@@ -126,21 +110,9 @@ static inline void list_splice(struct list_head *list, struct list_head *head)
 		__list_splice(list, head, head->next);
 }
 
-static inline void list_splice_tail(struct list_head *list, struct list_head *head)
-{
-	if (!list_empty(list))
-		__list_splice(list, head->prev, head);
-}
-
 static inline void list_splice_init(struct list_head *list, struct list_head *head)
 {
 	list_splice(list, head);
-	INIT_LIST_HEAD(list);
-}
-
-static inline void list_splice_tail_init(struct list_head *list, struct list_head *head)
-{
-	list_splice_tail(list, head);
 	INIT_LIST_HEAD(list);
 }
 
@@ -152,24 +124,12 @@ static inline void list_splice_tail_init(struct list_head *list, struct list_hea
 #define list_next_entry(pos, member) list_entry((pos)->member.next, __typeof__(*(pos)), member)
 #define list_prev_entry(pos, member) list_entry((pos)->member.prev, __typeof__(*(pos)), member)
 
-#define list_for_each(pos, head) for (pos = (head)->next; pos != (head); pos = pos->next)
-#define list_for_each_safe(pos, n, head) \
-	for (pos = (head)->next, n = pos->next; pos != (head); pos = n, n = pos->next)
-
 // After a loop that ran to its end, @pos is not an element: do not use it.
 #define list_for_each_entry(pos, head, member)                                               \
 	for (pos = list_first_entry(head, __typeof__(*pos), member); &pos->member != (head); \
 	     pos = list_next_entry(pos, member))
 #define list_for_each_entry_reverse(pos, head, member)                                      \
 	for (pos = list_last_entry(head, __typeof__(*pos), member); &pos->member != (head); \
-	     pos = list_prev_entry(pos, member))
-#define list_for_each_entry_continue(pos, head, member)                  \
-	for (pos = list_next_entry(pos, member); &pos->member != (head); \
-	     pos = list_next_entry(pos, member))
-#define list_for_each_entry_from(pos, head, member) \
-	for (; &pos->member != (head); pos = list_next_entry(pos, member))
-#define list_for_each_entry_continue_reverse(pos, head, member)          \
-	for (pos = list_prev_entry(pos, member); &pos->member != (head); \
 	     pos = list_prev_entry(pos, member))
 // The body may delete @pos.
 #define list_for_each_entry_safe(pos, n, head, member)               \

@@ -162,11 +162,6 @@ void __spin_lock_slow(struct spinlock *l, unsigned int subclass, const src_loc &
 	lock_raw(&l->raw, l);
 }
 
-bool __spin_trylock_slow(struct spinlock *l, const src_loc &where)
-{
-	return trylock_raw(&l->raw, &l->dep, LOCK_SPINS, where);
-}
-
 void __spin_unlock_slow(struct spinlock *l, const src_loc &where)
 {
 	unlock_raw(&l->raw, &l->dep, where);

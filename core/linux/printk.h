@@ -30,17 +30,11 @@ bool kernel_printk_ratelimit(struct kernel *k, const src_loc &where = src_loc::c
 void kernel_printk(struct kernel *k, enum log_level level, const char *fmt, ...)
 	__printf(3, 4) __cold;
 
-#define pr_emerg(...)  printk(LOGLEVEL_EMERG, __VA_ARGS__)
-#define pr_crit(...)   printk(LOGLEVEL_CRIT, __VA_ARGS__)
-#define pr_err(...)    printk(LOGLEVEL_ERR, __VA_ARGS__)
-#define pr_warn(...)   printk(LOGLEVEL_WARNING, __VA_ARGS__)
-#define pr_notice(...) printk(LOGLEVEL_NOTICE, __VA_ARGS__)
-#define pr_info(...)   printk(LOGLEVEL_INFO, __VA_ARGS__)
+#define pr_crit(...) printk(LOGLEVEL_CRIT, __VA_ARGS__)
+#define pr_err(...)  printk(LOGLEVEL_ERR, __VA_ARGS__)
+#define pr_warn(...) printk(LOGLEVEL_WARNING, __VA_ARGS__)
+#define pr_info(...) printk(LOGLEVEL_INFO, __VA_ARGS__)
 // Formatted only when kernel_options::log_debug.
 #define pr_debug(...) printk(LOGLEVEL_DEBUG, __VA_ARGS__)
-#define pr_crit_ratelimited(...) \
-	(void)(printk_ratelimit() && (printk(LOGLEVEL_CRIT, __VA_ARGS__), true))
-#define pr_err_ratelimited(...) \
-	(void)(printk_ratelimit() && (printk(LOGLEVEL_ERR, __VA_ARGS__), true))
 #define pr_warn_ratelimited(...) \
 	(void)(printk_ratelimit() && (printk(LOGLEVEL_WARNING, __VA_ARGS__), true))

@@ -21,7 +21,6 @@ struct refcount_struct {
 	constexpr explicit refcount_struct(int n) : refs(n) {}
 };
 using refcount_t = struct refcount_struct;
-#define REFCOUNT_INIT(n) refcount_t(n)
 
 enum refcount_saturation_type {
 	REFCOUNT_ADD_NOT_ZERO_OVF,

@@ -72,12 +72,6 @@ void *__slab_alloc(size_t size, size_t limit, gfp_t gfp, const src_loc &where);
 	return __slab_zalloc(size, current->kernel->opts.max_kvmalloc, gfp, where);
 }
 
-[[nodiscard]] static inline void *kvmalloc(size_t size, gfp_t gfp,
-					   const src_loc &where = src_loc::current())
-{
-	return __slab_alloc(size, current->kernel->opts.max_kvmalloc, gfp, where);
-}
-
 [[nodiscard]] static inline void *kvcalloc(size_t n, size_t size, gfp_t gfp,
 					   const src_loc &where = src_loc::current())
 {

@@ -19,7 +19,6 @@ struct context_lock_struct("spinlock") spinlock {
 using spinlock_t = struct spinlock;
 
 void __spin_lock_slow(struct spinlock *l, unsigned int subclass, const src_loc &where);
-bool __spin_trylock_slow(struct spinlock *l, const src_loc &where);
 void __spin_unlock_slow(struct spinlock *l, const src_loc &where);
 
 static inline void spin_lock(spinlock_t *l, const src_loc &where = src_loc::current()) __acquires(l)
@@ -29,24 +28,6 @@ static inline void spin_lock(spinlock_t *l, const src_loc &where = src_loc::curr
 		__spin_lock_slow(l, 0, where);
 	else
 		l->raw.lock();
-}
-
-static inline void spin_lock_nested(spinlock_t *l, unsigned int subclass,
-				    const src_loc &where = src_loc::current()) __acquires(l)
-	LOCK_ANALYSIS_ESCAPE("is the lock")
-{
-	if (unlikely(current->instrument))
-		__spin_lock_slow(l, subclass, where);
-	else
-		l->raw.lock();
-}
-
-static inline bool spin_trylock(spinlock_t *l, const src_loc &where = src_loc::current())
-	__cond_acquires(true, l) LOCK_ANALYSIS_ESCAPE("is the lock")
-{
-	if (unlikely(current->instrument))
-		return __spin_trylock_slow(l, where);
-	return l->raw.try_lock();
 }
 
 static inline void spin_unlock(spinlock_t *l, const src_loc &where = src_loc::current())

@@ -21,16 +21,11 @@ using u8 = uint8_t;
 using u16 = uint16_t;
 using u32 = uint32_t;
 using u64 = uint64_t;
-using s8 = int8_t;
-using s16 = int16_t;
-using s32 = int32_t;
 using s64 = int64_t;
-using __aligned_u64_t = uint64_t;
 
 // A host-physical address, and a DMA address (an IOVA as a device issues it). Bytes.
 using phys_addr_t = u64;
 using dma_addr_t = u64;
-using resource_size_t = phys_addr_t;
 
 // Allocation flags. Only whether the allocation may sleep is looked at (under a spinlock it may
 // not).
@@ -39,11 +34,8 @@ using gfp_t = unsigned int;
 #define __GFP_ZERO	     0x100u
 #define __GFP_NOWARN	     0x2000u
 #define __GFP_ACCOUNT	     0x400000u
-#define __GFP_NOFAIL	     0x8000u
 #define GFP_KERNEL	     __GFP_DIRECT_RECLAIM
 #define GFP_KERNEL_ACCOUNT   (GFP_KERNEL | __GFP_ACCOUNT)
-#define GFP_USER	     GFP_KERNEL
-#define GFP_HIGHUSER	     GFP_KERNEL
 #define GFP_NOWAIT	     0u
 #define GFP_ATOMIC	     0x20u
 
@@ -65,7 +57,6 @@ using gfp_t = unsigned int;
 #define BITS_PER_LONG	   64
 #define BITS_PER_LONG_LONG 64
 #define BITS_PER_BYTE	   8
-#define BITS_PER_TYPE(t)   (sizeof(t) * BITS_PER_BYTE)
 #define BIT(nr)		   (1UL << (nr))
 #define BIT_ULL(nr)	   (1ULL << (nr))
 #define GENMASK(h, l)	   ((~0UL << (l)) & (~0UL >> (BITS_PER_LONG - 1 - (h))))
@@ -87,8 +78,6 @@ static inline constexpr u32 lower_32_bits(u64 n)
 #define PAGE_ALIGN(x)	      ALIGN(x, PAGE_SIZE)
 #define PAGE_ALIGN_DOWN(x)    ALIGN_DOWN(x, PAGE_SIZE)
 #define PAGE_ALIGNED(x)	      IS_ALIGNED((unsigned long)(x), PAGE_SIZE)
-#define PFN_UP(x)	      (((x) + PAGE_SIZE - 1) >> PAGE_SHIFT)
-#define PFN_DOWN(x)	      ((x) >> PAGE_SHIFT)
 #define PFN_PHYS(x)	      ((phys_addr_t)(x) << PAGE_SHIFT)
 #define PHYS_PFN(x)	      ((unsigned long)((x) >> PAGE_SHIFT))
 // Of an address, as a number or as a pointer.
@@ -97,8 +86,7 @@ template <class T> static inline constexpr unsigned long offset_in_page(T p)
 	return (unsigned long)p & ~PAGE_MASK;
 }
 
-#define DIV_ROUND_UP(n, d)     (((n) + (d) - 1) / (d))
-#define DIV_ROUND_UP_ULL(n, d) DIV_ROUND_UP((unsigned long long)(n), d)
+#define DIV_ROUND_UP(n, d) (((n) + (d) - 1) / (d))
 
 // True when the sum (product, difference) does not fit into *@d; *@d then holds the wrapped value.
 template <class A, class B, class D>
@@ -145,7 +133,6 @@ using std::swap;
 		offsetof(type, member)))
 #define offsetofend(type, member)  (offsetof(type, member) + sizeof(((type *)nullptr)->member))
 #define sizeof_field(type, member) sizeof(((type *)nullptr)->member)
-#define BUILD_BUG_ON(cond)	   static_assert(!(cond), #cond)
 
 template <class T, size_t N> constexpr size_t __array_size(const T (&)[N])
 {
@@ -171,10 +158,6 @@ static inline constexpr int fls64(u64 x)
 {
 	return x ? 64 - __builtin_clzll(x) : 0;
 }
-static inline constexpr int fls(unsigned int x)
-{
-	return x ? 32 - __builtin_clz(x) : 0;
-}
 static inline constexpr unsigned int ilog2(u64 x)
 {
 	return 63u - (unsigned int)__builtin_clzll(x);
@@ -182,10 +165,6 @@ static inline constexpr unsigned int ilog2(u64 x)
 static inline constexpr unsigned long roundup_pow_of_two(unsigned long n)
 {
 	return n <= 1 ? 1 : 1UL << (64 - __builtin_clzl(n - 1));
-}
-static inline constexpr unsigned long rounddown_pow_of_two(unsigned long n)
-{
-	return 1UL << __fls(n);
 }
 // Order of the smallest 2^n pages that hold @size bytes.
 static inline constexpr int get_order(unsigned long size)

@@ -101,5 +101,3 @@ static inline long __wait_event_timeout(wait_queue_head_t *wq, Cond &&cond, long
 		__wait_event_timeout(                                                         \
 			&(wq), [&]() -> bool { return (cond); }, MAX_SCHEDULE_TIMEOUT, true), \
 		0))
-#define wait_event_interruptible_timeout(wq, cond, timeout) \
-	__wait_event_timeout(&(wq), [&]() -> bool { return (cond); }, (long)(timeout), true)

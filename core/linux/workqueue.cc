@@ -140,11 +140,6 @@ bool schedule_work(struct work_struct *work)
 	return enqueue(current->kernel, nullptr, work);
 }
 
-bool queue_delayed_work(struct workqueue_struct *wq, struct delayed_work *work, unsigned long)
-{
-	return queue_work(wq, &work->work);
-}
-
 bool flush_work(struct work_struct *work)
 {
 	struct kernel *k = current->kernel;

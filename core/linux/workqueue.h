@@ -18,17 +18,12 @@ struct work_struct {
 	bool pending = false;
 };
 
-struct delayed_work {
-	struct work_struct work;
-};
-
 struct workqueue_struct {
 	struct kernel *kernel;
 	const char *name;
 };
 
-#define INIT_WORK(w, f)		((void)((w)->func = (f)))
-#define INIT_DELAYED_WORK(w, f) ((void)((w)->work.func = (f)))
+#define INIT_WORK(w, f) ((void)((w)->func = (f)))
 
 // NULL when there is no memory.
 struct workqueue_struct *alloc_workqueue(const char *name, unsigned int flags, int max_active);
@@ -38,8 +33,6 @@ void destroy_workqueue(struct workqueue_struct *wq);
 bool queue_work(struct workqueue_struct *wq, struct work_struct *work);
 // On the kernel's own queue.
 bool schedule_work(struct work_struct *work);
-bool queue_delayed_work(struct workqueue_struct *wq, struct delayed_work *work,
-			unsigned long delay);
 // When these return the item is neither queued nor running. flush_work() runs a queued one on this
 // thread.
 bool flush_work(struct work_struct *work);

@@ -84,9 +84,6 @@ static inline void *kmap_local_page(const struct page *page)
 {
 	return page->vaddr;
 }
-static inline void kunmap_local(const void *)
-{
-}
 // A kernel address in RAM back to its page, and to its physical address. WARNs and returns NULL (0)
 // for any other address.
 struct page *virt_to_page(const void *addr);
@@ -136,10 +133,6 @@ static inline void free_page(unsigned long addr)
 static inline int page_ref_count(const struct page *page)
 {
 	return page->_refcount.load(std::memory_order_relaxed);
-}
-static inline int page_count(const struct page *page)
-{
-	return page_ref_count(page);
 }
 // The pins on a page. Compare folio_maybe_dma_pinned(): here there are no false positives below
 // 1024 plain references.

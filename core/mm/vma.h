@@ -72,15 +72,12 @@ static inline void vm_flags_set(struct vm_area_struct *vma, unsigned long flags)
 {
 	vma->vm_flags |= flags;
 }
-static inline unsigned long vma_pages(const struct vm_area_struct *vma)
-{
-	return (vma->vm_end - vma->vm_start) >> PAGE_SHIFT;
-}
 
 // What the physical side of memory looks like.
 struct mapping_shape {
-	bool huge = false; // each 2M is aligned and consecutive, taken at its first touch, and
-			   // cannot be split. The size is rounded up to 2M. Compare hugetlbfs
+	// Each 2M is aligned and consecutive, taken at its first touch, and cannot be split. The
+	// size is rounded up to 2M. Compare hugetlbfs.
+	bool huge = false;
 	bool fragmented = false; // no two neighbouring pages have consecutive pfns
 	bool poisoned = false;	 // every page has failed from the start
 	unsigned long align = 0; // of the address; a power of two, 0 for a page
