@@ -3,7 +3,7 @@
 // Programs at random, from three tables: the descriptions of
 // uapi/iommufd_desc.h (which fields a call has, what may stand in them, which
 // earlier call has made the object that one needs), the rows of statements
-// (fuzz/statements.h), and recipes (fuzz/recipes/*.prog), which show how to get
+// (prog/calls.h), and recipes (fuzz/recipes/*.prog), which show how to get
 // somewhere. Nothing here knows a call or a field by its name.
 //
 // Everything is a function of the seed: the same seed gives the same program

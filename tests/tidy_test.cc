@@ -193,7 +193,7 @@ std::string LayerOf(const std::string& path) {
   return absl::StrJoin(parts, "/");
 }
 
-// What each layer may include besides itself, from design.md's picture. What a
+// What each layer may include besides itself, from docs/architecture.md. What a
 // layer includes it may use; nothing is inherited.
 const std::map<std::string, std::vector<std::string>>& AllowedLayers() {
   static const auto& allowed =
@@ -526,6 +526,52 @@ TEST(Tidy, NoMarksOfUnfinishedWork) {
       }
     }
   }
+}
+
+// A comment that names a file of ours names one that is there. Upstream's files
+// are named by their whole path, in braces, or in a line that begins so.
+TEST(Tidy, FilesThatCommentsNameExist) {
+  std::set<std::string> paths, names;
+  for (const SourceFile& file : Tree()) {
+    paths.insert(file.path);
+    names.insert(fs::path(file.path).filename().string());
+  }
+  static const auto& file_name = *new std::regex(
+      R"((?:^|[^\w/.<$*{},-])((?:[\w+-]+/)*[\w+-]+\.(?:cc|md|h))(?!\w|\.\w))");
+  static const auto& ours = *new std::regex(
+      R"(^(core|drivers/(hw|platform|selftest|vfio|arm-smmu-v3)|uapi/(?!linux/)|prog|spec|tests|fuzz|bench|tools/(?!testing)|docs|examples)\b.*)");
+  int seen = 0;
+  for (const SourceFile& file : Tree()) {
+    if (!file.IsCxx() || file.In("third_party")) continue;
+    for (size_t i = 0; i < file.lines.size(); ++i) {
+      const std::string& line = file.lines[i];
+      size_t at = std::min(line.find("//"), line.find("/*"));
+      if (absl::StartsWith(absl::StripLeadingAsciiWhitespace(line), "* ")) {
+        at = 0;
+      }
+      if (at >= line.size() || file.code_lines[i][at] != ' ') {
+        if (at != 0) continue;
+      }
+      const std::string comment = line.substr(at);
+      const bool upstream = absl::StrContains(comment, "include/") ||
+                            absl::StrContains(comment, "Linux v");
+      for (std::sregex_iterator m(comment.begin(), comment.end(), file_name), e;
+           m != e; ++m) {
+        const std::string name = (*m)[1];
+        const bool has_folder = absl::StrContains(name, '/');
+        if (absl::EndsWith(name, ".h") &&
+            (upstream || (has_folder && !std::regex_match(name, ours)))) {
+          continue;
+        }
+        ++seen;
+        EXPECT_TRUE(
+            paths.count(name) || (!has_folder && names.count(name)) ||
+            paths.count((fs::path(file.path).parent_path() / name).string()))
+            << file.path << ":" << i + 1 << ": there is no " << name;
+      }
+    }
+  }
+  EXPECT_GT(seen, 100);
 }
 
 // A program is in the data of some test, through a glob of its package.
