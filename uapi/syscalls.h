@@ -39,9 +39,8 @@ public:
 	/*
 	 * Opens "/dev/iommu", "/dev/vfio/vfio" or a device's file that the machine brings
 	 * ("/dev/vfio/devices/vfio0"). `revision`, of the first two, is the name of the surface's
-	 * form
-	 * ("vcmdq-v2", "hw-queue"), empty for the instance's default. -ENOENT: no such path;
-	 * -EINVAL: no such revision; -ENOMEM, -EMFILE.
+	 * form ("vcmdq-v2", "hw-queue"), empty for the instance's default. -ENOENT: no such
+	 * path; -EINVAL: no such revision; -ENOMEM, -EMFILE.
 	 */
 	virtual int open(std::string_view path, std::string_view revision) = 0;
 	virtual int close(int fd) = 0;

@@ -312,8 +312,8 @@ int iommu_probe_device(struct device *dev, struct iommu_device *iommu)
 	}
 	dev->iommu->iommu_dev = *probed;
 	ops = dev_iommu_ops(dev);
-	/* the device's own number, which the driver has set; its IOMMU may have fewer. Compare
-	 * dev_iommu_get_max_pasids */
+	/* the device's own number, which the driver has set; its IOMMU may have fewer.
+	 * Compare dev_iommu_get_max_pasids */
 	dev->iommu->max_pasids = min(dev->iommu->max_pasids, dev->iommu->iommu_dev->max_pasids);
 
 	{
@@ -908,8 +908,8 @@ int iommu_replace_group_handle(struct iommu_group *group, struct iommu_domain *n
 }
 
 /* Takes a PASID of the devices before one that failed back to the old domain, or to none when
- * there was none or the driver refuses it by now: it may be short of memory, which the kernel warns
- * of. */
+ * there was none or the driver refuses it by now:
+ * it may be short of memory, which the kernel warns of. */
 static void __iommu_revert_group_pasid(struct iommu_domain *tried, struct iommu_group *group,
 				       ioasid_t pasid, struct iommu_domain *old,
 				       const struct group_device *failed) __must_hold(group->mutex)

@@ -101,8 +101,7 @@ enum iommu_cap {
 	IOMMU_CAP_CACHE_COHERENCY, /* IOMMU_CACHE is honoured; iommufd insists on it */
 	IOMMU_CAP_NOEXEC,
 	IOMMU_CAP_PRE_BOOT_PROTECTION,
-	IOMMU_CAP_ENFORCE_CACHE_COHERENCY, /* ops->enforce_cache_coherency() works for this device
-					    */
+	IOMMU_CAP_ENFORCE_CACHE_COHERENCY, /* ops->enforce_cache_coherency() works */
 	IOMMU_CAP_DEFERRED_FLUSH,
 	IOMMU_CAP_DIRTY_TRACKING,
 	IOMMU_CAP_PCI_ATS_SUPPORTED,
@@ -182,8 +181,8 @@ int __iommu_copy_struct_from_user(void *dst_data, const struct iommu_user_data *
 				      offsetof(__typeof__(*(kdst)), min_last) +    \
 					      sizeof((kdst)->min_last))
 
-/* One entry of an array. An index past the end is a driver's bug. Compare
- * __iommu_copy_struct_from_user_array. */
+/* One entry of an array. An index past the end is a driver's bug.
+ * Compare __iommu_copy_struct_from_user_array. */
 int __iommu_copy_struct_from_user_array(void *dst_data,
 					const struct iommu_user_data_array *src_array,
 					unsigned int data_type, unsigned int index, size_t data_len,
@@ -202,8 +201,8 @@ int iommu_copy_struct_from_full_user_array(void *kdst, size_t kdst_entry_size,
 					   const struct iommu_user_data_array *user_array,
 					   unsigned int data_type);
 
-/* The way back: as many bytes as the user's struct has. Errors as above. Compare
- * __iommu_copy_struct_to_user. */
+/* The way back: as many bytes as the user's struct has. Errors as above.
+ * Compare __iommu_copy_struct_to_user. */
 int __iommu_copy_struct_to_user(const struct iommu_user_data *dst_data, const void *src_data,
 				unsigned int data_type, size_t data_len, size_t min_len);
 #define iommu_copy_struct_to_user(user_data, ksrc, data_type, min_last)          \
@@ -372,8 +371,8 @@ struct iommu_attach_handle {
 	struct iommu_domain *domain = nullptr;
 };
 
-/* IOMMU instances and devices. The driver owns both; a device is released before its instance is
- * unregistered. */
+/* IOMMU instances and devices. The driver owns both;
+ * a device is released before its instance is unregistered. */
 int iommu_device_register(struct iommu_device *iommu, const struct iommu_ops *ops,
 			  struct device *hwdev);
 void iommu_device_unregister(struct iommu_device *iommu);
@@ -531,7 +530,7 @@ int iommu_attach_device_pasid(struct iommu_domain *domain, struct device *dev, i
 int iommu_replace_device_pasid(struct iommu_domain *domain, struct device *dev, ioasid_t pasid,
 			       struct iommu_attach_handle *handle);
 void iommu_detach_device_pasid(struct iommu_domain *domain, struct device *dev, ioasid_t pasid);
-/* -ENOENT: none; -EBUSY: its domain is not of `type` (0: any). The caller keeps it attached
- * meanwhile. */
+/* -ENOENT: none; -EBUSY: its domain is not of `type` (0: any).
+ * The caller keeps it attached meanwhile. */
 result<struct iommu_attach_handle *> iommu_attach_handle_get(struct iommu_group *group,
 							     ioasid_t pasid, unsigned int type);

@@ -401,8 +401,8 @@ bool iommufd_ctx_has_group(struct iommufd_ctx *ictx, struct iommu_group *group);
 
 struct iommufd_access_ops {
 	bool needs_pin_pages = false;
-	/* Unpin everything in the range before returning. Called without locks; not for internal
-	 * accesses. */
+	/* Unpin everything in the range before returning.
+	 * Called without locks; not for internal accesses. */
 	void (*unmap)(void *data, unsigned long iova, unsigned long length) = nullptr;
 };
 
@@ -486,8 +486,8 @@ struct iommufd_vdevice : iommufd_object {
 	struct iommufd_device *idev =
 		nullptr;	    /* a short reference that the device's end takes back */
 	struct list_head idev_item; /* of the device's, where it can have several */
-	/* NULL after its device has gone, where it lives apart from it; then under
-	 * xa_lock(&viommu->vdevs) */
+	/* NULL after its device has gone, where it lives apart from it;
+	 * then under xa_lock(&viommu->vdevs) */
 	struct device *dev = nullptr;
 	u64 virt_id = 0; /* unique in its vIOMMU */
 	/* The driver's part of the end: set by vdevice_init(), or called as ops->vdevice_destroy

@@ -77,8 +77,8 @@ static result<struct iommufd_group *> iommufd_group_publish(struct iommufd_ctx *
 	}
 }
 
-/* The context's part of the device's group, with a reference. -ENODEV: the device has no group;
- * -ENOMEM. */
+/* The context's part of the device's group, with a reference.
+ * -ENODEV: the device has no group; -ENOMEM. */
 static result<struct iommufd_group *> iommufd_get_group(struct iommufd_ctx *ictx,
 							struct device *dev)
 {

@@ -485,8 +485,8 @@ int iommufd_fault_alloc(struct iommufd_ucmd *ucmd)
 	return 0;
 }
 
-/* Which device of the attachment it is, by its id. 0: it is not attached any more, though its group
- * is. */
+/* Which device of the attachment it is, by its id.
+ * 0: it is not attached any more, though its group is. */
 static u32 iommufd_handle_dev_id(const struct iommufd_attach_handle *handle,
 				 const struct device *dev)
 {

@@ -101,8 +101,8 @@ struct iopt_area *iopt_area_contig_next(struct iopt_area_contig_iter *iter)
 	return iter->area;
 }
 
-/* Moves *start up to the first fitting IOVA in [*start, last], if there is room for length from
- * there. */
+/* Moves *start up to the first fitting IOVA in [*start, last],
+ * if there is room for length from there. */
 static bool __alloc_iova_check_range(unsigned long *start, unsigned long last, unsigned long length,
 				     unsigned long iova_alignment, unsigned long page_offset)
 {
@@ -266,8 +266,8 @@ static unsigned long iopt_slice_addr(const struct iopt_pages_list *slice)
 	return 0;
 }
 
-/* Gives each slice of the list an area, one after the other from *dst_iova. On failure some have
- * theirs. */
+/* Gives each slice of the list an area, one after the other from *dst_iova.
+ * On failure some have theirs. */
 static int iopt_alloc_area_pages(struct io_pagetable *iopt, struct list_head *pages_list,
 				 unsigned long length, unsigned long *dst_iova, int iommu_prot,
 				 unsigned int flags) __must_not_hold(iopt->iova_rwsem)
@@ -723,8 +723,8 @@ static int iopt_unmap_iova_range(struct io_pagetable *iopt, unsigned long start,
 		*unmapped += area_last - area_first + 1;
 		tries = 0;
 
-		/* Another thread may map new areas where we have been. They are not ours: only go
-		 * up. */
+		/* Another thread may map new areas where we have been.
+		 * They are not ours: only go up. */
 		if (area_last >= last)
 			break;
 		start = area_last + 1;
@@ -1319,8 +1319,8 @@ int iopt_table_enforce_dev_resv_regions(struct io_pagetable *iopt, struct device
 	return rc;
 }
 
-/* In the memory, the share of the current area begins on a page, and ends with one unless it is the
- * last. */
+/* In the memory, the share of the current area begins on a page,
+ * and ends with one unless it is the last. */
 static bool iopt_area_contig_is_aligned(const struct iopt_area_contig_iter *iter)
 {
 	if (iopt_area_start_byte(iter->area, iter->cur_iova) % PAGE_SIZE)

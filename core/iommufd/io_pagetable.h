@@ -90,8 +90,8 @@ void iopt_destroy_table(struct io_pagetable *iopt);
 [[nodiscard]] int iopt_get_pages(struct io_pagetable *iopt, unsigned long iova,
 				 unsigned long length, struct list_head *pages_list)
 	__must_not_hold(iopt->iova_rwsem);
-/* Frees a list from iopt_get_pages() and any area that a failed iopt_map_pages() left reserved for
- * it. */
+/* Frees a list from iopt_get_pages() and any area that a failed
+ * iopt_map_pages() left reserved for it. */
 void iopt_free_pages_list(struct list_head *pages_list);
 
 enum {
@@ -191,8 +191,8 @@ void iopt_table_remove_domain(struct io_pagetable *iopt, struct iommu_domain *do
  */
 [[nodiscard]] int iopt_set_allow_iova(struct io_pagetable *iopt,
 				      struct rb_root_cached *allowed_iova);
-/* Forbids [@start, @last] for new mappings. 0, -EADDRINUSE or -ENOMEM. @owner is any key for the
- * removal. */
+/* Forbids [@start, @last] for new mappings. 0, -EADDRINUSE or -ENOMEM.
+ * @owner is any key for the removal. */
 [[nodiscard]] int iopt_reserve_iova(struct io_pagetable *iopt, unsigned long start,
 				    unsigned long last, void *owner) __must_hold(iopt->iova_rwsem);
 /* Allows again everything that @owner reserved. */

@@ -238,8 +238,8 @@ int iommufd_ioas_map(struct iommufd_ucmd *ucmd)
 	if (rc)
 		return rc;
 
-	/* a response that cannot be written leaves the mapping: the caller chose or can ask for its
-	 * IOVA */
+	/* a response that cannot be written leaves the mapping:
+	 * the caller chose or can ask for its IOVA */
 	cmd->iova = iova;
 	return iommufd_ucmd_respond(ucmd, sizeof(*cmd));
 }

@@ -80,8 +80,8 @@ struct iommufd_ctx {
 	struct list_head sw_msi_list __guarded_by(sw_msi_lock);
 	unsigned int sw_msi_id __guarded_by(sw_msi_lock) = 0;
 
-	/* where vDEVICEs live apart from their devices: iommufd_vdevice::idev and
-	 * iommufd_device::vdevs */
+	/* where vDEVICEs live apart from their devices:
+	 * iommufd_vdevice::idev and iommufd_device::vdevs */
 	struct mutex vdev_lock{LOCK_CLASS(iommufd_ctx, vdev_lock)};
 
 	u8 account_mode =
@@ -432,8 +432,8 @@ struct iommufd_access : iommufd_object {
 	/* the driver's, until iommufd_access_destroy(); an internal one is held by its object */
 	outside_users<iommufd_edge_created> created;
 	struct mutex ioas_lock{LOCK_CLASS(iommufd_access, ioas_lock)};
-	/* ioas is what may be pinned: NULL or the same as ioas_unpin, what may still have to be
-	 * unpinned. */
+	/* ioas is what may be pinned: NULL or the same as ioas_unpin,
+	 * what may still have to be unpinned. */
 	struct iommufd_ioas *ioas __guarded_by(ioas_lock) = nullptr;
 	users_ref<struct iommufd_ioas> ioas_unpin __guarded_by(ioas_lock);
 	const struct iommufd_access_ops *ops = nullptr;

@@ -61,8 +61,8 @@ static unsigned long iova_bitmap_last_byte(const struct iova_bitmap *bitmap)
 	return iova_bitmap_offset_to_bit(bitmap, bitmap->last_iova) / BITS_PER_BYTE;
 }
 
-/* Only bytes that have a bit to be set are read and written back: what is around the bitmap is the
- * user's. */
+/* Only bytes that have a bit to be set are read and written back:
+ * what is around the bitmap is the user's. */
 static void iova_bitmap_flush(struct iova_bitmap *bitmap)
 {
 	struct iova_bitmap_pending *pending = &bitmap->pending;
@@ -92,8 +92,8 @@ static void iova_bitmap_put(struct iova_bitmap *bitmap)
 	bitmap->nbytes = 0;
 }
 
-/* Pins as much of the bitmap from base_byte on as the window and the user's memory have. -EFAULT:
- * nothing. */
+/* Pins as much of the bitmap from base_byte on as the window and the user's memory have.
+ * -EFAULT: nothing. */
 static int iova_bitmap_get(struct iova_bitmap *bitmap)
 {
 	const unsigned long last_byte = iova_bitmap_last_byte(bitmap);

@@ -106,8 +106,8 @@ static inline struct iommufd_object *iommufd_held_by(struct iommufd_object *obj)
 #define OBJECT_OP(_struct, ...) \
 	iommufd_object_row{_struct::obj_type, {__VA_ARGS__}}
 
-/* The member is filled before the object is published and stays. _what and _label: see struct
- * iommufd_edge. */
+/* The member is filled before the object is published and stays.
+ * _what and _label: see struct iommufd_edge. */
 #define HOLDS(_struct, _member, _what, _label) \
 	iommufd_hold{ \
 		.edge = {#_member, _what, _label}, \

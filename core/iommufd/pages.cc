@@ -439,8 +439,8 @@ static int batch_to_domain(struct pfn_batch *batch, struct iommu_domain *domain,
 	for (unsigned int run = 0; run < batch->end; run++) {
 		const unsigned long iova = mapped.start + mapped.length;
 		const phys_addr_t paddr = PFN_PHYS(batch->pfns[run]) + into_page;
-		/* The area may end inside the last page, and at the very top of the space: no 'end'
-		 * here */
+		/* The area may end inside the last page, and at the very top of the space:
+		 * no 'end' here */
 		unsigned long run_last = iova + (batch->npfns[run] * PAGE_SIZE - into_page - 1);
 
 		if (run_last > area_last || run_last < iova)
@@ -569,8 +569,8 @@ static void copy_data_page(struct page *page, void *data, unsigned long offset, 
 	}
 }
 
-/* Copies up to length bytes, as many as the batch has from offset in its first page. Returns how
- * many. */
+/* Copies up to length bytes, as many as the batch has from offset in its first page.
+ * Returns how many. */
 static unsigned long batch_rw(struct pfn_batch *batch, char *data, unsigned long offset,
 			      unsigned long length, unsigned int flags)
 {
@@ -884,8 +884,8 @@ static int pfn_reader_fill_span(struct pfn_reader *pfns)
 	}
 
 	if (span->is_used == 2) {
-		/* Any area that has it; if it ends before the span does, the next call finds
-		 * another */
+		/* Any area that has it; if it ends before the span does,
+		 * the next call finds another */
 		area = iopt_pages_find_domain_area(pages, start_index);
 		if (WARN_ON(!area))
 			return -EINVAL;
@@ -1816,8 +1816,8 @@ int iopt_pages_rw_access(struct iopt_pages *pages, unsigned long start_byte, voi
 					  data, length, flags);
 	}
 
-	/* What follows looks at the mapping of this moment, not at what was pinned. A driver knows
-	 * that. */
+	/* What follows looks at the mapping of this moment, not at what was pinned.
+	 * A driver knows that. */
 	if (!change_mm)
 		return iopt_pages_rw_user(pages, start_byte, data, length, flags);
 

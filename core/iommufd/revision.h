@@ -27,8 +27,8 @@ struct iommufd_ioctl_op {
 	int (*execute)(struct iommufd_ucmd *ucmd) = nullptr;
 };
 
-/* Rows by command number from IOMMUFD_CMD_BASE on, up to the selftest's command; a hole has no
- * execute. */
+/* Rows by command number from IOMMUFD_CMD_BASE on, up to the selftest's command;
+ * a hole has no execute. */
 #define IOMMUFD_IOCTL_NR 33
 struct iommufd_ioctl_table {
 	struct iommufd_ioctl_op ops[IOMMUFD_IOCTL_NR];

@@ -141,8 +141,8 @@ void iommufd_vdevice_destroy(struct iommufd_object *obj)
 	iommufd_put_object(ictx, idev);
 }
 
-/* Under its virtual id, with the driver's part made. -EEXIST: the id is taken; what the driver
- * says. */
+/* Under its virtual id, with the driver's part made.
+ * -EEXIST: the id is taken; what the driver says. */
 static int iommufd_viommu_enter_vdevice(struct iommufd_viommu *viommu, struct iommufd_vdevice *vdev)
 {
 	/* reserved, which reads as nothing, until the driver has accepted it */

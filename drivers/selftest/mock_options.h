@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * The shapes that the mock IOMMU can take. No kernel counterpart: the kernel's
- * mock has one shape. Every bug that needs a driver of another form
- * (an op that is missing, a coarser page, a second instance) is reached by an
- * option here and not by another driver.
+ * mock has one shape. A bug that needs a driver of another form (an op that is
+ * missing, a coarser page, a second instance) is reached by an option here and
+ * not by another driver.
  *
  * Options are plain values and have names, so that a program's first line, a
  * command line and a fuzzer can all give them as key=value.

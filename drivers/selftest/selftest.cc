@@ -717,8 +717,8 @@ static result<struct mock_iommu_domain *> mock_domain_alloc_pgtable(struct mock_
 	mock->geometry.force_aperture = true;
 
 	if (pagetable_type == MOCK_IOMMUPT_HUGE) {
-		/* PAGE_SIZE is there because iommufd wants it; a user of this type maps huge pages
-		 * only */
+		/* PAGE_SIZE is there because iommufd wants it;
+		 * a user of this type maps huge pages only */
 		mock->huge = true;
 		mock->pgsize_bitmap = MOCK_HUGE_ENTRIES * io_page | max(io_page, PAGE_SIZE);
 		mock->geometry.aperture_start = 0;
@@ -1087,8 +1087,8 @@ static void mock_vcmdq_destroy(struct iommufd_vcmdq *vcmdq)
 		iommufd_vcmdq_undepend(mock_vcmdq, mock_vcmdq->prev);
 }
 
-/* What a driver reports that has forgotten the core's part: smaller than any object. Never
- * constructed. */
+/* What a driver reports that has forgotten the core's part: smaller than any object.
+ * Never constructed. */
 static const struct iommufd_struct mock_small_viommu = {1, nullptr, nullptr, IOMMUFD_OBJ_VIOMMU};
 static const struct iommufd_struct mock_small_vdevice = {1, nullptr, nullptr, IOMMUFD_OBJ_VDEVICE};
 static const struct iommufd_struct mock_small_hw_queue = {1, nullptr, nullptr,
@@ -2148,8 +2148,8 @@ out_put:
 static_assert((unsigned int)MOCK_ACCESS_RW_WRITE == IOMMUFD_ACCESS_RW_WRITE);
 static_assert((unsigned int)MOCK_ACCESS_RW_SLOW_PATH == __IOMMUFD_ACCESS_RW_SLOW_PATH);
 
-/* Stands for a device that writes: sets the dirty bits that the bitmap names, one bit for page_size
- * bytes. */
+/* Stands for a device that writes: sets the dirty bits that the bitmap names,
+ * one bit for page_size bytes. */
 static int iommufd_test_dirty(struct iommufd_ucmd *ucmd, unsigned int mockpt_id, unsigned long iova,
 			      size_t length, unsigned long page_size, user_in<void> uptr)
 {
@@ -2216,8 +2216,8 @@ static short_ref<struct iommufd_hw_pagetable> iommufd_get_hwpt(struct iommufd_uc
 static int mock_dev_check_pasid(struct iommufd_device *idev, ioasid_t pasid,
 				const struct iommu_domain *domain)
 {
-	/* The handle lasts as long as the attachment, which the devices of the group change under
-	 * this */
+	/* The handle lasts as long as the attachment,
+	 * which the devices of the group change under this */
 	mutex_guard lock(&idev->igroup->lock);
 	auto handle = iommu_attach_handle_get(idev->igroup->group, pasid, 0);
 	const struct iommu_domain *attached = handle ? handle->domain : nullptr;

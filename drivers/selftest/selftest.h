@@ -17,6 +17,6 @@ struct kernel;
  */
 int iommufd_test_init(struct kernel *kernel, const struct mock_machine_options *opts);
 
-/* Takes them away again. Every file is closed. Does nothing without a mock. Compare
- * iommufd_test_exit. */
+/* Takes them away again. Every file is closed. Does nothing without a mock.
+ * Compare iommufd_test_exit. */
 void iommufd_test_exit(struct kernel *kernel);

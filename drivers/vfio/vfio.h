@@ -32,8 +32,8 @@ struct vfio_device : cdev {
 	/* BAR 0 */
 	phys_addr_t bar = 0;
 	size_t bar_size = 0;
-	/* A function level reset: on VFIO_DEVICE_RESET, and whenever an owner begins or ends. NULL:
-	 * none. */
+	/* A function level reset: on VFIO_DEVICE_RESET, and whenever an owner begins or ends.
+	 * NULL: none. */
 	void (*reset)(struct vfio_device *device) = nullptr;
 	void *opaque = nullptr;
 
