@@ -24,10 +24,7 @@
 namespace prog {
 
 uint8_t RevisionByName(std::string_view name) {
-  for (const desc_revision_name& r : desc_revisions) {
-    if (name == r.name) return r.revision;
-  }
-  return 0;
+  return desc_revision_by_name(name);
 }
 
 std::vector<std::string> RevisionNames(uint8_t revisions) {
@@ -1189,9 +1186,9 @@ class Runner {
           output.names.push_back(pointer + '.' + name);
           output.names.push_back(std::string(d.name) + '.' + name);
         }
-        // Where the two forms have different names, the merged one's is second.
+        // Where the forms have different names, the releases's is second.
         const char* shown = sub.name;
-        if (f->bound->revision == DESC_HW_QUEUE && sub.alias != nullptr &&
+        if ((f->bound->revision & DESC_RELEASES) && sub.alias != nullptr &&
             sub.alias[0] != '_') {
           shown = sub.alias;
         }

@@ -182,24 +182,31 @@ struct desc_struct {
 	std::span<const desc_field> fields;
 };
 
-/* The forms of the surface: a bit each. */
+/* The forms of the surface: a bit each, and sets of them. */
 enum desc_revision : uint8_t {
 	DESC_VCMDQ_V2 = 1,
 	DESC_HW_QUEUE = 2,
+	DESC_LINUX_6_12 = 4,
 	DESC_ALL = 0xff,
+	/* since vIOMMUs came: what Linux v6.12 lacks */
+	DESC_SINCE_VIOMMU = DESC_VCMDQ_V2 | DESC_HW_QUEUE,
+	/* releases of Linux, not a series as posted */
+	DESC_RELEASES = DESC_HW_QUEUE | DESC_LINUX_6_12,
 };
 
-/* By the names that an open takes; the first is the default, and a form's own name comes before
- * those of its parts. */
+/*
+ * The forms by the names that an open takes: every list of forms is this one. The first is the
+ * default. A release's own name is good as well.
+ */
 struct desc_revision_name {
 	const char *name;
 	desc_revision revision;
+	const char *release = nullptr;
 };
 inline constexpr desc_revision_name desc_revisions[] = {
 	{"vcmdq-v2", DESC_VCMDQ_V2},
-	{"hw-queue", DESC_HW_QUEUE},
-	/* what it has is described as in the merged form */
-	{"linux-v6_12", DESC_HW_QUEUE},
+	{"hw-queue", DESC_HW_QUEUE, "linux-v7_2"},
+	{"linux-v6_12", DESC_LINUX_6_12},
 };
 
 /* nullptr: no name has this bit. */
@@ -209,6 +216,15 @@ constexpr const char *desc_revision_name_of(uint8_t revision)
 		if (r.revision == revision)
 			return r.name;
 	return nullptr;
+}
+
+/* 0: no form has this name. */
+constexpr uint8_t desc_revision_by_name(std::string_view name)
+{
+	for (const desc_revision_name &r : desc_revisions)
+		if (name == r.name || (r.release != nullptr && name == r.release))
+			return r.revision;
+	return 0;
 }
 
 /* One ioctl, or one op of IOMMU_TEST_CMD. */

@@ -1145,7 +1145,7 @@ inline constexpr desc_ioctl desc_ioctls[] = {
 	IOCTL(OPTION, iommu_option, val64, DESC_ALL, option),
 	IOCTL(VFIO_IOAS, iommu_vfio_ioas, __reserved, DESC_ALL, vfio_ioas),
 	IOCTL(HWPT_ALLOC, iommu_hwpt_alloc, __reserved, DESC_ALL, hwpt_alloc, CREATES(HWPT)),
-	IOCTL(GET_HW_INFO, iommu_hw_info, __reserved, DESC_VCMDQ_V2, hw_info),
+	IOCTL(GET_HW_INFO, iommu_hw_info, __reserved, DESC_VCMDQ_V2 | DESC_LINUX_6_12, hw_info),
 	IOCTL(GET_HW_INFO, iommu_hw_info, __reserved, DESC_HW_QUEUE, hw_info_merged),
 	IOCTL(HWPT_SET_DIRTY_TRACKING, iommu_hwpt_set_dirty_tracking, __reserved, DESC_ALL,
 	      hwpt_set_dirty_tracking),
@@ -1154,14 +1154,14 @@ inline constexpr desc_ioctl desc_ioctls[] = {
 	IOCTL(HWPT_INVALIDATE, iommu_hwpt_invalidate, __reserved, DESC_ALL, hwpt_invalidate),
 	IOCTL(FAULT_QUEUE_ALLOC, iommu_fault_alloc, out_fault_fd, DESC_ALL, fault_alloc,
 	      CREATES(FAULT)),
-	IOCTL(IOAS_MAP_FILE, iommu_ioas_map_file, iova, DESC_ALL, ioas_map_file),
-	IOCTL(VIOMMU_ALLOC, iommu_viommu_alloc, out_viommu_id, DESC_ALL, viommu_alloc,
+	IOCTL(IOAS_MAP_FILE, iommu_ioas_map_file, iova, DESC_SINCE_VIOMMU, ioas_map_file),
+	IOCTL(VIOMMU_ALLOC, iommu_viommu_alloc, out_viommu_id, DESC_SINCE_VIOMMU, viommu_alloc,
 	      CREATES(VIOMMU)),
-	IOCTL(VDEVICE_ALLOC, iommu_vdevice_alloc, virt_id, DESC_ALL, vdevice_alloc,
+	IOCTL(VDEVICE_ALLOC, iommu_vdevice_alloc, virt_id, DESC_SINCE_VIOMMU, vdevice_alloc,
 	      CREATES(VDEVICE)),
-	IOCTL(IOAS_CHANGE_PROCESS, iommu_ioas_change_process, __reserved, DESC_ALL,
+	IOCTL(IOAS_CHANGE_PROCESS, iommu_ioas_change_process, __reserved, DESC_SINCE_VIOMMU,
 	      ioas_change_process),
-	IOCTL(VEVENTQ_ALLOC, iommu_veventq_alloc, out_veventq_fd, DESC_ALL, veventq_alloc,
+	IOCTL(VEVENTQ_ALLOC, iommu_veventq_alloc, out_veventq_fd, DESC_SINCE_VIOMMU, veventq_alloc,
 	      CREATES(VEVENTQ)),
 	IOCTL(VCMDQ_ALLOC, iommu_vcmdq_alloc, length, DESC_VCMDQ_V2, vcmdq_alloc, CREATES(VCMDQ)),
 	IOCTL(HW_QUEUE_ALLOC, iommu_hw_queue_alloc, length, DESC_HW_QUEUE, hw_queue_alloc,
@@ -1183,11 +1183,11 @@ inline constexpr desc_ioctl desc_ioctls[] = {
 	TEST(MD_CHECK_IOTLB, DESC_ALL, md_check_iotlb),
 	TEST(TRIGGER_IOPF, DESC_ALL, trigger_iopf),
 	TEST(DEV_CHECK_CACHE, DESC_ALL, dev_check_cache),
-	TEST(TRIGGER_VEVENT, DESC_ALL, trigger_vevent),
-	TEST(PASID_ATTACH, DESC_ALL, pasid_attach),
-	TEST(PASID_REPLACE, DESC_ALL, pasid_replace),
-	TEST(PASID_DETACH, DESC_ALL, pasid_detach),
-	TEST(PASID_CHECK_HWPT, DESC_ALL, pasid_check_hwpt),
+	TEST(TRIGGER_VEVENT, DESC_SINCE_VIOMMU, trigger_vevent),
+	TEST(PASID_ATTACH, DESC_SINCE_VIOMMU, pasid_attach),
+	TEST(PASID_REPLACE, DESC_SINCE_VIOMMU, pasid_replace),
+	TEST(PASID_DETACH, DESC_SINCE_VIOMMU, pasid_detach),
+	TEST(PASID_CHECK_HWPT, DESC_SINCE_VIOMMU, pasid_check_hwpt),
 	TEST(DMABUF_GET, DESC_ALL, dmabuf_get, CREATES(DMABUF), true),
 	TEST(DMABUF_REVOKE, DESC_ALL, dmabuf_revoke),
 };
@@ -1236,7 +1236,7 @@ constexpr uint32_t iommufd_desc_last_nr()
 /* Is an ioctl described in each of `revisions`? For IOMMU_TEST_CMD: any op of it. */
 constexpr bool iommufd_desc_has(uint32_t cmd, uint8_t revisions)
 {
-	for (const auto &[name, r] : desc_revisions)
+	for (const auto &[name, r, release] : desc_revisions)
 		if (revisions & r && !iommufd_desc_lookup(cmd, cmd == IOMMU_TEST_CMD ? 1 : 0, r))
 			return false;
 	return true;
@@ -1248,7 +1248,7 @@ constexpr bool iommufd_desc_has(uint32_t cmd, uint8_t revisions)
  */
 constexpr bool iommufd_desc_agrees(uint32_t cmd, size_t size, size_t min_size, uint8_t revisions)
 {
-	for (const auto &[name, r] : desc_revisions) {
+	for (const auto &[name, r, release] : desc_revisions) {
 		const desc_ioctl *d = iommufd_desc_lookup(cmd, cmd == IOMMU_TEST_CMD ? 1 : 0, r);
 
 		if (revisions & r && !(d && d->arg->size == size && d->min_size == min_size))

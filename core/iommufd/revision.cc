@@ -32,12 +32,12 @@ constexpr unsigned int test_cmd = _IOC_NR(IOMMU_TEST_CMD);
 static_assert(test_cmd - IOMMUFD_CMD_BASE + 1 == IOMMUFD_IOCTL_NR);
 
 /*
- * `revision` is the bit of enum desc_revision under which the commands are described. A table that
- * is not whole is that of a kernel which has only some of them.
+ * `revision` is the bit of enum desc_revision under which the commands are described: the table has
+ * those commands and no others.
  */
 template <size_t N>
 consteval struct iommufd_ioctl_table
-iommufd_ioctl_table_of(u8 revision, const struct iommufd_ioctl_op (&rows)[N], bool whole = true)
+iommufd_ioctl_table_of(u8 revision, const struct iommufd_ioctl_op (&rows)[N])
 {
 	struct iommufd_ioctl_table t = {};
 	bool known[IOMMUFD_IOCTL_NR] = {};
@@ -62,7 +62,7 @@ iommufd_ioctl_table_of(u8 revision, const struct iommufd_ioctl_op (&rows)[N], bo
 		t.ops[nr] = row;
 	}
 	for (unsigned int nr = IOMMUFD_CMD_BASE; nr <= last_cmd; nr++)
-		if (whole && !known[nr - IOMMUFD_CMD_BASE] &&
+		if (!known[nr - IOMMUFD_CMD_BASE] &&
 		    iommufd_desc_has(_IO(IOMMUFD_TYPE, nr), revision))
 			build_bug_ioctl_without_a_row();
 	if (!known[test_cmd - IOMMUFD_CMD_BASE])
@@ -135,9 +135,9 @@ static constexpr struct iommufd_ioctl_table iommufd_ioctl_ops_hw_queue =
 });
 
 static constexpr struct iommufd_ioctl_table iommufd_ioctl_ops_linux_6_12 =
-	iommufd_ioctl_table_of(DESC_HW_QUEUE, {
+	iommufd_ioctl_table_of(DESC_LINUX_6_12, {
 	IOMMUFD_LINUX_6_12_OPS,
-}, false);
+});
 /* clang-format on */
 
 const struct iommufd_revision iommufd_revision_vcmdq_v2 = {
@@ -165,9 +165,9 @@ const struct iommufd_revision iommufd_revision_hw_queue = {
 };
 
 const struct iommufd_revision iommufd_revision_linux_6_12 = {
-	.name = "linux-v6_12",
+	.name = desc_revision_name_of(DESC_LINUX_6_12),
 	.ioctls = &iommufd_ioctl_ops_linux_6_12,
-	.desc_revision = DESC_HW_QUEUE,
+	.desc_revision = DESC_LINUX_6_12,
 	.mmap_exact = true,
 	.vdevice_follows_device = true,
 	.hw_info_input_type = false,
@@ -190,10 +190,10 @@ const struct iommufd_revision *iommufd_revision_nr(unsigned int nr)
 
 const struct iommufd_revision *iommufd_find_revision(std::string_view name)
 {
-	if (name.empty())
-		return &iommufd_revision_vcmdq_v2;
+	const u8 form = name.empty() ? desc_revisions[0].revision : desc_revision_by_name(name);
+
 	for (unsigned int nr = 0; iommufd_revision_nr(nr); nr++)
-		if (name == iommufd_revision_nr(nr)->name)
+		if (form == iommufd_revision_nr(nr)->desc_revision)
 			return iommufd_revision_nr(nr);
 	return nullptr;
 }

@@ -142,7 +142,8 @@ class ChangeProcessTest : public ::testing::TestWithParam<const char*> {
 };
 
 INSTANTIATE_TEST_SUITE_P(Revisions, ChangeProcessTest,
-                         ::testing::Values(kVcmdqV2, kHwQueue), RevisionName);
+                         ::testing::ValuesIn(Forms(DESC_SINCE_VIOMMU)),
+                         RevisionName);
 
 TEST_P(ChangeProcessTest, AnEmptyContextIsTaken) {
   Process b(m_, 2000, kNoLock, 0);

@@ -258,7 +258,8 @@ TEST_P(ConcurrencyTest, LookingDoesNotDisturb) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Revisions, ConcurrencyTest,
-                         ::testing::Values(kVcmdqV2, kHwQueue), RevisionName);
+                         ::testing::ValuesIn(Forms(DESC_SINCE_VIOMMU)),
+                         RevisionName);
 
 }  // namespace
 }  // namespace iommulab

@@ -246,10 +246,8 @@ TEST_P(DeviceTest, HwInfo) {
   EXPECT_EQ(m_.Load<uint64_t>(at + 8), 0u);
   EXPECT_EQ(m_.Load<uint64_t>(at + 16), 0u);
   EXPECT_EQ(m_.Load<uint64_t>(at + 24), ones);
-  if (IsV2()) {
-    EXPECT_EQ(call(kIn, dev_.idev, 0, 0, kSelf), -EOPNOTSUPP);
-  } else {
-    EXPECT_EQ(call(kIn, dev_.idev, 0, 0, kSelf), 0);
+  EXPECT_EQ(call(kIn, dev_.idev, 0, 0, kSelf), Facts().hw_info_input_type);
+  if (Facts().hw_info_input_type == 0) {
     EXPECT_EQ(call(kIn, dev_.idev, 0, 0, 12345), -EOPNOTSUPP);
     EXPECT_EQ(call(kIn, dev_.idev, 0, 0, 0), 0);
     EXPECT_EQ(cmd.Get("out_data_type"), kSelf);
@@ -364,11 +362,14 @@ TEST_P(GroupMsiTest, TheFirstDeviceGoesFirst) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Revisions, GroupMsiTest,
-                         ::testing::Values(kVcmdqV2, kHwQueue), RevisionName);
+                         ::testing::ValuesIn(Forms(DESC_SINCE_VIOMMU)),
+                         RevisionName);
 INSTANTIATE_TEST_SUITE_P(Revisions, DeviceTest,
-                         ::testing::Values(kVcmdqV2, kHwQueue), RevisionName);
+                         ::testing::ValuesIn(Forms(DESC_SINCE_VIOMMU)),
+                         RevisionName);
 INSTANTIATE_TEST_SUITE_P(Revisions, GroupTest,
-                         ::testing::Values(kVcmdqV2, kHwQueue), RevisionName);
+                         ::testing::ValuesIn(Forms(DESC_SINCE_VIOMMU)),
+                         RevisionName);
 
 }  // namespace
 }  // namespace iommulab

@@ -261,16 +261,24 @@ TEST_P(DispatchTest, Option) {
 }
 
 TEST(RevisionTest, ByName) {
-  EXPECT_EQ(iommufd_find_revision(""), &iommufd_revision_vcmdq_v2);
-  EXPECT_EQ(iommufd_find_revision("vcmdq-v2"), &iommufd_revision_vcmdq_v2);
-  EXPECT_EQ(iommufd_find_revision("hw-queue"), &iommufd_revision_hw_queue);
+  unsigned int nr = 0;
+  for (const desc_revision_name& form : desc_revisions) {
+    const iommufd_revision* found = iommufd_find_revision(form.name);
+    ASSERT_NE(found, nullptr) << form.name;
+    EXPECT_STREQ(found->name, form.name);
+    EXPECT_EQ(found->desc_revision, form.revision);
+    EXPECT_EQ(iommufd_revision_nr(nr++), found);
+    if (form.release != nullptr) {
+      EXPECT_EQ(iommufd_find_revision(form.release), found);
+    }
+  }
+  EXPECT_EQ(iommufd_revision_nr(nr), nullptr);
+  EXPECT_EQ(iommufd_find_revision(""), iommufd_revision_nr(0));
   EXPECT_EQ(iommufd_find_revision("hw_queue"), nullptr);
-  EXPECT_EQ(iommufd_find_revision("linux-v6_12"), &iommufd_revision_linux_6_12);
-  EXPECT_EQ(iommufd_revision_nr(3), nullptr);
 }
 
-INSTANTIATE_TEST_SUITE_P(Revisions, DispatchTest,
-                         ::testing::Values(kVcmdqV2, kHwQueue), RevisionName);
+INSTANTIATE_TEST_SUITE_P(Revisions, DispatchTest, ::testing::ValuesIn(Forms()),
+                         RevisionName);
 
 }  // namespace
 }  // namespace iommulab

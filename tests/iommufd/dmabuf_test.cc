@@ -233,7 +233,8 @@ TEST_P(DmabufTest, SomebodyElsesBuffer) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Revisions, DmabufTest,
-                         ::testing::Values(kVcmdqV2, kHwQueue), RevisionName);
+                         ::testing::ValuesIn(Forms(DESC_SINCE_VIOMMU)),
+                         RevisionName);
 
 }  // namespace
 }  // namespace iommulab

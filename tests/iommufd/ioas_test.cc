@@ -257,7 +257,8 @@ TEST_P(IoasTest, RlimitIsCharged) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Revisions, IoasTest,
-                         ::testing::Values(kVcmdqV2, kHwQueue), RevisionName);
+                         ::testing::ValuesIn(Forms(DESC_SINCE_VIOMMU)),
+                         RevisionName);
 
 }  // namespace
 }  // namespace iommulab

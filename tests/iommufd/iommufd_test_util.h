@@ -6,8 +6,8 @@
 
 #include <cstdint>
 #include <map>
-#include <string_view>
 #include <string>
+#include <string_view>
 
 #include "core/iommufd/introspect.h"
 #include "core/sim_syscalls.h"
@@ -162,7 +162,8 @@ class IommufdTest : public ::testing::TestWithParam<const char*> {
     if (m_.fd() >= 0) Look(m_).ExpectExplained();
   }
 
-  bool IsV2() const { return m_.revision() == kVcmdqV2; }
+  // What this form answers in its own way.
+  const FormFacts& Facts() const { return FactsOf(GetParam()); }
   // Where a program puts structs that are not commands.
   uint64_t Scratch() {
     if (!scratch_) scratch_ = m_.Anon(kPage);
@@ -198,7 +199,7 @@ class IommufdTest : public ::testing::TestWithParam<const char*> {
 
 inline std::string RevisionName(
     const ::testing::TestParamInfo<const char*>& info) {
-  return info.param == std::string(kVcmdqV2) ? "VcmdqV2" : "HwQueue";
+  return FormName(info.param);
 }
 
 }  // namespace iommulab

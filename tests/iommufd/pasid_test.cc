@@ -81,7 +81,8 @@ class PasidTest : public ::testing::TestWithParam<const char*> {
 };
 
 INSTANTIATE_TEST_SUITE_P(Revisions, PasidTest,
-                         ::testing::Values(kVcmdqV2, kHwQueue), RevisionName);
+                         ::testing::ValuesIn(Forms(DESC_SINCE_VIOMMU)),
+                         RevisionName);
 
 TEST_P(PasidTest, WhoHoldsWhat) {
   // Each device once for itself.

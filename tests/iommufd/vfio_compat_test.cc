@@ -320,7 +320,8 @@ TEST_P(VfioCompatTest, DriversMakeOneIoasTogether) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Revisions, VfioCompatTest,
-                         ::testing::Values(kVcmdqV2, kHwQueue), RevisionName);
+                         ::testing::ValuesIn(Forms(DESC_SINCE_VIOMMU)),
+                         RevisionName);
 
 }  // namespace
 }  // namespace iommulab

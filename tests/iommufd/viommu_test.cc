@@ -51,7 +51,7 @@ TEST_P(ViommuTest, AllocErrors) {
   EXPECT_EQ(call(0, kSelf, kNoId, kNoId), -ENOENT);
   EXPECT_EQ(call(0, kSelf, ioas_, kNoId), -ENOENT);
   // The merged form asks the driver for the type before it looks at the HWPT.
-  EXPECT_EQ(call(0, 12345, dev_.idev, kNoId), IsV2() ? -ENOENT : -EOPNOTSUPP);
+  EXPECT_EQ(call(0, 12345, dev_.idev, kNoId), Facts().unknown_viommu_type);
   EXPECT_EQ(call(0, 12345, dev_.idev, parent_), -EOPNOTSUPP);
   EXPECT_EQ(call(0, kSelf, dev_.idev, kNoId), -ENOENT);
   EXPECT_EQ(call(0, kSelf, dev_.idev, ioas_), -ENOENT);
@@ -63,9 +63,7 @@ TEST_P(ViommuTest, AllocErrors) {
   Look look(m_);
   EXPECT_EQ(look.Users(parent_), 2u);
   EXPECT_EQ(look.Users(cmd.Get("out_viommu_id")), 1u);
-  EXPECT_EQ(
-      look.Edge(cmd.Get("out_viommu_id"), parent_, "hwpt"),
-      1u);
+  EXPECT_EQ(look.Edge(cmd.Get("out_viommu_id"), parent_, "hwpt"), 1u);
   // It does not hold the device.
   EXPECT_EQ(look.Users(dev_.idev), 3u);
   EXPECT_EQ(m_.Destroy(parent_), -EBUSY);
@@ -81,15 +79,16 @@ TEST_P(ViommuTest, VdeviceErrors) {
   EXPECT_EQ(m_.VdeviceAlloc(viommu, dev_.idev, UINT64_MAX, nullptr), -EEXIST);
   // A second one of a device: the series allows it.
   EXPECT_EQ(m_.VdeviceAlloc(viommu, dev_.idev, 2, &other),
-            IsV2() ? 0 : -EEXIST);
+            Facts().second_vdevice);
+  const uint32_t both = Facts().second_vdevice == 0;
   Look look(m_);
-  EXPECT_EQ(look.Users(viommu), IsV2() ? 3u : 2u);
-  EXPECT_EQ(look.Users(dev_.idev), IsV2() ? 5u : 4u);
-  EXPECT_EQ(look.WaitCnt(dev_.idev), IsV2() ? 3u : 2u);
+  EXPECT_EQ(look.Users(viommu), 2u + both);
+  EXPECT_EQ(look.Users(dev_.idev), 4u + both);
+  EXPECT_EQ(look.WaitCnt(dev_.idev), 2u + both);
   EXPECT_EQ(look.Edge(id, dev_.idev, "idev"), 1u);
   EXPECT_EQ(m_.Destroy(viommu), -EBUSY);
   EXPECT_EQ(m_.Destroy(id), 0);
-  if (IsV2()) {
+  if (both) {
     EXPECT_EQ(m_.Destroy(other), 0);
   }
   EXPECT_EQ(Look(m_).WaitCnt(dev_.idev), 1u);
@@ -115,7 +114,7 @@ TEST_P(ViommuTest, TheDeviceGoesFirst) {
   ASSERT_EQ(m_.Destroy(dev_.stdev), 0);
   Look look(m_);
   EXPECT_EQ(look.Find(dev_.idev), nullptr);
-  if (IsV2()) {
+  if (Facts().vdevice_outlives_device) {
     // It lives on, without a device, and keeps its place.
     EXPECT_EQ(look.Users(id), 1u);
     EXPECT_EQ(look.Users(viommu), 2u);
@@ -144,15 +143,16 @@ TEST_P(ViommuTest, QueueErrors) {
   EXPECT_EQ(Queue(0, kNoId, IOMMU_VCMDQ_TYPE_DEFAULT, 0, 0, 0), -EOPNOTSUPP);
   EXPECT_EQ(Queue(0, kNoId, kType, 0, kIova, 0), -EINVAL);
   // Address 0: the series refuses it.
-  EXPECT_EQ(Queue(0, kNoId, kType, 0, 0, k), IsV2() ? -EINVAL : -ENOENT);
+  EXPECT_EQ(Queue(0, kNoId, kType, 0, 0, k), Facts().queue_at_unmapped_zero);
   EXPECT_EQ(Queue(0, kNoId, kType, 0, UINT64_MAX, 2), -EOVERFLOW);
   EXPECT_EQ(Queue(0, kNoId, kType, 0, kIova, UINT64_MAX), -EOVERFLOW);
   EXPECT_EQ(Queue(0, kNoId, kType, 0, kIova, k), -ENOENT);
   EXPECT_EQ(Queue(0, parent_, kType, 0, kIova, k), -ENOENT);
-  EXPECT_EQ(Queue(0, viommu, kType, 0, 0x10000, k), IsV2() ? -ENXIO : -ENOENT);
+  EXPECT_EQ(Queue(0, viommu, kType, 0, 0x10000, k),
+            Facts().queue_of_unmapped_memory);
   // A type that the driver does not know: the series' driver is asked last.
   EXPECT_EQ(Queue(0, viommu, 12345, 0, 0x10000, k),
-            IsV2() ? -ENXIO : -EOPNOTSUPP);
+            Facts().unknown_queue_of_unmapped_memory);
   EXPECT_EQ(Queue(0, viommu, 12345, 0, kIova, k), -EOPNOTSUPP);
   // Mapped, but not to the end.
   EXPECT_EQ(Queue(0, viommu, kType, 0, kIova + (kBufPages - 1) * k, 2 * k),
@@ -172,10 +172,8 @@ TEST_P(ViommuTest, QueueErrors) {
   ASSERT_EQ(look->pins.size(), 1u);
   EXPECT_EQ(look->pins[0].accesses, 1u);
   EXPECT_EQ(look->pins[0].locks, 1u);
-  if (IsV2()) {
-    EXPECT_EQ(look.Edge(id, viommu, "viommu"), 1u);
-  } else {
-    EXPECT_EQ(look.Edge(id, viommu, "viommu"), 1u);
+  EXPECT_EQ(look.Edge(id, viommu, "viommu"), 1u);
+  if (Facts().queue_has_an_access) {
     // An internal access has an id too, and cannot be destroyed by it.
     ASSERT_TRUE(look.Find(id + 1));
     EXPECT_TRUE(look.Find(id + 1)->internal);
@@ -203,7 +201,7 @@ TEST_P(ViommuTest, AddressZero) {
   ASSERT_EQ(m.ViommuAlloc(dev.idev, parent, &viommu), 0);
   uint64_t buf = m.Anon(kPage);
   ASSERT_EQ(m.MapFixed(ioas, buf, kPage, 0), 0);
-  EXPECT_EQ(m.QueueAlloc(viommu, 0, 0, kPage, nullptr), IsV2() ? -EINVAL : 0);
+  EXPECT_EQ(m.QueueAlloc(viommu, 0, 0, kPage, nullptr), Facts().queue_at_zero);
 }
 
 TEST_P(ViommuTest, QueuesDependOnEachOther) {
@@ -299,9 +297,11 @@ TEST_P(ViommuTest, HugeLengths) {
   const uint64_t kHuge = 1ull << 44;  // 2^32 pages
   // What does not need the pages is looked at first.
   EXPECT_EQ(Queue(0, kNoId, kType, 0, kIova, kHuge), -ENOENT);
-  if (IsV2()) {
-    EXPECT_EQ(Queue(0, viommu, kType, 0, 0x10000, kHuge), -ENXIO);
-  } else {
+  if (Facts().queue_of_unmapped_memory != -ENOENT) {
+    EXPECT_EQ(Queue(0, viommu, kType, 0, 0x10000, kHuge),
+              Facts().queue_of_unmapped_memory);
+  }
+  if (Facts().unknown_queue_of_unmapped_memory == -EOPNOTSUPP) {
     EXPECT_EQ(Queue(0, viommu, 12345, 0, kIova, kHuge), -EOPNOTSUPP);
   }
   EXPECT_EQ(Queue(0, viommu, kType, 0, kIova, kHuge), -ENOMEM);
@@ -310,7 +310,7 @@ TEST_P(ViommuTest, HugeLengths) {
   // the series what is mapped.
   EXPECT_EQ(Queue(0, kNoId, kType, 0, 1, UINT64_MAX), -ENOENT);
   EXPECT_EQ(Queue(0, viommu, kType, 0, 1, UINT64_MAX),
-            IsV2() ? -ENXIO : -ERANGE);
+            Facts().queue_whose_pages_cannot_be_counted);
   EXPECT_EQ(Look(m_)->pins.size(), 0u);
   EXPECT_EQ(m_.Warnings(), 0u);
 }
@@ -332,7 +332,8 @@ TEST_P(ViommuTest, QueuesGoAtClose) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Revisions, ViommuTest,
-                         ::testing::Values(kVcmdqV2, kHwQueue), RevisionName);
+                         ::testing::ValuesIn(Forms(DESC_SINCE_VIOMMU)),
+                         RevisionName);
 
 }  // namespace
 }  // namespace iommulab

@@ -12,7 +12,7 @@
 namespace tegra241 {
 namespace {
 
-constexpr const char* kRevisions[] = {"vcmdq-v2", "hw-queue"};
+const std::vector<const char*> kRevisions = iommulab::Forms(DESC_SINCE_VIOMMU);
 constexpr tegra241_mode kModes[] = {TEGRA241_EAGER, TEGRA241_STEPPED,
                                     TEGRA241_FREE_RUNNING};
 constexpr uint64_t kCmdqv = 0x10200000;
@@ -183,7 +183,7 @@ TEST_F(CmdqvTest, TwoGuestsDoNotMeet) {
 
 TEST_F(CmdqvTest, WhatIsRefusedChangesNothing) {
   for (const char* rev : kRevisions) {
-    const bool v2 = std::string(rev) == "vcmdq-v2";
+    const iommulab::FormFacts& facts = iommulab::FactsOf(rev);
     SCOPED_TRACE(rev);
     // The largest queue is 16K.
     ASSERT_NO_FATAL_FAILURE(Boot({.cmdq_entries = 1024}, rev));
@@ -217,8 +217,8 @@ TEST_F(CmdqvTest, WhatIsRefusedChangesNothing) {
     refused(-EINVAL, 0, q + 0x200, 0x400);
     refused(-EINVAL, 0, q + 16, 32);
     refused(-EINVAL, 0, q + 0x1000, 0x4000);
-    refused(v2 ? -ENXIO : -ENOENT, 0, 0x70000000, 0x400);
-    refused(v2 ? -EINVAL : -ENOENT, 0, 0, 0x400);
+    refused(facts.queue_of_unmapped_memory, 0, 0x70000000, 0x400);
+    refused(facts.queue_at_unmapped_zero, 0, 0, 0x400);
     refused(-EOVERFLOW, 0, ~0ULL - 0x3ff, 0x401);
     refused(-EFAULT, 0, 0x80000000, 0x4000);
     // Aligned where the guest sees it, and not where it is.
@@ -374,7 +374,7 @@ TEST_F(CmdqvTest, AGuestThatErrsForEverIsNoFlood) {
 
 TEST_F(CmdqvTest, VintfsAndTheirPages) {
   for (const char* rev : kRevisions) {
-    const bool v2 = std::string(rev) == "vcmdq-v2";
+    const iommulab::FormFacts& facts = iommulab::FactsOf(rev);
     SCOPED_TRACE(rev);
     ASSERT_NO_FATAL_FAILURE(Boot({}, rev));
     const int f = Open("/dev/iommu");
@@ -412,8 +412,8 @@ TEST_F(CmdqvTest, VintfsAndTheirPages) {
     EXPECT_EQ(map(v[1], 0x10000, 0, kRw, MAP_PRIVATE),
               static_cast<uint64_t>(-EINVAL));
     const uint64_t part = map(v[1], 0x1000, 0, kRw, MAP_SHARED);
-    EXPECT_EQ(is_error(part), !v2);
-    if (v2) EXPECT_EQ(sim_->munmap(part, 0x1000), 0);
+    EXPECT_EQ(is_error(part), !facts.mmap_may_be_shorter);
+    if (facts.mmap_may_be_shorter) EXPECT_EQ(sim_->munmap(part, 0x1000), 0);
     EXPECT_EQ(Destroy(f, v[1].id), -EBUSY);
     EXPECT_EQ(sim_->munmap(p, 0x10000), 0);
     EXPECT_EQ(Destroy(f, v[1].id), 0);
@@ -476,7 +476,7 @@ TEST_F(CmdqvTest, NamesOfDevicesTakeSlots) {
     EXPECT_EQ(Mmio(0x1100 + 0x40), 3u);
     EXPECT_EQ(Mmio(0x1100 + 0x80), 24u);
     // One goes with its device.
-    if (std::string(rev) == "hw-queue") {
+    if (!iommulab::FactsOf(rev).vdevice_outlives_device) {
       CloseDevice(d[2]);
       EXPECT_EQ(Mmio(0x1100 + 0x40), 0u);
     }

@@ -17,6 +17,7 @@
 #include "gtest/gtest.h"
 #include "tests/platform/tegra241_guest.h"
 #include "tests/util/cmd.h"
+#include "tests/util/forms.h"
 #include "uapi/iommufd.h"
 #include "uapi/vfio.h"
 

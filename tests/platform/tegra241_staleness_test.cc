@@ -12,7 +12,7 @@
 namespace tegra241 {
 namespace {
 
-constexpr const char* kRevisions[] = {"vcmdq-v2", "hw-queue"};
+const std::vector<const char*> kRevisions = iommulab::Forms(DESC_SINCE_VIOMMU);
 
 // A queue's codes; HWPT_INVALIDATE has one errno for both.
 constexpr uint32_t kIll = 1;

@@ -12,7 +12,7 @@
 namespace tegra241 {
 namespace {
 
-constexpr const char* kRevisions[] = {"vcmdq-v2", "hw-queue"};
+const std::vector<const char*> kRevisions = iommulab::Forms(DESC_SINCE_VIOMMU);
 constexpr tegra241_mode kModes[] = {TEGRA241_EAGER, TEGRA241_STEPPED,
                                     TEGRA241_FREE_RUNNING};
 
@@ -460,7 +460,7 @@ TEST_F(Machine, AFaultThatStallsWaitsForItsAnswer) {
 
 TEST_F(Machine, HardwareInformation) {
   for (const char* rev : kRevisions) {
-    const bool v2 = std::string(rev) == "vcmdq-v2";
+    const int input_type = iommulab::FactsOf(rev).hw_info_input_type;
     ASSERT_NO_FATAL_FAILURE(Boot({.vintfs = 4, .lvcmdqs = 8, .sids = 2}, rev));
     const int f = Open("/dev/iommu");
     const Device d = OpenDevice(f, 0);
@@ -474,8 +474,8 @@ TEST_F(Machine, HardwareInformation) {
     EXPECT_EQ(a.Get("data_len"), sizeof(info));
     info = Load<iommu_hw_info_arm_smmuv3>(args_ + 0x8000);
     EXPECT_EQ(info.idr[1] >> 21 & 31, 14u);
-    EXPECT_EQ(info.flags, v2 ? 1u : 0u);
-    EXPECT_EQ(info.impl, v2 ? 0x1031u : 0u);
+    EXPECT_EQ(info.flags, input_type ? 1u : 0u);
+    EXPECT_EQ(info.impl, input_type ? 0x1031u : 0u);
 
     a = iommulab::Cmd("GET_HW_INFO");
     a.Set("flags", IOMMU_HW_INFO_FLAG_INPUT_TYPE)
@@ -484,8 +484,8 @@ TEST_F(Machine, HardwareInformation) {
     iommu_hw_info_tegra241_cmdqv cmdqv = {};
     a.Set("data_len", sizeof(cmdqv))
         .Set("data_uptr", Beside(&cmdqv, sizeof(cmdqv)));
-    ASSERT_EQ(Ioctl(f, &a), v2 ? -EOPNOTSUPP : 0);
-    if (!v2) {
+    ASSERT_EQ(Ioctl(f, &a), input_type);
+    if (input_type == 0) {
       cmdqv = Load<iommu_hw_info_tegra241_cmdqv>(args_ + 0x8000);
       EXPECT_EQ(cmdqv.version, 1u);
       EXPECT_EQ(cmdqv.log2vcmdqs, 3u);

@@ -60,7 +60,7 @@ int Write(MockMachine& m, uint32_t hwpt, uint64_t iova, uint64_t length,
   return m.Test(&cmd);
 }
 
-class DirtyThreadsTest : public ::testing::TestWithParam<std::string> {
+class DirtyThreadsTest : public ::testing::TestWithParam<const char*> {
  protected:
   DirtyThreadsTest() : m_(WithRevision(GetParam())) {
     buf_ = m_.Anon(kLength);
@@ -96,11 +96,8 @@ class DirtyThreadsTest : public ::testing::TestWithParam<std::string> {
 };
 
 INSTANTIATE_TEST_SUITE_P(Revisions, DirtyThreadsTest,
-                         ::testing::Values(kVcmdqV2, kHwQueue),
-                         [](const auto& info) {
-                           return info.param == kVcmdqV2 ? "VcmdqV2"
-                                                         : "HwQueue";
-                         });
+                         ::testing::ValuesIn(Forms(DESC_SINCE_VIOMMU)),
+                         [](const auto& info) { return FormName(info.param); });
 
 // Two readers clear what two devices write: each write is seen once, by one.
 TEST_P(DirtyThreadsTest, EachWriteIsReadOnce) {

@@ -43,14 +43,11 @@ int Sweep(const std::string& revision,
 #define RETURN_IF_ERROR(expr) \
   if (int rc = (expr)) return rc
 
-class FailNthTest : public ::testing::TestWithParam<std::string> {};
+class FailNthTest : public ::testing::TestWithParam<const char*> {};
 
 INSTANTIATE_TEST_SUITE_P(Revisions, FailNthTest,
-                         ::testing::Values(kVcmdqV2, kHwQueue),
-                         [](const auto& info) {
-                           return info.param == kVcmdqV2 ? "VcmdqV2"
-                                                         : "HwQueue";
-                         });
+                         ::testing::ValuesIn(Forms(DESC_SINCE_VIOMMU)),
+                         [](const auto& info) { return FormName(info.param); });
 
 TEST_P(FailNthTest, DeviceViommuVdeviceQueues) {
   const int failures = Sweep(GetParam(), [](MockMachine& m) {

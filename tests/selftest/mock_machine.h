@@ -15,6 +15,7 @@
 
 #include "drivers/selftest/mock_options.h"
 #include "tests/util/cmd.h"
+#include "tests/util/forms.h"
 #include "uapi/iommufd.h"
 #include "uapi/iommufd_test.h"
 #include "uapi/syscalls.h"

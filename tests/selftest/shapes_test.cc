@@ -25,14 +25,11 @@ MockMachine::Options Shape(const std::vector<std::string>& settings,
   return options;
 }
 
-class ShapesTest : public ::testing::TestWithParam<std::string> {};
+class ShapesTest : public ::testing::TestWithParam<const char*> {};
 
 INSTANTIATE_TEST_SUITE_P(Revisions, ShapesTest,
-                         ::testing::Values(kVcmdqV2, kHwQueue),
-                         [](const auto& info) {
-                           return info.param == kVcmdqV2 ? "VcmdqV2"
-                                                         : "HwQueue";
-                         });
+                         ::testing::ValuesIn(Forms(DESC_SINCE_VIOMMU)),
+                         [](const auto& info) { return FormName(info.param); });
 
 struct Stack {
   uint32_t ioas = 0;
@@ -124,7 +121,8 @@ TEST_P(ShapesTest, WithoutViommuInvalidate) {
 
 TEST_P(ShapesTest, WithoutQueue) {
   for (const char* shape : {"without=queue", "without=queue_init"}) {
-    if (GetParam() == kVcmdqV2 && shape == std::string("without=queue_init"))
+    if (!FactsOf(GetParam()).queue_has_an_access &&
+        shape == std::string("without=queue_init"))
       continue;
     MockMachine m(Shape({shape}, GetParam()));
     Stack s = MakeViommu(m);

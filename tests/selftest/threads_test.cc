@@ -41,7 +41,7 @@ void OnThreads(MockMachine& m,
   for (std::thread& t : threads) t.join();
 }
 
-class ThreadsTest : public ::testing::TestWithParam<std::string> {
+class ThreadsTest : public ::testing::TestWithParam<const char*> {
  protected:
   ThreadsTest() : m_(WithRevision(GetParam())) {
     buf_ = m_.Anon(4 * kPage);
@@ -68,11 +68,8 @@ class ThreadsTest : public ::testing::TestWithParam<std::string> {
 };
 
 INSTANTIATE_TEST_SUITE_P(Revisions, ThreadsTest,
-                         ::testing::Values(kVcmdqV2, kHwQueue),
-                         [](const auto& info) {
-                           return info.param == kVcmdqV2 ? "VcmdqV2"
-                                                         : "HwQueue";
-                         });
+                         ::testing::ValuesIn(Forms(DESC_SINCE_VIOMMU)),
+                         [](const auto& info) { return FormName(info.param); });
 
 // Allocation and destruction of one vIOMMU's queues race in the driver.
 TEST_P(ThreadsTest, Queues) {

@@ -20,7 +20,7 @@ MockMachine::Options WithRevision(const std::string& revision) {
 }
 
 // An IOAS, a device, a parent HWPT, a vIOMMU on it and a nested HWPT on that.
-class ViommuTest : public ::testing::TestWithParam<std::string> {
+class ViommuTest : public ::testing::TestWithParam<const char*> {
  protected:
   ViommuTest() : m_(WithRevision(GetParam())) {
     buf_ = m_.Anon(4 * kPage);
@@ -33,7 +33,7 @@ class ViommuTest : public ::testing::TestWithParam<std::string> {
     EXPECT_EQ(m_.HwptNested(dev_.idev, viommu_, &nested_), 0);
   }
 
-  bool v2() const { return GetParam() == kVcmdqV2; }
+  const FormFacts& Facts() const { return FactsOf(GetParam()); }
 
   static constexpr uint64_t kIova = MOCK_APERTURE_START;
   MockMachine m_;
@@ -46,11 +46,8 @@ class ViommuTest : public ::testing::TestWithParam<std::string> {
 };
 
 INSTANTIATE_TEST_SUITE_P(Revisions, ViommuTest,
-                         ::testing::Values(kVcmdqV2, kHwQueue),
-                         [](const auto& info) {
-                           return info.param == kVcmdqV2 ? "VcmdqV2"
-                                                         : "HwQueue";
-                         });
+                         ::testing::ValuesIn(Forms(DESC_SINCE_VIOMMU)),
+                         [](const auto& info) { return FormName(info.param); });
 
 TEST_P(ViommuTest, AutoDestroy) {}
 
@@ -92,7 +89,7 @@ TEST_P(ViommuTest, DataComesBack) {
   data = m_.Load<iommu_viommu_selftest>(buf_);
   EXPECT_EQ(data.in_data, 0xbeefu);
   EXPECT_EQ(data.out_data, 0xbeefu);
-  EXPECT_EQ(data.out_mmap_length, v2() ? kPage : 2 * kPage);
+  EXPECT_EQ(data.out_mmap_length, Facts().mock_region_pages * kPage);
   EXPECT_NE(data.out_mmap_offset, 0u);
   EXPECT_EQ(data.out_mmap_offset % kPage, 0u);
 
@@ -104,7 +101,7 @@ TEST_P(ViommuTest, DataComesBack) {
   EXPECT_EQ(map(data.out_mmap_length, data.out_mmap_offset + 16 * kPage),
             -ENXIO);
   EXPECT_EQ(map(data.out_mmap_length * 2, data.out_mmap_offset), -ENXIO);
-  if (!v2()) {
+  if (!Facts().mmap_may_be_shorter) {
     EXPECT_EQ(map(data.out_mmap_length, data.out_mmap_offset + kPage), -ENXIO);
     EXPECT_EQ(map(data.out_mmap_length / 2, data.out_mmap_offset), -ENXIO);
     EXPECT_EQ(
@@ -259,10 +256,10 @@ TEST_P(ViommuTest, Queues) {
   EXPECT_EQ(m_.QueueAlloc(parent_, 0, kIova, kPage, nullptr), -ENOENT);
   // Address 0: an error in v2, an address like any other afterwards.
   EXPECT_EQ(m_.QueueAlloc(viommu_, 0, 0, kPage, nullptr),
-            v2() ? -EINVAL : -ENOENT);
+            Facts().queue_at_unmapped_zero);
   // Nothing there.
   EXPECT_EQ(m_.QueueAlloc(viommu_, 0, kIova, kPage, nullptr),
-            v2() ? -ENXIO : -ENOENT);
+            Facts().queue_of_unmapped_memory);
 
   ASSERT_EQ(m_.MapFixed(ioas_, buf_, kPage, kIova), 0);
   ASSERT_EQ(m_.MapFixed(ioas_, buf_ + kPage, kPage, kIova + kPage), 0);
@@ -327,7 +324,7 @@ TEST_P(ViommuTest, DeviceGoesBeforeItsVdevice) {
   uint32_t vdev = 0;
   ASSERT_EQ(m_.VdeviceAlloc(viommu_, dev_.idev, 0x99, &vdev), 0);
   ASSERT_EQ(m_.Destroy(dev_.stdev), 0);
-  EXPECT_EQ(m_.Destroy(vdev), v2() ? 0 : -ENOENT);
+  EXPECT_EQ(m_.Destroy(vdev), Facts().vdevice_outlives_device ? 0 : -ENOENT);
 }
 
 }  // namespace

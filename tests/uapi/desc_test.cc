@@ -393,7 +393,7 @@ TEST(Desc, BothNamesOfAUnionLeadToOneField) {
   EXPECT_EQ(desc_find_field(*s, "out_mmap_pgoff"),
             desc_find_field(*s, "out_mmap_offset"));
   EXPECT_NE(desc_find_field(*s, "out_mmap_pgsz"), nullptr);
-  for (uint8_t r : {DESC_VCMDQ_V2, DESC_HW_QUEUE}) {
+  for (const auto& [form, r, release] : desc_revisions) {
     EXPECT_EQ(&FieldOf("GET_HW_INFO", "in_data_type", r),
               &FieldOf("GET_HW_INFO", "out_data_type", r));
   }
