@@ -63,7 +63,10 @@ sed -i -E 's/^(#define ABSL_OPTION_USE_STD_[A-Z_]+) 0/\1 2/' abseil-cpp/absl/bas
 
 # Debian's platforms, with two cpu values that Abseil names and this version lacks.
 rm -rf platforms
-cp -r /usr/share/bazel/platforms platforms
+# A folder deeper from Bazel 7 on.
+from=/usr/share/bazel/platforms
+[[ ! -d $from/platforms ]] || from=$from/platforms
+cp -r "$from" platforms
 chmod -R u+w platforms
 for cpu in wasm32 wasm64; do
 	grep -q "\"$cpu\"" platforms/cpu/BUILD ||
