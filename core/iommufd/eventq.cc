@@ -18,6 +18,7 @@
 #include "core/linux/file.h"
 #include "core/linux/poll.h"
 
+#include <climits>
 #include <fcntl.h>
 
 static struct iommufd_eventq *file_to_eventq(struct file *filep)

@@ -14,6 +14,7 @@
 #pragma once
 
 #include <atomic>
+#include <climits>
 
 #include "core/iommu/iommu.h"
 #include "core/iommu/iommufd.h"

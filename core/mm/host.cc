@@ -5,6 +5,7 @@
 // bring pages in (MADV_POPULATE_x), so that a bad pointer is an error and no signal. Limits: the
 // process can unmap memory behind our back, and then a pinned page's contents are lost; two
 // addresses of one piece of shared memory are two pages.
+#include <climits>
 #include <sys/mman.h>
 #include <sys/uio.h>
 #include <unistd.h>

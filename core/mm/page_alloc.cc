@@ -3,6 +3,7 @@
 // Mirrors what mm/page_alloc.c and include/linux/mm.h promise about page frames, Linux v7.2.
 // CUSTOMISED: a bitmap over one linear range, so that what a program gets depends on nothing but
 // its own calls: the lowest free frame, always.
+#include <climits>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>

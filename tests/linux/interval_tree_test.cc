@@ -2,6 +2,7 @@
 #include "core/linux/interval_tree.h"
 
 #include <algorithm>
+#include <climits>
 #include <memory>
 #include <random>
 #include <utility>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "core/linux/xarray.h"
 
+#include <climits>
 #include <map>
 #include <random>
 #include <thread>
