@@ -11,7 +11,6 @@
 #include "core/linux/printk.h"
 #include "drivers/hw/hw-mem.h"
 #include "drivers/hw/smmuv3-internal.h"
-#include "drivers/hw/tegra241-cmdqv-hw.h"
 
 using IDR0 = smmuv3_regs::IDR0;
 using IDR1 = smmuv3_regs::IDR1;
@@ -474,8 +473,8 @@ static enum smmuv3_cerror do_sync(struct smmuv3_hw *hw, struct hw_cmd_source *so
 		source->atc_timeout = false;
 		return CERROR_ATC_INV_SYNC;
 	}
-	if (source == &hw->cmdq && hw->cmdqv)
-		tegra241_cmdqv_hw_flush_timeouts(hw->cmdqv);
+	if (source == &hw->cmdq && hw->vendor)
+		hw->vendor->ops->flush_timeouts(hw->vendor);
 	if (cs != SYNC_CS_IRQ)
 		return CERROR_NONE;
 	if (!hw->config.msi || !addr)
@@ -569,7 +568,7 @@ static bool __step(struct smmuv3_hw *hw) __must_hold(hw->lock)
 {
 	bool did = cmdq_step(hw);
 
-	if (hw->cmdqv && tegra241_cmdqv_hw_step(hw->cmdqv))
+	if (hw->vendor && hw->vendor->ops->step(hw->vendor))
 		did = true;
 	return did;
 }

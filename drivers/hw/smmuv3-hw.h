@@ -26,8 +26,8 @@
 #include "core/linux/raw_lock.h"
 #include "drivers/hw/smmuv3-regs.h"
 
-struct tegra241_cmdqv_hw;
 struct smmuv3_hw;
+struct smmuv3_hw_vendor;
 
 enum hw_mode : u8 {
 	/* The queues move when somebody calls smmuv3_hw_step() (kernel::idle, a test). */
@@ -199,6 +199,19 @@ struct hw_cmd_source {
 	bool atc_timeout = false;
 };
 
+/* What a vendor has put beside an SMMU's own queues. Called with the lock of the SMMU held. */
+struct smmuv3_hw_vendor_ops {
+	/* Every queue that has a command does one. False: none had. */
+	bool (*step)(struct smmuv3_hw_vendor *vendor);
+	/* A SYNC of the SMMU's own queue takes pending timeouts from queues that do not run. */
+	void (*flush_timeouts)(struct smmuv3_hw_vendor *vendor);
+};
+
+/* A vendor's model derives from it, and puts itself into smmuv3_hw::vendor while it is there. */
+struct smmuv3_hw_vendor {
+	const struct smmuv3_hw_vendor_ops *ops = nullptr;
+};
+
 struct smmuv3_hw {
 	struct smmuv3_hw_config config;
 	struct mmio_region region;
@@ -216,7 +229,7 @@ struct smmuv3_hw {
 	u32 cd_next __guarded_by(lock) = 0;
 	struct smmuv3_stall stalls[SMMUV3_STALL_MAX] __guarded_by(lock);
 	struct list_head endpoints __guarded_by(lock);
-	struct tegra241_cmdqv_hw *cmdqv __guarded_by(lock) = nullptr;
+	struct smmuv3_hw_vendor *vendor __guarded_by(lock) = nullptr;
 	u32 irq_pending __guarded_by(lock) = 0;
 	struct smmuv3_hw_stats stats __guarded_by(lock);
 };
@@ -238,7 +251,7 @@ private:
 
 /* Builds one and puts its registers at config->phys. -ENOMEM, -EBUSY: something is there. */
 result<struct smmuv3_hw *> smmuv3_hw_create(const struct smmuv3_hw_config *config);
-/* Its CMDQV and its endpoints are gone. NULL is nothing. */
+/* What a vendor put beside it and its endpoints are gone. NULL is nothing. */
 void smmuv3_hw_destroy(struct smmuv3_hw *hw);
 
 /* ---- time ---- */
@@ -279,7 +292,7 @@ enum hw_txn_status smmuv3_hw_dma(struct smmuv3_hw *hw, const struct hw_txn *txn,
 
 struct smmuv3_hw_stats smmuv3_hw_get_stats(struct smmuv3_hw *hw);
 
-/* ---- shared with the CMDQV ---- */
+/* ---- shared with a vendor's queues ---- */
 
 /* Indices of a queue of 2^@log2 entries: the index and, above it, the wrap bit. */
 static inline u32 hw_queue_mask(u8 log2)

@@ -299,8 +299,9 @@ static void vcmdq_step(struct tegra241_cmdqv_hw *cmdqv, u32 qidx) __must_hold(cm
 
 static void poll_clients(struct tegra241_cmdqv_hw *cmdqv) __must_hold(cmdqv->smmu->lock);
 
-bool tegra241_cmdqv_hw_step(struct tegra241_cmdqv_hw *cmdqv)
+static bool tegra241_cmdqv_hw_step(struct smmuv3_hw_vendor *vendor)
 {
+	auto *cmdqv = static_cast<struct tegra241_cmdqv_hw *>(vendor);
 	bool did = false;
 
 	smmu_lock_is_held(cmdqv);
@@ -315,13 +316,20 @@ bool tegra241_cmdqv_hw_step(struct tegra241_cmdqv_hw *cmdqv)
 	return did;
 }
 
-void tegra241_cmdqv_hw_flush_timeouts(struct tegra241_cmdqv_hw *cmdqv)
+static void tegra241_cmdqv_hw_flush_timeouts(struct smmuv3_hw_vendor *vendor)
 {
+	auto *cmdqv = static_cast<struct tegra241_cmdqv_hw *>(vendor);
+
 	smmu_lock_is_held(cmdqv);
 	for (struct tegra241_vcmdq_hw &q : cmdqv->vcmdqs)
 		if (!is_running(&q))
 			q.source.atc_timeout = false;
 }
+
+static const struct smmuv3_hw_vendor_ops tegra241_cmdqv_hw_ops = {
+	.step = tegra241_cmdqv_hw_step,
+	.flush_timeouts = tegra241_cmdqv_hw_flush_timeouts,
+};
 
 /* ---- VCMDQ registers on the bus ---- */
 
@@ -718,7 +726,7 @@ static int start(struct tegra241_cmdqv_hw *cmdqv)
 	PARAM::NUM_SID_PER_VM_LOG2::set(param, cmdqv->config.num_sids_log2);
 	smmuv3_hw_guard g(cmdqv->smmu);
 
-	if (cmdqv->smmu->cmdqv)
+	if (cmdqv->smmu->vendor)
 		return -EBUSY;
 	cmdqv->regs.set(param);
 	for (u32 v = 0; cmdqv->smmu->config.mode == HW_FREE_RUNNING && v != cmdqv->num_vintfs();
@@ -729,7 +737,7 @@ static int start(struct tegra241_cmdqv_hw *cmdqv)
 			return -ENOMEM;
 		}
 	}
-	cmdqv->smmu->cmdqv = cmdqv;
+	cmdqv->smmu->vendor = cmdqv;
 	return 0;
 }
 
@@ -737,7 +745,7 @@ static void stop(struct tegra241_cmdqv_hw *cmdqv)
 {
 	smmuv3_hw_guard g(cmdqv->smmu);
 
-	cmdqv->smmu->cmdqv = nullptr;
+	cmdqv->smmu->vendor = nullptr;
 	free_pages_of(cmdqv);
 }
 
@@ -754,6 +762,7 @@ tegra241_cmdqv_hw_create(struct smmuv3_hw *smmu, const struct tegra241_cmdqv_hw_
 	cmdqv = new (std::nothrow) struct tegra241_cmdqv_hw(smmu);
 	if (!cmdqv)
 		return -ENOMEM;
+	cmdqv->ops = &tegra241_cmdqv_hw_ops;
 	cmdqv->config = *config;
 	cmdqv->region.name = config->name;
 	cmdqv->region.phys = config->phys;

@@ -62,7 +62,7 @@ struct tegra241_vintf_hw {
 	struct page *page0 = nullptr;
 };
 
-struct tegra241_cmdqv_hw {
+struct tegra241_cmdqv_hw : smmuv3_hw_vendor {
 	struct tegra241_cmdqv_hw_config config;
 	struct smmuv3_hw *const smmu;
 	struct mmio_region region;
@@ -94,10 +94,3 @@ static inline u64 tegra241_cmdqv_hw_size(u8 num_vintfs_log2)
 result<struct tegra241_cmdqv_hw *>
 tegra241_cmdqv_hw_create(struct smmuv3_hw *smmu, const struct tegra241_cmdqv_hw_config *config);
 void tegra241_cmdqv_hw_destroy(struct tegra241_cmdqv_hw *cmdqv);
-
-/*
- * For smmuv3-hw.cc, with the lock of cmdqv->smmu held: every queue that has a command does one.
- * False: none had.
- */
-bool tegra241_cmdqv_hw_step(struct tegra241_cmdqv_hw *cmdqv);
-void tegra241_cmdqv_hw_flush_timeouts(struct tegra241_cmdqv_hw *cmdqv);
