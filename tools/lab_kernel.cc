@@ -2,90 +2,111 @@
 #include "tools/lab_kernel.h"
 
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
 #include <utility>
 
+#include "absl/algorithm/container.h"
+#include "absl/functional/function_ref.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "core/sim_syscalls.h"
+#include "drivers/platform/machine_options.h"
 #include "drivers/platform/platform.h"
-#include "drivers/platform/tegra241_options.h"
-#include "drivers/selftest/mock_options.h"
 
 namespace tools {
 namespace {
 
-// Options of the process and its kernel, beside those of the mock.
-struct ProcessOption {
-  const char* key;
-  const char* value;
-  const char* help;
-  const char* tries;  // values worth trying
-};
+constexpr char kKind[] = "kind";
 
-constexpr ProcessOption kProcessOptions[] = {
-    {"kind", "mock|tegra241",
-     "the mock IOMMU, or SMMUv3s with CMDQVs and devices that do DMA (mock)",
-     nullptr},
-    {"memlock", "BYTES", "RLIMIT_MEMLOCK of the process (8388608)",
-     "0 4096 32768 1048576"},
-    {"uid", "N", "the user; locked memory is counted for each (0)", "0 1000"},
-    {"privileged", "0|1", "the process has all capabilities (1)", "0 0 1"},
-};
-
-int InitMock(struct kernel* kernel, const void* options) {
-  return platform_init_mock(
-      kernel, static_cast<const struct mock_machine_options*>(options));
+// Options of the process and its kernel, beside those of its machine: what
+// machine_option::set() gets is a struct sim_options.
+int SetMemlock(void* options, const struct machine_value* v) {
+  static_cast<struct sim_options*>(options)->kernel.rlimit_memlock = v->number;
+  return 0;
 }
 
-int InitTegra241(struct kernel* kernel, const void* options) {
-  return platform_init_tegra241(
-      kernel, static_cast<const struct tegra241_machine_options*>(options));
+int SetPrivileged(void* options, const struct machine_value* v) {
+  static_cast<struct sim_options*>(options)->caps = v->number != 0 ? ~0ULL : 0;
+  return 0;
 }
 
-constexpr struct machine_ops kMockMachine = {
-    .init = InitMock,
-    .exit = platform_exit,
+constexpr struct machine_option kProcessOptions[] = {
+    {.name = "memlock",
+     .type = MACHINE_NUMBER,
+     .max = UINT64_MAX,
+     .value = "BYTES",
+     .initial = "8388608",
+     .help = "RLIMIT_MEMLOCK of the process",
+     .tries = "0 4096 32768 1048576",
+     .set = SetMemlock},
+    {.name = "uid",
+     .type = MACHINE_NUMBER,
+     .max = UINT32_MAX,
+     .value = "N",
+     .initial = "0",
+     .help = "the user; locked memory is counted for each",
+     .tries = "0 1000",
+     .set = machine_set_member<&sim_options::uid>},
+    {.name = "privileged",
+     .type = MACHINE_FLAG,
+     .initial = "1",
+     .help = "the process has all capabilities",
+     .tries = "0 0 1",
+     .set = SetPrivileged},
+    {},
 };
 
-constexpr struct machine_ops kTegra241Machine = {
-    .init = InitTegra241,
-    .exit = platform_exit,
-};
-
-// "" for the first kind.
-std::string KindOf(const std::vector<prog::MachineOption>& machine) {
-  for (const prog::MachineOption& option : machine) {
-    if (option.key == "kind") return option.value;
-  }
-  return "";
+// The row of kind=, made from those of the machines.
+const struct machine_option& KindOption() {
+  static const auto* option = [] {
+    auto* names = new std::vector<const char*>;
+    auto* help = new std::string;
+    for (const struct machine* m = machines; m->desc != nullptr; m++) {
+      names->push_back(m->desc->name);
+      absl::StrAppend(help, help->empty() ? "" : ", or ", m->desc->help);
+    }
+    names->push_back(nullptr);
+    return new machine_option{.name = kKind,
+                              .type = MACHINE_NAME,
+                              .names = names->data(),
+                              .initial = (*names)[0],
+                              .help = help->c_str()};
+  }();
+  return *option;
 }
 
-bool Number(const std::string& text, uint64_t* out) {
-  char* end = nullptr;
-  *out = strtoull(text.c_str(), &end, 0);
-  return !text.empty() && *end == '\0';
+void ForEachOption(const struct machine_option* list,
+                   absl::FunctionRef<void(const struct machine_option&)> f) {
+  for (; list->name != nullptr; list++) f(*list);
 }
 
-// 1: taken, 0: not a key of ours, -1: not a value for it.
-int SetProcessOption(const prog::MachineOption& option,
-                     struct sim_options* sim) {
-  uint64_t n = 0;
-  const bool number = Number(option.value, &n);
-  if (option.key == "kind") {
-    return option.value == "mock" || option.value == "tegra241" ? 1 : -1;
-  }
-  if (option.key == "memlock") {
-    sim->kernel.rlimit_memlock = n;
-  } else if (option.key == "uid") {
-    if (n > UINT32_MAX) return -1;
-    sim->uid = static_cast<u32>(n);
-  } else if (option.key == "privileged") {
-    if (n > 1) return -1;
-    sim->caps = n != 0 ? ~0ULL : 0;
-  } else {
-    return 0;
-  }
-  return number ? 1 : -1;
+// What a machine of any kind has: of which, and of the process.
+void ForEachCommonOption(
+    absl::FunctionRef<void(const struct machine_option&)> f) {
+  f(KindOption());
+  ForEachOption(kProcessOptions, f);
+}
+
+std::string ValueOf(const struct machine_option& option) {
+  char value[128];
+  machine_option_value(&option, value, sizeof(value));
+  return value;
+}
+
+std::string HelpOf(const struct machine_option& option) {
+  return option.initial == nullptr
+             ? option.help
+             : absl::StrCat(option.help, " (", option.initial, ")");
+}
+
+std::vector<std::string> KeysOf(const struct machine& machine) {
+  std::vector<std::string> keys;
+  const auto add = [&keys](const struct machine_option& option) {
+    keys.emplace_back(option.name);
+  };
+  ForEachOption(machine.desc->options, add);
+  ForEachCommonOption(add);
+  return keys;
 }
 
 }  // namespace
@@ -93,13 +114,15 @@ int SetProcessOption(const prog::MachineOption& option,
 const std::vector<std::string>& MachineKeys() {
   static const auto* keys = [] {
     auto* all = new std::vector<std::string>;
-    for (const auto* h = mock_option_list; h->key != nullptr; h++) {
-      all->emplace_back(h->key);
+    const auto add = [all](const struct machine_option& option) {
+      if (!absl::c_linear_search(*all, option.name)) {
+        all->emplace_back(option.name);
+      }
+    };
+    for (const struct machine* m = machines; m->desc != nullptr; m++) {
+      ForEachOption(m->desc->options, add);
     }
-    for (const auto* h = tegra241_option_list; h->key != nullptr; h++) {
-      all->emplace_back(h->key);
-    }
-    for (const ProcessOption& o : kProcessOptions) all->emplace_back(o.key);
+    ForEachCommonOption(add);
     return all;
   }();
   return *keys;
@@ -107,18 +130,15 @@ const std::vector<std::string>& MachineKeys() {
 
 const std::vector<MachineKindInfo>& MachineKinds() {
   static const auto* all = [] {
-    auto* kinds = new std::vector<MachineKindInfo>(2);
-    for (const auto* h = mock_option_list; h->key != nullptr; h++) {
-      (*kinds)[0].options.emplace_back(h->key, h->tries);
-    }
-    (*kinds)[1].kind = "tegra241";
-    for (const auto* h = tegra241_option_list; h->key != nullptr; h++) {
-      (*kinds)[1].options.emplace_back(h->key, h->tries);
-    }
-    for (MachineKindInfo& kind : *kinds) {
-      for (const ProcessOption& o : kProcessOptions) {
-        kind.options.emplace_back(o.key, o.tries);
-      }
+    auto* kinds = new std::vector<MachineKindInfo>;
+    for (const struct machine* m = machines; m->desc != nullptr; m++) {
+      MachineKindInfo& kind = kinds->emplace_back();
+      if (m != machines) kind.kind = m->desc->name;
+      const auto add = [&kind](const struct machine_option& option) {
+        kind.options.emplace_back(option.name, option.tries);
+      };
+      ForEachOption(m->desc->options, add);
+      ForEachCommonOption(add);
     }
     return kinds;
   }();
@@ -127,64 +147,65 @@ const std::vector<MachineKindInfo>& MachineKinds() {
 
 std::string MachineHelp() {
   std::string out;
-  auto add = [&out](const char* key, const char* value, const char* help) {
-    char line[256];
-    snprintf(line, sizeof(line), "  %-14s %-16s %s\n", key, value, help);
-    out += line;
+  const auto add = [&out](const struct machine_option& option) {
+    absl::StrAppendFormat(&out, "  %-14s %-16s %s\n", option.name,
+                          ValueOf(option), HelpOf(option));
   };
-  for (const auto* h = mock_option_list; h->key != nullptr; h++) {
-    add(h->key, h->value, h->help);
-  }
-  for (const ProcessOption& o : kProcessOptions) add(o.key, o.value, o.help);
-  out += "with kind=tegra241, in place of those above it:\n";
-  for (const auto* h = tegra241_option_list; h->key != nullptr; h++) {
-    add(h->key, h->value, h->help);
+  for (const struct machine* m = machines; m->desc != nullptr; m++) {
+    if (m != machines) {
+      absl::StrAppend(&out, "with ", kKind, "=", m->desc->name,
+                      ", in place of those above it:\n");
+    }
+    ForEachOption(m->desc->options, add);
+    if (m == machines) ForEachCommonOption(add);
   }
   return out;
 }
 
-bool ParseMachine(const std::vector<prog::MachineOption>& machine,
+bool ParseMachine(const std::vector<prog::MachineOption>& options,
                   struct sim_options* sim, std::shared_ptr<void>* storage,
-                  prog::Error* error) {
-  struct Options {
-    struct mock_machine_options mock;
-    struct tegra241_machine_options tegra241;
+                  const struct machine** machine, prog::Error* error) {
+  const auto fail = [error](const prog::MachineOption& given,
+                            const struct machine_option& option) {
+    *error = {given.pos,
+              absl::StrCat("'", given.value, "' is no value for ", given.key),
+              absl::StrCat(ValueOf(option), ": ", HelpOf(option))};
+    return false;
   };
-  auto options = std::make_shared<Options>();
-  const bool is_tegra241 = KindOf(machine) == "tegra241";
-  *storage = options;
-  sim->machine = is_tegra241 ? &kTegra241Machine : &kMockMachine;
-  sim->machine_options = is_tegra241
-                             ? static_cast<const void*>(&options->tegra241)
-                             : static_cast<const void*>(&options->mock);
-  for (const prog::MachineOption& option : machine) {
-    const int taken = SetProcessOption(option, sim);
-    if (taken > 0) continue;
-    const char* const key = option.key.c_str();
-    const char* const value = option.value.c_str();
-    if (taken < 0 ||
-        (is_tegra241 ? tegra241_options_parse(key, value, &options->tegra241)
-                     : mock_options_parse(key, value, &options->mock)) != 0) {
-      std::string expected;
-      for (const auto* h = mock_option_list; h->key != nullptr; h++) {
-        if (option.key == h->key) {
-          expected = std::string(h->value) + ": " + h->help;
-        }
-      }
-      for (const auto* h = tegra241_option_list; h->key != nullptr; h++) {
-        if (option.key == h->key) {
-          expected = std::string(h->value) + ": " + h->help;
-        }
-      }
-      for (const ProcessOption& o : kProcessOptions) {
-        if (option.key == o.key) {
-          expected = std::string(o.value) + ": " + o.help;
-        }
-      }
-      *error = {option.pos,
-                "'" + option.value + "' is no value for " + option.key,
-                expected};
+  // The first kind= says which options the others may be.
+  *machine = machines;
+  bool named = false;
+  for (const prog::MachineOption& given : options) {
+    if (given.key != kKind) continue;
+    const struct machine* m = machines;
+    while (m->desc != nullptr && given.value != m->desc->name) m++;
+    if (m->desc == nullptr) return fail(given, KindOption());
+    if (!named) *machine = m;
+    named = true;
+  }
+  const struct machine_desc& desc = *(*machine)->desc;
+  *storage = std::shared_ptr<void>(desc.alloc(), desc.free);
+  sim->machine = (*machine)->ops;
+  sim->machine_options = storage->get();
+  for (const prog::MachineOption& given : options) {
+    if (given.key == kKind) continue;
+    const char* const key = given.key.c_str();
+    void* target = sim;
+    const struct machine_option* option =
+        machine_option_find(kProcessOptions, key);
+    if (option == nullptr) {
+      target = storage->get();
+      option = machine_option_find(desc.options, key);
+    }
+    if (option == nullptr) {
+      *error = {given.pos,
+                absl::StrCat("'", given.key, "=", given.value,
+                             "' is no option of the machine ", desc.name),
+                absl::StrJoin(KeysOf(**machine), ", ")};
       return false;
+    }
+    if (machine_option_set(option, given.value.c_str(), target) != 0) {
+      return fail(given, *option);
     }
   }
   return true;
@@ -197,7 +218,8 @@ std::unique_ptr<LabKernel> LabKernel::Create(
   struct sim_options sim;
   sim.revision = options.revision;
   sim.kernel.panic_on_warn = options.panic_on_warn;
-  if (!ParseMachine(machine, &sim, &storage, error)) return nullptr;
+  const struct machine* row = nullptr;
+  if (!ParseMachine(machine, &sim, &storage, &row, error)) return nullptr;
   auto lab = std::unique_ptr<LabKernel>(new LabKernel);
   result<std::unique_ptr<sim_syscalls>> sys = sim_syscalls::create(sim);
   if (!sys) {

@@ -16,6 +16,8 @@
 // Of core/sim_syscalls.h.
 class sim_syscalls;
 struct sim_options;
+// Of drivers/platform/platform.h.
+struct machine;
 
 namespace tools {
 
@@ -43,10 +45,11 @@ class LabKernel {
 };
 
 // What machine(...) says, in *sim; *storage holds what that points to and is
-// kept until the kernel is made. False and *error when an option is not right.
-bool ParseMachine(const std::vector<prog::MachineOption>& machine,
+// kept until the kernel is made; *machine is the row of its kind. False and
+// *error when an option is not right.
+bool ParseMachine(const std::vector<prog::MachineOption>& options,
                   struct sim_options* sim, std::shared_ptr<void>* storage,
-                  prog::Error* error);
+                  const struct machine** machine, prog::Error* error);
 
 // What a machine can be asked for: its kind ("" is the one that a program
 // without a kind has), and its options with the values worth trying, a space

@@ -6,6 +6,7 @@
 
 #include "core/linux/kernel.h"
 #include "core/sim_syscalls.h"
+#include "drivers/platform/machine_options.h"
 #include "drivers/selftest/selftest.h"
 #include "drivers/platform/tegra241.h"
 
@@ -32,4 +33,18 @@ static int mock_machine_init(struct kernel *kernel, const void *options)
 const struct machine_ops mock_machine = {
 	.init = mock_machine_init,
 	.exit = platform_exit,
+};
+
+const struct machine machines[] = {
+	{
+		.desc = &mock_machine_desc,
+		.ops = &mock_machine,
+	},
+	{
+		.desc = &tegra241_machine_desc,
+		.ops = &tegra241_machine,
+		.not_for_clients = "its SMMU addresses 48 bits, and the physical addresses of a "
+				   "client's memory are larger",
+	},
+	{},
 };

@@ -9,6 +9,7 @@
 #include "drivers/platform/tegra241_options.h"
 
 struct kernel;
+struct machine_desc;
 struct machine_ops;
 
 /*
@@ -18,6 +19,17 @@ struct machine_ops;
  */
 extern const struct machine_ops mock_machine;
 extern const struct machine_ops tegra241_machine;
+
+/* A machine: what it can be asked for, and how it is made. */
+struct machine {
+	const struct machine_desc *desc = nullptr;
+	const struct machine_ops *ops = nullptr;
+	/* Why it cannot serve the memory of other processes of the host. NULL: it can. */
+	const char *not_for_clients = nullptr;
+};
+
+/* Every machine; ends with a NULL desc. The first is that of who names none. */
+extern const struct machine machines[];
 
 /*
  * A machine with the mock IOMMU: what a kernel with CONFIG_IOMMUFD_TEST is. Runs as a task of

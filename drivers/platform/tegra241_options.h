@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * What a machine like a Tegra241 (Grace) has. No kernel counterpart. Plain values with names, so
- * that a program's first line, a command line and a fuzzer can all give them as key=value.
+ * What a machine like a Tegra241 (Grace) has. No kernel counterpart; as text they are
+ * in tegra241_options.cc.
  */
 #pragma once
 
@@ -41,20 +41,3 @@ struct tegra241_machine_options {
 	bool coherent = true;	     /* no device can get around the caches */
 	bool s1 = true, s2 = true;   /* stages that the SMMU has */
 };
-
-struct tegra241_option_help {
-	const char *key;
-	const char *value; /* how a value is written */
-	const char *help;  /* one line */
-	const char *tries; /* values worth trying, a space between them; nullptr: there is none */
-};
-
-/* All keys, in the order in which they should be listed; ends with a NULL key. */
-extern const struct tegra241_option_help tegra241_option_list[];
-
-/*
- * Set one option from its text. -EINVAL on a key that is not known, on a value that is malformed,
- * and on a value out of range; @opts is unchanged then.
- */
-int tegra241_options_parse(const char *key, const char *value,
-			   struct tegra241_machine_options *opts);

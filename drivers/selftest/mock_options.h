@@ -5,15 +5,14 @@
  * missing, a coarser page, a second instance) is reached by an option here and
  * not by another driver.
  *
- * Options are plain values and have names, so that a program's first line, a
- * command line and a fuzzer can all give them as key=value.
+ * Options are plain values; as text they are in drivers/platform/mock_options.cc.
  */
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 
-/* Ops that a machine can be built without; the names are in mock_option_list. */
+/* Ops that a machine can be built without; the names are in drivers/platform/mock_options.cc. */
 enum mock_absent_op : uint32_t {
 	MOCK_ABSENT_HW_INFO = 1u << 0,		 /* iommu_ops.hw_info */
 	MOCK_ABSENT_PAGING_FLAGS = 1u << 1,	 /* iommu_ops.domain_alloc_paging_flags */
@@ -91,26 +90,3 @@ struct mock_machine_options {
 	unsigned int nr_reserved = 0;
 	struct mock_reserved_region reserved[MOCK_MACHINE_RESERVED_MAX] = {};
 };
-
-struct mock_option_help {
-	const char *key;
-	const char *value; /* how a value is written */
-	const char *help;  /* one line */
-	/*
-	 * Values worth trying, a space between them; none makes a driver that breaks the core's
-	 * rules, at which the core warns. nullptr: there is none.
-	 */
-	const char *tries;
-};
-
-/* All keys, in the order in which they should be listed; ends with a NULL key. */
-extern const struct mock_option_help mock_option_list[];
-
-/* All names that "without=" takes; ends with a NULL. */
-extern const char *const mock_absent_op_names[];
-
-/*
- * Set one option from its text. -EINVAL on a key that is not known, on a value
- * that is malformed, and on a value out of range; @opts is unchanged then.
- */
-int mock_options_parse(const char *key, const char *value, struct mock_machine_options *opts);

@@ -17,6 +17,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <sstream>
 #include <string>
 #include <thread>
 #include <utility>
@@ -24,6 +25,7 @@
 
 #include "gtest/gtest.h"
 #include "tools/client/protocol.h"
+#include "tools/lab_kernel.h"
 
 namespace client {
 namespace {
@@ -149,6 +151,38 @@ TEST(ClientTest, LimitsAndCapabilitiesAreThePrograms) {
       RunClient({"--machine", "privileged=0", "--", kProgram, "limits"});
   EXPECT_EQ("", output);
   EXPECT_EQ(0, status);
+}
+
+// Each option of each machine that serves clients, with each value worth
+// trying; a machine that does not is refused whatever else is said of it.
+TEST(ClientTest, EveryMachineWithEveryOption) {
+  for (const tools::MachineKindInfo& info : tools::MachineKinds()) {
+    const bool serves = info.kind.empty();
+    for (const auto& [key, tries] : info.options) {
+      if (key == "kind") continue;
+      const std::string head =
+          "--machine=kind=" + (serves ? "mock" : info.kind) + "," + key + "=";
+      std::istringstream values(tries == nullptr ? "" : tries);
+      for (std::string value; values >> value;) {
+        const auto [status, output] = RunClient({head + value, "--", "true"});
+        EXPECT_EQ(serves ? 0 : 2, status) << head << value << output;
+        EXPECT_EQ(serves, output.empty()) << head << value << output;
+      }
+      const auto [status, output] = RunClient({head + "?", "--", "true"});
+      EXPECT_EQ(2, status) << head;
+      EXPECT_NE(std::string::npos, output.find("'?' is no value for " + key))
+          << output;
+    }
+  }
+}
+
+// What the machine says of a process holds in place of what the program set:
+// its limit allows four pages.
+TEST(ClientTest, LimitsOfTheMachineAreNotThePrograms) {
+  const auto [status, output] = RunClient(
+      {"--machine=privileged=0,memlock=1T", "--", kProgram, "limits"});
+  EXPECT_NE(0, status);
+  EXPECT_NE(std::string::npos, output.find("ENOMEM")) << output;
 }
 
 TEST(ClientTest, TwoProgramsWithSixteenThreadsEach) {
@@ -332,6 +366,15 @@ TEST(ClientTest, MistakesOfTheCommandLine) {
       {{"--uapi=none", "--", "true"}, 2, "no uapi 'none'; there is: vcmdq-v2"},
       {{"--machine=none=1", "--", "true"}, 2, "'none=1' is no option"},
       {{"--machine=none", "--", "true"}, 2, "KEY=VALUE"},
+      {{"--machine=memlock=1X", "--", "true"}, 2, "'1X' is no value for mem"},
+      {{"--machine=uid=0x100000000", "--", "true"}, 2, "is no value for uid"},
+      {{"--machine=privileged=2", "--", "true"}, 2, "for privileged (0|1"},
+      {{"--machine=iommus=5", "--", "true"}, 2, "'5' is no value for iommus "},
+      {{"--machine=kind=x", "--", "true"}, 2, "for kind (mock|tegra241"},
+      {{"--machine=smmus=2", "--", "true"}, 2, "of the machine mock"},
+      {{"--machine=kind=tegra241", "--", "true"}, 2, "addresses 48 bits"},
+      {{"--machine=kind=tegra241,smmus=9", "--", "true"}, 2, "smmus (1..4"},
+      {{"--machine=kind=mock,memlock=1T,iommus=2", "--", "true"}, 0, ""},
       {{"--machine", "io_page_size=x", "--", "true"}, 2, "'io_page_size"},
       {{"--", "no-such-program-anywhere"}, 127, "not found"},
       {{"--", "/no/such/program"}, 127, "not found"},

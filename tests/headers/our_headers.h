@@ -71,6 +71,7 @@
 #include "drivers/hw/smmuv3-regs.h"             // IWYU pragma: keep
 #include "drivers/hw/tegra241-cmdqv-hw.h"       // IWYU pragma: keep
 #include "drivers/hw/tegra241-cmdqv-regs.h"     // IWYU pragma: keep
+#include "drivers/platform/machine_options.h"   // IWYU pragma: keep
 #include "drivers/platform/platform.h"          // IWYU pragma: keep
 #include "drivers/platform/tegra241.h"          // IWYU pragma: keep
 #include "drivers/platform/tegra241_options.h"  // IWYU pragma: keep

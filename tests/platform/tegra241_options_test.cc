@@ -5,6 +5,7 @@
 #include <cstring>
 #include <string>
 
+#include "drivers/platform/machine_options.h"
 #include "gtest/gtest.h"
 #include "tests/platform/tegra241_fixture.h"
 
@@ -13,7 +14,7 @@ namespace {
 
 int Parse(const char* key, const char* value) {
   tegra241_machine_options opts;
-  return tegra241_options_parse(key, value, &opts);
+  return machine_options_set(&tegra241_machine_desc, key, value, &opts);
 }
 
 TEST(Tegra241Options, EachBoundFromBothSides) {
@@ -48,7 +49,8 @@ TEST(Tegra241Options, EachBoundFromBothSides) {
 
 TEST(Tegra241Options, EachKeyIsListed) {
   int n = 0;
-  for (const auto* h = tegra241_option_list; h->key != nullptr; h++) n++;
+  for (const auto* h = tegra241_machine_desc.options; h->name != nullptr; h++)
+    n++;
   EXPECT_EQ(n, 15);
 }
 

@@ -9,8 +9,12 @@
 #include <fstream>
 #include <sstream>
 #include <string>
+#include <string_view>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "gtest/gtest.h"
+#include "tools/lab_kernel.h"
 
 namespace {
 
@@ -122,6 +126,10 @@ TEST(CommandLineTest, Files) {
   ExpectMistake("run " + bad, "bad.prog:1:1: there is a byte 0x7f");
   ExpectMistake("run " + File("uid.prog", "machine(uid=0x100000000)\n"),
                 "uid.prog:1:9: '4294967296' is no value for uid");
+  ExpectMistake("run " + File("kind.prog", "machine(kind=grace)\n"),
+                "kind.prog:1:9: 'grace' is no value for kind");
+  ExpectMistake("run " + File("other.prog", "machine(smmus=2)\n"),
+                "'smmus=2' is no option of the machine mock");
   // One mistake, and nothing runs; each mistake is told.
   const Ran several = RunLab("run " + Good() + " /nowhere.prog " + bad);
   EXPECT_EQ(several.status, 2);
@@ -130,6 +138,29 @@ TEST(CommandLineTest, Files) {
   EXPECT_EQ(several.text.find("open()"), std::string::npos) << several.text;
   EXPECT_EQ(RunLab("run " + File("empty.prog", "")).text,
             "0 calls, 0 as expected\n");
+}
+
+// Each option of each machine, with each value worth trying.
+TEST(CommandLineTest, EveryMachineWithEveryOption) {
+  std::string good;
+  for (const tools::MachineKindInfo& info : tools::MachineKinds()) {
+    const std::string kind = info.kind.empty() ? "mock" : info.kind;
+    for (const auto& [key, tries] : info.options) {
+      if (key == "kind") continue;
+      const std::string head = "machine(kind=" + kind + ", " + key + "=";
+      for (const std::string_view value : absl::StrSplit(
+               tries == nullptr ? "" : tries, ' ', absl::SkipEmpty())) {
+        const Ran ran =
+            RunLab("run " + File("machine.prog",
+                                 absl::StrCat(head, "\"", value, "\")\n")));
+        EXPECT_EQ(ran.status, 0) << head << value << ran.text;
+      }
+      const Ran ran = RunLab("run " + File("machine.prog", head + "\"?\")\n"));
+      EXPECT_EQ(ran.status, 2) << head;
+      EXPECT_NE(ran.text.find("'?' is no value for " + key), std::string::npos)
+          << ran.text;
+    }
+  }
 }
 
 TEST(CommandLineTest, ResultsThatNobodyCanRead) {

@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "drivers/platform/machine_options.h"
 #include "gtest/gtest.h"
 
 namespace {
@@ -48,51 +49,71 @@ TEST(MockOptions, EachKeyIsListedAndTaken) {
       {"sw_msi", "0-0xfffff", "-1-2"},
   };
   size_t listed = 0;
-  for (const mock_option_help* help = mock_option_list; help->key; ++help) {
+  for (const machine_option* help = mock_machine_desc.options; help->name;
+       ++help) {
     ++listed;
     EXPECT_NE(strlen(help->help), 0u);
-    EXPECT_EQ(strchr(help->help, '\n'), nullptr) << help->key;
+    EXPECT_EQ(strchr(help->help, '\n'), nullptr) << help->name;
   }
   EXPECT_EQ(listed, std::size(kCases));
   for (const auto& c : kCases) {
     mock_machine_options opts;
     bool found = false;
-    for (const mock_option_help* help = mock_option_list; help->key; ++help)
-      found |= !strcmp(help->key, c.key);
+    for (const machine_option* help = mock_machine_desc.options; help->name;
+         ++help)
+      found |= !strcmp(help->name, c.key);
     EXPECT_TRUE(found) << c.key;
-    EXPECT_EQ(mock_options_parse(c.key, c.good, &opts), 0) << c.key;
-    EXPECT_EQ(mock_options_parse(c.key, c.bad, &opts), -EINVAL) << c.key;
-    EXPECT_EQ(mock_options_parse(c.key, "", &opts), -EINVAL) << c.key;
+    EXPECT_EQ(machine_options_set(&mock_machine_desc, c.key, c.good, &opts), 0)
+        << c.key;
+    EXPECT_EQ(machine_options_set(&mock_machine_desc, c.key, c.bad, &opts),
+              -EINVAL)
+        << c.key;
+    EXPECT_EQ(machine_options_set(&mock_machine_desc, c.key, "", &opts),
+              -EINVAL)
+        << c.key;
   }
 }
 
 TEST(MockOptions, UnknownIsRefused) {
   mock_machine_options opts;
-  EXPECT_EQ(mock_options_parse("with", "hw_info", &opts), -EINVAL);
-  EXPECT_EQ(mock_options_parse("", "", &opts), -EINVAL);
-  EXPECT_EQ(mock_options_parse("without", "hw_inf", &opts), -EINVAL);
-  EXPECT_EQ(mock_options_parse("without", "hw_info ", &opts), -EINVAL);
+  EXPECT_EQ(machine_options_set(&mock_machine_desc, "with", "hw_info", &opts),
+            -EINVAL);
+  EXPECT_EQ(machine_options_set(&mock_machine_desc, "", "", &opts), -EINVAL);
+  EXPECT_EQ(machine_options_set(&mock_machine_desc, "without", "hw_inf", &opts),
+            -EINVAL);
+  EXPECT_EQ(
+      machine_options_set(&mock_machine_desc, "without", "hw_info ", &opts),
+      -EINVAL);
 }
 
 TEST(MockOptions, NamesStandForTheirBits) {
   mock_machine_options opts;
-  ASSERT_EQ(mock_options_parse("without", "hw_info+dirty", &opts), 0);
+  ASSERT_EQ(machine_options_set(&mock_machine_desc, "without", "hw_info+dirty",
+                                &opts),
+            0);
   EXPECT_EQ(opts.absent_ops, MOCK_ABSENT_HW_INFO | MOCK_ABSENT_DIRTY);
-  ASSERT_EQ(mock_options_parse("without", "queue_init", &opts), 0);
+  ASSERT_EQ(
+      machine_options_set(&mock_machine_desc, "without", "queue_init", &opts),
+      0);
   EXPECT_EQ(opts.absent_ops,
             MOCK_ABSENT_HW_INFO | MOCK_ABSENT_DIRTY | MOCK_ABSENT_QUEUE_INIT);
-  ASSERT_EQ(mock_options_parse("small", "queue", &opts), 0);
+  ASSERT_EQ(machine_options_set(&mock_machine_desc, "small", "queue", &opts),
+            0);
   EXPECT_EQ(opts.small_structs, MOCK_SMALL_QUEUE);
 }
 
 TEST(MockOptions, NumbersHaveSuffixesAndBounds) {
   mock_machine_options opts;
-  ASSERT_EQ(mock_options_parse("aperture", "1M-0xffffffffffffffff", &opts), 0);
+  ASSERT_EQ(machine_options_set(&mock_machine_desc, "aperture",
+                                "1M-0xffffffffffffffff", &opts),
+            0);
   EXPECT_EQ(opts.aperture_start, 1u << 20);
   EXPECT_EQ(opts.aperture_last, UINT64_MAX);
-  EXPECT_EQ(mock_options_parse("aperture", "0-0x10000000000000000", &opts),
+  EXPECT_EQ(machine_options_set(&mock_machine_desc, "aperture",
+                                "0-0x10000000000000000", &opts),
             -EINVAL);
-  EXPECT_EQ(mock_options_parse("aperture", "0-18446744073709551615G", &opts),
+  EXPECT_EQ(machine_options_set(&mock_machine_desc, "aperture",
+                                "0-18446744073709551615G", &opts),
             -EINVAL);
   // Nothing changed.
   EXPECT_EQ(opts.aperture_last, UINT64_MAX);
@@ -101,17 +122,20 @@ TEST(MockOptions, NumbersHaveSuffixesAndBounds) {
 TEST(MockOptions, FourReservedRegions) {
   mock_machine_options opts;
   for (int i = 0; i < 4; ++i)
-    EXPECT_EQ(mock_options_parse(i == 1 ? "sw_msi" : "reserved", "0-1", &opts),
+    EXPECT_EQ(machine_options_set(&mock_machine_desc,
+                                  i == 1 ? "sw_msi" : "reserved", "0-1", &opts),
               0);
   EXPECT_EQ(opts.nr_reserved, 4u);
   EXPECT_TRUE(opts.reserved[1].sw_msi);
-  EXPECT_EQ(mock_options_parse("reserved", "0-1", &opts), -EINVAL);
+  EXPECT_EQ(machine_options_set(&mock_machine_desc, "reserved", "0-1", &opts),
+            -EINVAL);
 }
 
 TEST(MockOptions, OneMsiWindow) {
   mock_machine_options opts;
-  EXPECT_EQ(mock_options_parse("sw_msi", "0-1", &opts), 0);
-  EXPECT_EQ(mock_options_parse("sw_msi", "4-5", &opts), -EINVAL);
+  EXPECT_EQ(machine_options_set(&mock_machine_desc, "sw_msi", "0-1", &opts), 0);
+  EXPECT_EQ(machine_options_set(&mock_machine_desc, "sw_msi", "4-5", &opts),
+            -EINVAL);
   EXPECT_EQ(opts.nr_reserved, 1u);
 }
 

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "drivers/platform/machine_options.h"
 #include "gtest/gtest.h"
 #include "tests/selftest/mock_machine.h"
 
@@ -17,9 +18,10 @@ MockMachine::Options Shape(const std::vector<std::string>& settings,
   options.revision = revision;
   for (const std::string& setting : settings) {
     const size_t eq = setting.find('=');
-    EXPECT_EQ(mock_options_parse(setting.substr(0, eq).c_str(),
-                                 setting.substr(eq + 1).c_str(), &options.mock),
-              0)
+    EXPECT_EQ(
+        machine_options_set(&mock_machine_desc, setting.substr(0, eq).c_str(),
+                            setting.substr(eq + 1).c_str(), &options.mock),
+        0)
         << setting;
   }
   return options;

@@ -42,10 +42,12 @@ program was satisfied and the kernel was not: it complained, or something was
 left behind at the end.
 
   --uapi=NAME     the form of the surface (vcmdq-v2, hw-queue)
-  --machine=...   options of the mock machine, as of machine(...) in programs;
-                  may be there several times. privileged=0: the program has
-                  just the capabilities that it has here; else it also has
-                  those that the client itself is without
+  --machine=...   the machine, as machine(...) in programs has it (`iommulab
+                  list machine` has the options); may be there several times.
+                  memlock= and uid= hold in place of what the program has here.
+                  privileged=0: the program has just the capabilities that it
+                  has here; else it also has those that the client itself is
+                  without
   --trace=FILE    records what the program did as a program for `./lab run`
   --help          this text
 

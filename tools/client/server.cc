@@ -24,6 +24,7 @@
 #include <list>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <system_error>
 #include <thread>
@@ -37,7 +38,8 @@
 #include "core/mm/remote.h"
 #include "core/mm/vma.h"
 #include "core/sim_kernel.h"
-#include "drivers/selftest/mock_options.h"
+#include "drivers/platform/machine_options.h"
+#include "drivers/platform/platform.h"
 #include "tools/client/program.h"
 #include "tools/client/protocol.h"
 #include "tools/client/trace.h"
@@ -259,30 +261,40 @@ bool Send(int fd, lab_reply* reply, int with) {
 
 // ---- machines ----
 
-// The mock as `options` shape it. What machine(...) says of a process is the
-// program's own here, but for privileged=.
-bool MockOf(const std::vector<std::pair<std::string, std::string>>& options,
-            sim_options* sim, std::shared_ptr<void>* storage, bool* privileged,
-            std::string* error) {
-  std::vector<prog::MachineOption> machine;
+// What --machine says: a kernel's machine, and what holds for every program in
+// place of what the program itself has.
+struct Machine {
+  std::shared_ptr<void> storage;
+  bool privileged = true;
+  std::optional<uint64_t> memlock;
+  std::optional<uint32_t> uid;
+};
+
+bool ParseMachine(
+    const std::vector<std::pair<std::string, std::string>>& options,
+    sim_options* sim, Machine* machine, std::string* error) {
+  std::vector<prog::MachineOption> given;
 
   for (const auto& [key, value] : options) {
-    if (key == "privileged" && (value == "0" || value == "1")) {
-      *privileged = value == "1";
-      continue;
-    }
-    const auto* h = mock_option_list;
-    while (h->key != nullptr && key != h->key) h++;
-    if (h->key == nullptr) {
-      *error = "'" + key + "=" + value + "' is no option of the machine";
-      return false;
-    }
-    machine.push_back({.pos = {1, 1}, .key = key, .value = value});
+    given.push_back({.pos = {1, 1}, .key = key, .value = value});
   }
+  const struct machine* row = nullptr;
   prog::Error mistake;
-  if (tools::ParseMachine(machine, sim, storage, &mistake)) return true;
-  *error = mistake.message + " (" + mistake.expected + ")";
-  return false;
+  if (!tools::ParseMachine(given, sim, &machine->storage, &row, &mistake)) {
+    *error = mistake.message + " (" + mistake.expected + ")";
+    return false;
+  }
+  if (row->not_for_clients != nullptr) {
+    *error = std::string("the machine ") + row->desc->name +
+             " cannot serve a program of the host: " + row->not_for_clients;
+    return false;
+  }
+  machine->privileged = sim->caps != 0;
+  for (const auto& [key, value] : options) {
+    if (key == "memlock") machine->memlock = sim->kernel.rlimit_memlock;
+    if (key == "uid") machine->uid = sim->uid;
+  }
+  return true;
 }
 
 // What this process may, and so what a program may at most.
@@ -423,6 +435,7 @@ class Server::Impl {
   std::atomic<uint64_t> epoch_{1};  // see ProgramMemory
   const iommufd_revision* revision_ = nullptr;
   uint64_t granted_caps_ = 0;
+  Machine machine_;
   std::string path_;
   UniqueFd listener_;
   UniqueFd wake_;
@@ -459,7 +472,6 @@ class Server::Impl {
 // ---- construction ----
 
 bool Server::Impl::Create(const ServerOptions& options, std::string* error) {
-  std::shared_ptr<void> machine;
   sim_options sim;
 
   revision_ = iommufd_find_revision(options.revision);
@@ -470,10 +482,8 @@ bool Server::Impl::Create(const ServerOptions& options, std::string* error) {
     }
     return false;
   }
-  bool privileged = true;
-  if (!MockOf(options.machine, &sim, &machine, &privileged, error))
-    return false;
-  if (privileged) granted_caps_ = ~OwnCapabilities();
+  if (!ParseMachine(options.machine, &sim, &machine_, error)) return false;
+  if (machine_.privileged) granted_caps_ = ~OwnCapabilities();
   sim.revision = options.revision;
   sim.kernel.panic_on_warn = false;
   sim.mm.shared_ram = true;
@@ -1018,12 +1028,13 @@ void Server::Impl::SettleReading(OpenFile* open, lab_reply* reply) {
 bool Server::Impl::SetCredentials(Thread* thread, const lab_request& request) {
   struct cred* cred = &thread->credentials;
 
-  thread->program->leader->rlimit_memlock.store(request.memlock,
-                                                std::memory_order_relaxed);
+  const uint32_t uid = machine_.uid.value_or(request.euid);
+  thread->program->leader->rlimit_memlock.store(
+      machine_.memlock.value_or(request.memlock), std::memory_order_relaxed);
   cred->caps = request.caps | granted_caps_;
-  if (cred->user == nullptr || cred->uid != request.euid) {
-    cred->user = alloc_uid(kernel(), request.euid);
-    cred->uid = request.euid;
+  if (cred->user == nullptr || cred->uid != uid) {
+    cred->user = alloc_uid(kernel(), uid);
+    cred->uid = uid;
   }
   return cred->user != nullptr;
 }

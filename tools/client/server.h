@@ -23,7 +23,8 @@ namespace client {
 
 struct ServerOptions {
   std::string revision;  // empty: the default
-  // key=value, of the mock machine; and privileged=0: a program has just the
+  // key=value, as of machine(...) in programs. memlock= and uid= hold in place
+  // of what a program has here. privileged=0: a program has just the
   // capabilities that it has here. 1, the default: it also has those that
   // nobody here has, as root has them on a machine of its own.
   std::vector<std::pair<std::string, std::string>> machine;

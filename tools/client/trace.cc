@@ -33,10 +33,14 @@ std::unique_ptr<Trace> Trace::Create(
   options.revision = revision;
   struct rlimit limit = {};
   getrlimit(RLIMIT_MEMLOCK, &limit);
-  if (limit.rlim_cur != 8 << 20) {
+  const auto given = [&machine](const char* key) {
+    return std::any_of(machine.begin(), machine.end(),
+                       [key](const auto& one) { return one.first == key; });
+  };
+  if (!given("memlock") && limit.rlim_cur != 8 << 20) {
     machine.emplace_back("memlock", std::to_string(limit.rlim_cur));
   }
-  if (geteuid() != 0) {
+  if (!given("uid") && geteuid() != 0) {
     machine.emplace_back("uid", std::to_string(geteuid()));
   }
   options.machine = std::move(machine);
