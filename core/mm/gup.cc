@@ -47,40 +47,14 @@ static struct page *gup_fast_page(struct mm_context *ctx, unsigned long addr, u6
 	return page;
 }
 
-// One page, with the mmap lock held.
-static result<struct page *> gup_slow_page(struct mm_context *ctx, unsigned long addr,
-					   unsigned int gup_flags, int ref, struct remote_vma *seen)
+result<struct page *> arena_get_page(struct mm_context *ctx, struct vm_area_struct *vma,
+				     unsigned long addr, bool, int ref, struct remote_vma *)
 {
-	struct vm_area_struct *vma = find_vma(ctx, addr);
 	struct page *page;
 	int rc;
 
-	if (!vma || vma->vm_start > addr) {
-		if (ctx->remote)
-			return remote_get_page(ctx, addr, gup_flags & FOLL_WRITE, ref, seen);
-		if (ctx->host)
-			return host_get_page(ctx, addr, gup_flags & FOLL_WRITE, ref);
+	if (!vma)
 		return -EFAULT;
-	}
-	rc = check_vma_flags(vma, gup_flags);
-	if (rc)
-		return rc;
-	if (ctx->host && !vma->memfd)
-		return vma->poisoned ? result<struct page *>(-EHWPOISON)
-				     : host_get_page(ctx, addr, gup_flags & FOLL_WRITE, ref);
-	if (ctx->host) {
-		result<struct page *> got = memfd_get_page(
-			vma->memfd, vma->vm_pgoff + ((addr - vma->vm_start) >> PAGE_SHIFT), true);
-
-		if (!got)
-			return got;
-		page = *got;
-		rc = page_ref_add_unless_free(page, ref) ? 0 : -ENOMEM;
-		put_page(page);
-		if (rc)
-			return rc;
-		return page;
-	}
 	rc = fault_page(ctx, vma, addr, true);
 	if (rc)
 		return rc;
@@ -89,6 +63,23 @@ static result<struct page *> gup_slow_page(struct mm_context *ctx, unsigned long
 	if (!page)
 		return -ENOMEM;
 	return page;
+}
+
+// One page, with the mmap lock held.
+static result<struct page *> gup_slow_page(struct mm_context *ctx, unsigned long addr,
+					   unsigned int gup_flags, int ref, struct remote_vma *seen)
+{
+	struct vm_area_struct *vma = find_vma(ctx, addr);
+
+	if (vma && vma->vm_start > addr)
+		vma = nullptr;
+	if (vma) {
+		int rc = check_vma_flags(vma, gup_flags);
+
+		if (rc)
+			return rc;
+	}
+	return ctx->ops->get_page(ctx, vma, addr, gup_flags & FOLL_WRITE, ref, seen);
 }
 
 // @locked: the mmap lock is held; else it is taken when the page tables do not have it all.

@@ -83,8 +83,7 @@ static size_t process_copy(struct mm_context *ctx, u64 addr, void *buf, size_t n
 	int rc;
 
 	might_fault(ctx);
-	rc = ctx->remote ? remote_copy(ctx, buf, addr, n, write)
-			 : host_copy(buf, (const void *)addr, n, write);
+	rc = ctx->ops->copy(ctx, buf, addr, n, write);
 	return likely(!rc) ? 0 : copy_device(ctx, addr, buf, n, write);
 }
 
@@ -188,9 +187,33 @@ static int host_fault(unsigned long addr, bool write)
 	return write ? host_copy(&byte, (void *)addr, 1, true) : 0;
 }
 
-result<struct page *> host_get_page(struct mm_context *ctx, unsigned long addr, bool write, int ref)
+result<struct page *> host_get_memfd_page(struct vm_area_struct *vma, unsigned long addr, int ref)
+{
+	result<struct page *> got = memfd_get_page(
+		vma->memfd, vma->vm_pgoff + ((addr - vma->vm_start) >> PAGE_SHIFT), true);
+	struct page *page;
+	int rc;
+
+	if (!got)
+		return got;
+	page = *got;
+	rc = page_ref_add_unless_free(page, ref) ? 0 : -ENOMEM;
+	put_page(page);
+	if (rc)
+		return rc;
+	return page;
+}
+
+static result<struct page *> host_get_page(struct mm_context *ctx, struct vm_area_struct *vma,
+					   unsigned long addr, bool write, int ref,
+					   struct remote_vma *)
 {
 	int rc;
+
+	if (vma && vma->memfd)
+		return host_get_memfd_page(vma, addr, ref);
+	if (vma && vma->poisoned)
+		return -EHWPOISON;
 
 	if (should_fail(FAULT_PAGE_ALLOC))
 		return -ENOMEM;
@@ -251,13 +274,11 @@ result<struct page *> host_page_get(struct mm_state *state, unsigned long pfn, i
 
 // ---- mappings ----
 
-long host_mmap(struct mm_context *ctx, unsigned long addr, unsigned long len, unsigned long prot,
-	       unsigned long flags, const struct mapping_shape &shape, bool reserve_only)
+static long host_mmap(struct mm_context *, unsigned long addr, unsigned long len,
+		      unsigned long prot, unsigned long flags, const struct mapping_shape &shape,
+		      bool reserve_only)
 {
 	const bool no_access = reserve_only || shape.poisoned;
-	// The other process maps by itself, and says where.
-	if (ctx->remote)
-		return flags & MAP_FIXED && reserve_only ? (long)addr : -EINVAL;
 	const int host_flags =
 		MAP_ANONYMOUS | MAP_NORESERVE |
 		(reserve_only || (flags & MAP_TYPE) == MAP_PRIVATE ? MAP_PRIVATE : MAP_SHARED) |
@@ -299,8 +320,7 @@ static int host_map_ram(struct mm_context *ctx, unsigned long addr, unsigned lon
 	return p == MAP_FAILED ? -ENOMEM : 0;
 }
 
-int host_remap(struct mm_context *ctx, struct vm_area_struct *vma, unsigned long addr,
-	       unsigned long pfn, unsigned long size)
+int host_note_pfn(struct vm_area_struct *vma, unsigned long addr, unsigned long pfn)
 {
 	const unsigned long first = pfn - ((addr - vma->vm_start) >> PAGE_SHIFT);
 
@@ -308,12 +328,20 @@ int host_remap(struct mm_context *ctx, struct vm_area_struct *vma, unsigned long
 	if (vma->pfn && vma->pfn != first)
 		return -EINVAL;
 	vma->pfn = first;
-	if (ctx->remote || pfn < RAM_PFN_BASE || pfn - RAM_PFN_BASE >= ctx->state->ram_pages)
-		return 0;
+	return 0;
+}
+
+static int host_remap_pfn(struct mm_context *ctx, struct vm_area_struct *vma, unsigned long addr,
+			  unsigned long pfn, unsigned long size)
+{
+	int rc = host_note_pfn(vma, addr, pfn);
+
+	if (rc || pfn < RAM_PFN_BASE || pfn - RAM_PFN_BASE >= ctx->state->ram_pages)
+		return rc;
 	return host_map_ram(ctx, addr, pfn, size, vma->vm_flags);
 }
 
-int host_map_memfd(struct mm_context *ctx, struct vm_area_struct *vma)
+static int host_map_memfd(struct mm_context *ctx, struct vm_area_struct *vma)
 {
 	unsigned long index = vma->vm_pgoff;
 
@@ -333,3 +361,43 @@ int host_map_memfd(struct mm_context *ctx, struct vm_area_struct *vma)
 	}
 	return 0;
 }
+
+long host_get_unmapped_area(struct mm_context *, unsigned long addr, unsigned long len,
+			    unsigned long, unsigned long flags)
+{
+	if (flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) {
+		if (len > TASK_SIZE || addr > TASK_SIZE - len)
+			return -ENOMEM;
+		if (!PAGE_ALIGNED(addr))
+			return -EINVAL;
+	}
+	return (long)addr;
+}
+
+static int host_unmap(unsigned long start, unsigned long len)
+{
+	return ::munmap((void *)start, len) ? -errno : 0;
+}
+
+static void host_protect(unsigned long start, unsigned long len, unsigned long prot)
+{
+	::mprotect((void *)start, len, (int)prot);
+}
+
+static int host_space_copy(struct mm_context *, void *ours, u64 theirs, size_t n, bool write)
+{
+	return host_copy(ours, (const void *)theirs, n, write);
+}
+
+const struct mm_space_ops host_space_ops = {
+	.user_ops = &host_user_ops,
+	.has_tables = false,
+	.copy = host_space_copy,
+	.get_page = host_get_page,
+	.get_unmapped_area = host_get_unmapped_area,
+	.map = host_mmap,
+	.remap_pfn = host_remap_pfn,
+	.map_memfd = host_map_memfd,
+	.unmap = host_unmap,
+	.protect = host_protect,
+};

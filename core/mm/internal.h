@@ -37,6 +37,45 @@ struct host_page : page {
 	u64 index = 0;
 };
 
+struct mm_context;
+
+// What the kinds of address space do each in its way: an arena, this process's memory, another
+// process's. The mmap lock is held, but for copy().
+struct mm_space_ops {
+	const struct mm_user_ops *user_ops;
+	// Its pages are frames of RAM in page tables of ours; else another kernel has them.
+	bool has_tables;
+	// Between our memory and the process's: 0 or -EFAULT. Without page tables only.
+	int (*copy)(struct mm_context *ctx, void *ours, u64 theirs, size_t n, bool write);
+	// The page of @addr with @ref more references (see page_ref_add_unless_free()); @vma is
+	// what is mapped there, NULL for nothing of ours, and allows the access. *@seen is what the
+	// last call looked up, empty at first: one for each stretch during which the lock is held.
+	// -EFAULT, -EHWPOISON, -ENOMEM.
+	result<struct page *> (*get_page)(struct mm_context *ctx, struct vm_area_struct *vma,
+					  unsigned long addr, bool write, int ref,
+					  struct remote_vma *seen);
+	// Where a mapping goes, or what is wrong with @addr. Without page tables that is known
+	// after map() only.
+	long (*get_unmapped_area)(struct mm_context *ctx, unsigned long addr, unsigned long len,
+				  unsigned long align, unsigned long flags);
+	// Maps on the process's side; where, or -errno. NULL: there is no such side.
+	long (*map)(struct mm_context *ctx, unsigned long addr, unsigned long len,
+		    unsigned long prot, unsigned long flags, const struct mapping_shape &shape,
+		    bool reserve_only);
+	// Physical memory at @addr of a mapping. -EINVAL, -ENOMEM.
+	int (*remap_pfn)(struct mm_context *ctx, struct vm_area_struct *vma, unsigned long addr,
+			 unsigned long pfn, unsigned long size);
+	// The process's side of a mapping of a memory file, of unmapping and of protecting, which
+	// undoes or follows ours. NULL: nothing is to do.
+	int (*map_memfd)(struct mm_context *ctx, struct vm_area_struct *vma);
+	int (*unmap)(unsigned long start, unsigned long len);
+	void (*protect)(unsigned long start, unsigned long len, unsigned long prot);
+};
+
+extern const struct mm_space_ops arena_space_ops;
+extern const struct mm_space_ops host_space_ops;
+extern const struct mm_space_ops remote_space_ops;
+
 struct mm_state {
 	struct kernel *kernel = nullptr;
 
@@ -106,9 +145,8 @@ struct pmd_table {
 struct mm_context {
 	struct sim_mm *mm = nullptr;
 	struct mm_state *state = nullptr;
-	// User addresses are those of a process of the host: of this one, or of another.
-	bool host = false;
-	std::shared_ptr<struct remote_mm> remote;
+	const struct mm_space_ops *ops = nullptr;
+	std::shared_ptr<struct remote_mm> remote; // of remote_space_ops
 
 	// More than one task may copy from and to this address space: copies hold a reference on
 	// the page. While there is one, it says in @in_copy that it is inside a copy, and nothing
@@ -167,13 +205,14 @@ void exit_mmap(struct mm_context *ctx);
 // @to has the mappings of @from, as after a fork: each announced with vm_ops->open(), the private
 // pages of an arena copied. -ENOMEM. Compare dup_mmap().
 int dup_mappings(struct mm_context *to, struct mm_context *from);
-// This process's memory is mapped and unmapped along with ours.
-static inline bool host_is_ours(const struct mm_context *ctx)
-{
-	return ctx->host && !ctx->remote;
-}
 struct mm_struct *__remote_mm_alloc(struct kernel *kernel,
 				    std::shared_ptr<struct remote_mm> remote);
+
+// ---- gup.cc ----
+
+result<struct page *> arena_get_page(struct mm_context *ctx, struct vm_area_struct *vma,
+				     unsigned long addr, bool write, int ref,
+				     struct remote_vma *seen);
 
 // ---- uaccess.cc ----
 
@@ -209,26 +248,18 @@ result<struct page *> host_page_get(struct mm_state *state, unsigned long pfn, i
 void host_for_each_page(struct mm_state *state, const std::function<void(struct host_page *)> &fn);
 // Between our memory at @ours and the process's at @theirs; 0 or -EFAULT, never a signal.
 int host_copy(void *ours, const void *theirs, size_t len, bool write);
-// One page of the process with @ref more references (see page_ref_add_unless_free()). -EFAULT,
-// -EHWPOISON, -ENOMEM.
-result<struct page *> host_get_page(struct mm_context *ctx, unsigned long addr, bool write,
-				    int ref);
-long host_mmap(struct mm_context *ctx, unsigned long addr, unsigned long len, unsigned long prot,
-	       unsigned long flags, const struct mapping_shape &shape, bool reserve_only);
-int host_remap(struct mm_context *ctx, struct vm_area_struct *vma, unsigned long addr,
-	       unsigned long pfn, unsigned long size);
-int host_map_memfd(struct mm_context *ctx, struct vm_area_struct *vma);
+// What both kinds of process share: mm_space_ops::get_unmapped_area(); the page at @addr of a
+// memory file's mapping with @ref more references; and noting that @pfn is at @addr of a device's
+// mapping, -EINVAL when that is not one run of physical memory.
+long host_get_unmapped_area(struct mm_context *ctx, unsigned long addr, unsigned long len,
+			    unsigned long align, unsigned long flags);
+result<struct page *> host_get_memfd_page(struct vm_area_struct *vma, unsigned long addr, int ref);
+int host_note_pfn(struct vm_area_struct *vma, unsigned long addr, unsigned long pfn);
 
 // ---- remote.cc ----
 
-// Between our memory and the process's: 0 or -EFAULT.
-int remote_copy(struct mm_context *ctx, void *ours, u64 theirs, size_t n, bool write);
 // Between @buf and a page with PG_host, inside it. 0 or -EFAULT.
 int host_page_copy(const struct page *page, size_t offset, void *buf, size_t n, bool write);
-// As host_get_page(). *@vma is what the last call looked up, empty at first: one for each stretch
-// during which the mmap lock is held.
-result<struct page *> remote_get_page(struct mm_context *ctx, u64 addr, bool write, int ref,
-				      struct remote_vma *vma);
 // -EFAULT beyond the end, -ENOMEM.
 result<struct page *> remote_object_get_page(const std::shared_ptr<struct remote_object> &object,
 					     u64 index, int ref);

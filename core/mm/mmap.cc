@@ -73,7 +73,7 @@ static std::atomic<u64> *pte_alloc(struct mm_context *ctx, unsigned long addr, b
 template <class F>
 static void for_each_pte(struct mm_context *ctx, unsigned long start, unsigned long end, F fn)
 {
-	if (ctx->host)
+	if (!ctx->ops->has_tables)
 		return;
 	while (start < end) {
 		std::atomic<u64> *pte = pte_lookup(ctx, start);
@@ -188,17 +188,7 @@ int remap_pfn_range(struct vm_area_struct *vma, unsigned long addr, unsigned lon
 	    end > vma->vm_end)
 		return -EINVAL;
 	vm_flags_set(vma, VM_IO | VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP);
-	if (ctx->host)
-		return host_remap(ctx, vma, addr, pfn, size);
-	for (; addr != end; addr += PAGE_SIZE, pfn++) {
-		std::atomic<u64> *pte = pte_alloc(ctx, addr, true);
-
-		if (!pte)
-			return -ENOMEM;
-		pte->store(PFN_PHYS(pfn) | PTE_SPECIAL | vma_pte_flags(vma),
-			   std::memory_order_release);
-	}
-	return 0;
+	return ctx->ops->remap_pfn(ctx, vma, addr, pfn, size);
 }
 
 // ---- the mappings of an address space ----
@@ -328,6 +318,17 @@ static void remove_vma(struct vm_area_struct *vma)
 	kfree_obj(vma);
 }
 
+// The process's side of what is done to a mapping here.
+static int host_unmap(struct mm_context *ctx, unsigned long start, unsigned long len)
+{
+	return ctx->ops->unmap ? ctx->ops->unmap(start, len) : 0;
+}
+static void host_protect(struct mm_context *ctx, struct vm_area_struct *vma, unsigned long prot)
+{
+	if (ctx->ops->protect)
+		ctx->ops->protect(vma->vm_start, vma->vm_end - vma->vm_start, prot);
+}
+
 // Compare do_vmi_align_munmap(). The mmap lock is held for writing. !@host_too: the host's
 // side is not ours to undo here.
 static int unmap_range(struct mm_context *ctx, unsigned long start, unsigned long end,
@@ -354,8 +355,8 @@ static int unmap_range(struct mm_context *ctx, unsigned long start, unsigned lon
 	while ((vma = find_vma(ctx, start)) && vma->vm_start < end) {
 		vma_unlink(ctx, vma);
 		unmap_page_range(ctx, vma->vm_start, vma->vm_end);
-		if (host_is_ours(ctx) && host_too)
-			::munmap((void *)vma->vm_start, vma->vm_end - vma->vm_start);
+		if (host_too)
+			host_unmap(ctx, vma->vm_start, vma->vm_end - vma->vm_start);
 		remove_vma(vma);
 	}
 	return 0;
@@ -376,8 +377,8 @@ int vm_munmap(unsigned long start, size_t len)
 	rc = unmap_range(mm->context, start, end, false);
 	// In one piece, with what the process mapped without us, and before anybody can map there
 	// again.
-	if (!rc && host_is_ours(mm->context) && ::munmap((void *)start, end - start))
-		rc = -errno;
+	if (!rc)
+		rc = host_unmap(mm->context, start, end - start);
 	mmap_write_unlock(mm);
 	return rc;
 }
@@ -409,8 +410,8 @@ static bool range_free(struct mm_context *ctx, unsigned long start, unsigned lon
 	return !vma || vma->vm_start >= start + len;
 }
 
-static long get_unmapped_area(struct mm_context *ctx, unsigned long addr, unsigned long len,
-			      unsigned long align, unsigned long flags)
+static long arena_get_unmapped_area(struct mm_context *ctx, unsigned long addr, unsigned long len,
+				    unsigned long align, unsigned long flags)
 {
 	const auto in_arena = [len](unsigned long a) {
 		return a >= ARENA_BASE && a - ARENA_BASE < ARENA_SIZE &&
@@ -431,6 +432,33 @@ static long get_unmapped_area(struct mm_context *ctx, unsigned long addr, unsign
 		return (long)addr;
 	return find_gap(ctx, len, align);
 }
+
+static int arena_remap_pfn(struct mm_context *ctx, struct vm_area_struct *vma, unsigned long addr,
+			   unsigned long pfn, unsigned long size)
+{
+	for (const unsigned long end = addr + size; addr != end; addr += PAGE_SIZE, pfn++) {
+		std::atomic<u64> *pte = pte_alloc(ctx, addr, true);
+
+		if (!pte)
+			return -ENOMEM;
+		pte->store(PFN_PHYS(pfn) | PTE_SPECIAL | vma_pte_flags(vma),
+			   std::memory_order_release);
+	}
+	return 0;
+}
+
+const struct mm_space_ops arena_space_ops = {
+	.user_ops = &arena_user_ops,
+	.has_tables = true,
+	.copy = nullptr,
+	.get_page = arena_get_page,
+	.get_unmapped_area = arena_get_unmapped_area,
+	.map = nullptr,
+	.remap_pfn = arena_remap_pfn,
+	.map_memfd = nullptr,
+	.unmap = nullptr,
+	.protect = nullptr,
+};
 
 // Compare do_mmap(). The mmap lock is held for writing.
 static long do_mmap(struct mm_context *ctx, struct file *file, unsigned long addr,
@@ -461,17 +489,10 @@ static long do_mmap(struct mm_context *ctx, struct file *file, unsigned long add
 		return -EOVERFLOW;
 	if (ctx->nr_vmas >= MAX_MAP_COUNT)
 		return -ENOMEM;
-	if (!ctx->host) {
-		ret = get_unmapped_area(ctx, addr, len, align, flags);
-		if (ret < 0)
-			return ret;
-		addr = (unsigned long)ret;
-	} else if (flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) {
-		if (len > TASK_SIZE || addr > TASK_SIZE - len)
-			return -ENOMEM;
-		if (!PAGE_ALIGNED(addr))
-			return -EINVAL;
-	}
+	ret = ctx->ops->get_unmapped_area(ctx, addr, len, align, flags);
+	if (ret < 0)
+		return ret;
+	addr = (unsigned long)ret;
 
 	vm_flags = (prot & PROT_READ ? VM_READ : 0) | (prot & PROT_WRITE ? VM_WRITE : 0) |
 		   (prot & PROT_EXEC ? VM_EXEC : 0) | VM_MAYREAD | VM_MAYWRITE | VM_MAYEXEC;
@@ -497,13 +518,13 @@ static long do_mmap(struct mm_context *ctx, struct file *file, unsigned long add
 	vma = kzalloc_obj<struct vm_area_struct>();
 	if (!vma)
 		return -ENOMEM;
-	if (ctx->host) {
+	// Goes first: the host's mmap(), too, would replace it.
+	if (flags & MAP_FIXED)
+		rc = unmap_range(ctx, addr, addr + len);
+	if (ctx->ops->map) {
 		real.huge = huge;
 		real.align = align;
-		// Goes first: it is the host's mmap() that would replace it.
-		if (flags & MAP_FIXED)
-			rc = unmap_range(ctx, addr, addr + len);
-		ret = rc ? rc : host_mmap(ctx, addr, len, prot, flags, real, file != nullptr);
+		ret = rc ? rc : ctx->ops->map(ctx, addr, len, prot, flags, real, file != nullptr);
 		if (ret < 0) {
 			kfree_obj(vma);
 			return ret;
@@ -511,8 +532,6 @@ static long do_mmap(struct mm_context *ctx, struct file *file, unsigned long add
 		addr = (unsigned long)ret;
 		// What the process has unmapped behind our back.
 		rc = unmap_range(ctx, addr, addr + len, false);
-	} else if (flags & MAP_FIXED) {
-		rc = unmap_range(ctx, addr, addr + len);
 	}
 	if (!rc)
 		rc = vma_reserve(ctx, 1);
@@ -528,12 +547,11 @@ static long do_mmap(struct mm_context *ctx, struct file *file, unsigned long add
 	vma->huge = huge && !file;
 	vma->fragmented = shape.fragmented;
 	vma->poisoned = shape.poisoned;
-	vma->host = ctx->host && !file;
 	if (file) {
 		vma->vm_file = get_file(file);
 		rc = file->f_op->mmap(file, vma);
-		if (!rc && host_is_ours(ctx) && vma->memfd)
-			rc = host_map_memfd(ctx, vma);
+		if (!rc && vma->memfd && ctx->ops->map_memfd)
+			rc = ctx->ops->map_memfd(ctx, vma);
 		if (rc) {
 			unmap_page_range(ctx, addr, addr + len);
 			fput(file);
@@ -544,8 +562,7 @@ static long do_mmap(struct mm_context *ctx, struct file *file, unsigned long add
 	return (long)addr;
 
 err_free:
-	if (host_is_ours(ctx))
-		::munmap((void *)addr, len);
+	host_unmap(ctx, addr, len);
 	kfree_obj(vma);
 	return rc;
 }
@@ -563,7 +580,7 @@ long vm_mmap_shape(struct file *file, unsigned long addr, unsigned long len, uns
 		return -ENOMEM;
 	// Memory that is shared with nobody yet is a file that only mappings name. Compare
 	// shmem_zero_setup().
-	if (!file && (flags & MAP_TYPE) == MAP_SHARED && !ctx->host) {
+	if (!file && (flags & MAP_TYPE) == MAP_SHARED && ctx->ops->has_tables) {
 		struct mapping_shape real = shape;
 
 		real.huge |= (flags & MAP_HUGETLB) != 0;
@@ -579,7 +596,7 @@ long vm_mmap_shape(struct file *file, unsigned long addr, unsigned long len, uns
 	mmap_write_lock(mm);
 	ret = do_mmap(ctx, file, addr, len, prot, flags, offset >> PAGE_SHIFT, shape);
 	mmap_write_unlock(mm);
-	if (ret >= 0 && (flags & MAP_POPULATE) && !ctx->host) {
+	if (ret >= 0 && (flags & MAP_POPULATE) && ctx->ops->has_tables) {
 		mmap_read_lock(mm);
 		struct vm_area_struct *vma = find_vma(ctx, (unsigned long)ret);
 
@@ -658,8 +675,8 @@ int vm_mprotect(unsigned long start, size_t len, unsigned long prot)
 		};
 
 		for_each_pte(ctx, vma->vm_start, vma->vm_end, protect);
-		if (host_is_ours(ctx) && !vma->poisoned)
-			::mprotect((void *)vma->vm_start, vma->vm_end - vma->vm_start, (int)prot);
+		if (!vma->poisoned)
+			host_protect(ctx, vma, prot);
 	}
 	mmap_write_unlock(mm);
 	return rc;
@@ -686,8 +703,7 @@ int vm_poison(unsigned long start, size_t len)
 
 		vma->poisoned = true;
 		unmap_page_range(ctx, vma->vm_start, vma->vm_end);
-		if (host_is_ours(ctx))
-			::mprotect((void *)vma->vm_start, vma->vm_end - vma->vm_start, PROT_NONE);
+		host_protect(ctx, vma, PROT_NONE);
 		addr = vma->vm_end;
 	}
 	mmap_write_unlock(mm);
@@ -800,7 +816,7 @@ void host_membarrier()
 		syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
 }
 
-static struct mm_struct *mm_alloc(struct kernel *kernel, bool host)
+static struct mm_struct *mm_alloc(struct kernel *kernel, const struct mm_space_ops *ops)
 {
 	struct mm_state *state = mm_state_of(kernel);
 	struct sim_mm *mm = new (std::nothrow) struct sim_mm;
@@ -812,11 +828,11 @@ static struct mm_struct *mm_alloc(struct kernel *kernel, bool host)
 		return nullptr;
 	}
 	mm->kernel = kernel;
-	mm->user_ops = host ? &host_user_ops : &arena_user_ops;
+	mm->user_ops = ops->user_ops;
 	mm->context = ctx;
 	ctx->mm = mm;
 	ctx->state = state;
-	ctx->host = host;
+	ctx->ops = ops;
 	// Without the barrier mm_add_task() could not tell that a copy is over.
 	ctx->multi = ctx->settled = !host_has_membarrier();
 	state->nr_mms.fetch_add(1, std::memory_order_relaxed);
@@ -828,17 +844,17 @@ static struct mm_struct *mm_alloc(struct kernel *kernel, bool host)
 
 struct mm_struct *arena_mm_alloc(struct kernel *kernel)
 {
-	return mm_alloc(kernel, false);
+	return mm_alloc(kernel, &arena_space_ops);
 }
 
 struct mm_struct *host_mm_alloc(struct kernel *kernel)
 {
-	return mm_alloc(kernel, true);
+	return mm_alloc(kernel, &host_space_ops);
 }
 
 struct mm_struct *__remote_mm_alloc(struct kernel *kernel, std::shared_ptr<struct remote_mm> remote)
 {
-	struct mm_struct *mm = mm_alloc(kernel, true);
+	struct mm_struct *mm = mm_alloc(kernel, &remote_space_ops);
 
 	if (mm)
 		to_sim_mm(mm)->context->remote = std::move(remote);
@@ -851,7 +867,7 @@ result<struct mm_struct *> dup_mm(struct mm_struct *oldmm)
 	struct mm_struct *mm;
 	int rc;
 
-	if (WARN_ON(old->host))
+	if (WARN_ON(!old->ops->has_tables))
 		return -EINVAL;
 	mm = should_fail(FAULT_SLAB) ? nullptr : arena_mm_alloc(oldmm->kernel);
 	if (!mm)
@@ -888,8 +904,7 @@ void exit_mmap(struct mm_context *ctx)
 
 		vma_unlink(ctx, vma);
 		unmap_page_range(ctx, vma->vm_start, vma->vm_end);
-		if (host_is_ours(ctx))
-			::munmap((void *)vma->vm_start, vma->vm_end - vma->vm_start);
+		host_unmap(ctx, vma->vm_start, vma->vm_end - vma->vm_start);
 		remove_vma(vma);
 	}
 	mmap_write_unlock(ctx->mm);

@@ -150,7 +150,7 @@ int remote_mm_dup(struct mm_struct *child, struct mm_struct *parent)
 
 // ---- contents ----
 
-int remote_copy(struct mm_context *ctx, void *ours, u64 theirs, size_t n, bool write)
+static int remote_copy(struct mm_context *ctx, void *ours, u64 theirs, size_t n, bool write)
 {
 	return n ? ctx->remote->process->copy(ours, theirs, n, write) : 0;
 }
@@ -253,23 +253,54 @@ static result<struct page *> private_page(struct mm_context *ctx, u64 addr, int 
 	return page;
 }
 
-result<struct page *> remote_get_page(struct mm_context *ctx, u64 addr, bool write, int ref,
-				      struct remote_vma *vma)
+static result<struct page *> remote_get_page(struct mm_context *ctx, struct vm_area_struct *vma,
+					     unsigned long addr, bool write, int ref,
+					     struct remote_vma *seen)
 {
-	if (addr < vma->start || addr >= vma->end) {
-		*vma = {};
-		if (!ctx->remote->process->lookup(addr, vma)) {
-			*vma = {};
+	if (vma && vma->memfd)
+		return host_get_memfd_page(vma, addr, ref);
+	if (vma && vma->poisoned)
+		return -EHWPOISON;
+	if (addr < seen->start || addr >= seen->end) {
+		*seen = {};
+		if (!ctx->remote->process->lookup(addr, seen)) {
+			*seen = {};
 			return -EFAULT;
 		}
 	}
-	if (write ? !vma->writable : !vma->readable)
+	if (write ? !seen->writable : !seen->readable)
 		return -EFAULT;
-	if (!vma->object)
+	if (!seen->object)
 		return private_page(ctx, addr, ref);
-	return remote_object_get_page(vma->object, vma->index + ((addr - vma->start) >> PAGE_SHIFT),
-				      ref);
+	return remote_object_get_page(seen->object,
+				      seen->index + ((addr - seen->start) >> PAGE_SHIFT), ref);
 }
+
+// The process maps by itself, and says where.
+static long remote_mmap(struct mm_context *, unsigned long addr, unsigned long, unsigned long,
+			unsigned long flags, const struct mapping_shape &, bool reserve_only)
+{
+	return flags & MAP_FIXED && reserve_only ? (long)addr : -EINVAL;
+}
+
+static int remote_remap_pfn(struct mm_context *, struct vm_area_struct *vma, unsigned long addr,
+			    unsigned long pfn, unsigned long)
+{
+	return host_note_pfn(vma, addr, pfn);
+}
+
+const struct mm_space_ops remote_space_ops = {
+	.user_ops = &host_user_ops,
+	.has_tables = false,
+	.copy = remote_copy,
+	.get_page = remote_get_page,
+	.get_unmapped_area = host_get_unmapped_area,
+	.map = remote_mmap,
+	.remap_pfn = remote_remap_pfn,
+	.map_memfd = nullptr,
+	.unmap = nullptr,
+	.protect = nullptr,
+};
 
 result<struct page *> remote_object_get_page(const std::shared_ptr<struct remote_object> &object,
 					     u64 index, int ref)

@@ -64,7 +64,6 @@ struct vm_area_struct {
 	bool huge = false;	       // see struct mapping_shape
 	bool fragmented = false;
 	bool poisoned = false;
-	bool host = false;     // plain memory of the host process
 	unsigned long pfn = 0; // of vm_start, of a device mapping in a host_mm
 };
 
