@@ -58,21 +58,27 @@ constexpr struct machine_option kProcessOptions[] = {
 
 // The row of kind=, made from those of the machines.
 const struct machine_option& KindOption() {
-  static const auto* option = [] {
-    auto* names = new std::vector<const char*>;
-    auto* help = new std::string;
+  struct Row {
+    std::vector<const char*> names;
+    std::string help;
+    struct machine_option option;
+  };
+  static const Row* row = [] {
+    auto* made = new Row;
     for (const struct machine* m = machines; m->desc != nullptr; m++) {
-      names->push_back(m->desc->name);
-      absl::StrAppend(help, help->empty() ? "" : ", or ", m->desc->help);
+      made->names.push_back(m->desc->name);
+      absl::StrAppend(&made->help, made->help.empty() ? "" : ", or ",
+                      m->desc->help);
     }
-    names->push_back(nullptr);
-    return new machine_option{.name = kKind,
-                              .type = MACHINE_NAME,
-                              .names = names->data(),
-                              .initial = (*names)[0],
-                              .help = help->c_str()};
+    made->names.push_back(nullptr);
+    made->option = {.name = kKind,
+                    .type = MACHINE_NAME,
+                    .names = made->names.data(),
+                    .initial = made->names[0],
+                    .help = made->help.c_str()};
+    return made;
   }();
-  return *option;
+  return row->option;
 }
 
 void ForEachOption(const struct machine_option* list,

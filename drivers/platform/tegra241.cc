@@ -256,9 +256,16 @@ static void tegra241_destroy(struct kernel *kernel, struct tegra241_machine *m)
 	for (struct tegra241_machine_device *d : m->devices)
 		if (d)
 			tegra241_destroy_device(d);
-	for (struct tegra241_machine_smmu *s : m->smmus)
-		if (s)
-			tegra241_destroy_smmu(s);
+	/*
+	 * While an SMMU's driver takes its leave, kernel::idle steps what the machine lists: that SMMU
+	 * still, one that has gone before it no more.
+	 */
+	for (struct tegra241_machine_smmu *&s : m->smmus) {
+		if (!s)
+			continue;
+		tegra241_destroy_smmu(s);
+		s = nullptr;
+	}
 	kernel->idle = nullptr;
 	kernel->platform = nullptr;
 	kfree_obj(m);
