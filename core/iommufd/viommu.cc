@@ -109,12 +109,13 @@ static bool iommufd_vdevice_follows_device(const struct iommufd_vdevice *vdev)
 void iommufd_vdevice_abort(struct iommufd_object *obj)
 {
 	auto *vdev = static_cast<struct iommufd_vdevice *>(obj);
-	struct iommufd_device *idev = vdev->idev;
 
 	if (!iommufd_vdevice_follows_device(vdev)) {
 		iommufd_vdevice_v2_abort(vdev);
 		return;
 	}
+
+	struct iommufd_device *idev = vdev->idev;
 
 	lockdep_assert_held(&idev->igroup->lock);
 	if (vdev->destroy)
@@ -126,13 +127,14 @@ void iommufd_vdevice_abort(struct iommufd_object *obj)
 void iommufd_vdevice_destroy(struct iommufd_object *obj)
 {
 	auto *vdev = static_cast<struct iommufd_vdevice *>(obj);
-	struct iommufd_ctx *ictx = vdev->viommu->ictx;
-	struct iommufd_device *idev = vdev->idev;
 
 	if (!iommufd_vdevice_follows_device(vdev)) {
 		iommufd_vdevice_v2_destroy(vdev);
 		return;
 	}
+
+	struct iommufd_ctx *ictx = vdev->viommu->ictx;
+	struct iommufd_device *idev = vdev->idev;
 
 	{
 		mutex_guard lock(&idev->igroup->lock);
