@@ -83,7 +83,7 @@ class Names {
     return absl::StrCat(iommufd_object_type_name(o->type), " ", id);
   }
 
-  // "q0", or what it is when the program has no name for it.
+  // "q0"; an object without a name in the program gets a description.
   std::string Title(uint32_t id) const {
     const auto it = origins_.find(id);
     if (it != origins_.end() && !it->second.name.empty()) {
@@ -348,7 +348,9 @@ std::string ExplainObject(const iommufd_snapshot& snapshot, const Names& names,
     absl::StrAppend(&out, "  ", o->users - known, "  calls in progress\n",
                     CallsUnderWay(bound, results, index));
   } else if (o->users == 1) {
-    absl::StrAppend(&out, "  no other now: a call in progress had one\n");
+    absl::StrAppend(
+        &out,
+        "  the table's is the only one left: a call in progress had another\n");
   }
   return out;
 }
@@ -362,7 +364,7 @@ std::string ExplainRange(const iommufd_snapshot& snapshot, const Names& names,
     if (pin.ioas != ioas || pin.last < first || pin.iova > last) continue;
     absl::StrAppend(&out, Range(pin.iova, pin.last), " of ", names.Full(ioas),
                     " is pinned ", pin.accesses, " times, ", pin.locks,
-                    " of them by who must not lose it\n");
+                    " of them by queues, which keep it mapped\n");
     for (size_t i = 0; i < index; i++) {
       const prog::BoundCall& call = bound.calls[i];
       const prog::CallResult& result = results[i];
@@ -424,7 +426,9 @@ Graph Snapshot(sim_syscalls* sys, const std::string& file,
                     "after line ", bound.calls[last].call->pos.line, ": ",
                     text);
   }
-  if (!complete) absl::StrAppend(&graph.subtitle, " (not all could be seen)");
+  if (!complete)
+    absl::StrAppend(&graph.subtitle,
+                    " (parts are missing: their locks were held)");
   if (graph.nodes.empty()) {
     absl::StrAppend(&graph.subtitle, " \u00b7 there is no object");
   }
@@ -460,7 +464,9 @@ std::string CheckUsers(sim_syscalls* sys, const prog::BoundProgram& bound,
     iommufd_snapshot snapshot;
     if (!TakeSnapshot(sys, fd, &snapshot)) continue;
     const Names names(snapshot, Origins(bound, results, last, fd));
-    if (!snapshot.complete) absl::StrAppend(&out, "a lock is held\n");
+    if (!snapshot.complete)
+      absl::StrAppend(&out,
+                      "a lock is held, so parts of the graph are missing\n");
     for (const iommufd_snapshot_object& o : snapshot.objects) {
       if (o.reserved) continue;
       uint32_t users = 1;
@@ -502,7 +508,7 @@ std::string ExplainBusy(sim_syscalls* sys, const prog::BoundProgram& bound,
   }
   if (std::string_view(call.desc->name) == "OPTION") {
     return absl::StrCat("the context has ", snapshot.objects.size(),
-                        " objects, and this option is for an empty one\n");
+                        " objects; this option wants a context without any\n");
   }
   for (const desc_field& d : call.desc->arg->fields) {
     if (d.kind != desc_kind::ID_IN) continue;
