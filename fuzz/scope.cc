@@ -33,23 +33,11 @@ const Value* FieldOf(const Call& call, const desc_field& f) {
   return nullptr;
 }
 
-// The first field of such a kind.
-const desc_field* FieldOfKind(const desc_struct& s, desc_kind a, desc_kind b) {
-  for (const desc_field& f : s.fields) {
-    if (f.kind == a || f.kind == b) return &f;
-  }
-  return nullptr;
-}
-
 }  // namespace
 
 bool MapsMemory(const desc_ioctl& d) {
-  bool user_va = false;
-  for (const desc_field& f : d.arg->fields) {
-    if (f.kind == desc_kind::IOVA_INOUT) return true;
-    user_va |= f.kind == desc_kind::USER_VA;
-  }
-  return user_va && d.op == 0;
+  return d.effect != nullptr && (d.effect->kind == desc_effect_kind::MAP ||
+                                 d.effect->kind == desc_effect_kind::COPY);
 }
 
 uint64_t ConstantOf(const Call& call, const desc_field& f) {
@@ -195,25 +183,19 @@ void Scope::NoteIoctl(const Call& call, const desc_ioctl& d) {
 
 void Scope::NoteMapping(const Call& call, const desc_ioctl& d) {
   if (!MapsMemory(d)) return;
-  const desc_field* iova =
-      FieldOfKind(*d.arg, desc_kind::IOVA_INOUT, desc_kind::IOVA);
-  const desc_field* length =
-      FieldOfKind(*d.arg, desc_kind::IOVA_LEN, desc_kind::IOVA_LEN);
-  if (iova == nullptr || length == nullptr) return;
-  const Value* at = FieldOf(call, *iova);
+  const auto value = [&](const char* name) -> const Value* {
+    const desc_field* f =
+        name != nullptr ? desc_find_field(*d.arg, name) : nullptr;
+    return f != nullptr ? FieldOf(call, *f) : nullptr;
+  };
+  const Value* at = value(d.effect->iova);
   if (at == nullptr || at->kind != Value::Kind::kNumber) return;
   Mapping mapping;
   mapping.owner = NameOf(call.args[0].value);
   mapping.iova = at->number;
-  mapping.length = NumberOr(FieldOf(call, *length), kPage);
-  for (const desc_field& f : d.arg->fields) {
-    const Value* id = FieldOf(call, f);
-    if (f.kind == desc_kind::ID_IN && f.object == desc_object::IOAS &&
-        id != nullptr && IsName(*id)) {
-      mapping.ioas = NameOf(*id);
-      break;  // of a copy, that which gets it
-    }
-  }
+  mapping.length = NumberOr(value(d.effect->length), kPage);
+  const Value* space = value(d.effect->space);
+  if (space != nullptr && IsName(*space)) mapping.ioas = NameOf(*space);
   mappings.push_back(std::move(mapping));
 }
 

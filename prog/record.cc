@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// From calls to lines. Everything about a command comes from its description;
-// a few commands are looked at by name, for what no description says: which
-// memory an address space maps (an access reads it), and how long a bitmap is.
+// From calls to lines. Everything about a command comes from its description.
 //
 // What the program has is kept as a mirror: for each process the memory and the
 // descriptors that the lines so far have given it, and what is in that memory.
@@ -991,65 +989,77 @@ class Recorder::Impl {
     while (it != areas->end() && it->first <= last) it = areas->erase(it);
   }
 
-  // After a success: who maps what.
+  // After a success: who maps what, as the description says it.
   void Follow(const PendingCall& c, const std::string& after) {
-    const std::string_view name = c.desc->name;
+    if (c.desc->effect == nullptr) return;
+    const desc_effect& e = *c.desc->effect;
+    const desc_struct& s = *c.desc->arg;
     FileState* f = &files_[c.file];
-    auto before_value = [&](std::string_view field) {
-      return FieldOf(c, c.image, field);
+    auto value = [&](const char* name) -> uint64_t {
+      const desc_field* d =
+          name != nullptr ? desc_find_field(s, name) : nullptr;
+      if (d == nullptr) return 0;
+      return desc_load(*d,
+                       desc_is_output(d->kind) ? after.data() : c.image.data());
     };
-    auto after_value = [&](std::string_view field) {
-      return FieldOf(c, after, field);
+    auto file = [&](const char* name) -> RecordFile {
+      if (name == nullptr) return 0;
+      const auto it = c.fds.find(desc_find_field(s, name));
+      return it != c.fds.end() ? it->second : 0;
     };
-    auto ioas = [&](std::string_view field) {
-      return &f->ioas[static_cast<uint32_t>(before_value(field))];
-    };
-    Area area;
-    area.process = c.caller.process;
-    if (name == "IOAS_MAP") {
-      area.addr = before_value("user_va");
-      area.length = before_value("length");
-      (*ioas("ioas_id"))[after_value("iova")] = area;
-    } else if (name == "IOAS_MAP_FILE") {
-      area.object = FileIn(c);
-      area.offset = before_value("start");
-      area.length = before_value("length");
-      (*ioas("ioas_id"))[after_value("iova")] = area;
-    } else if (name == "IOAS_COPY") {
-      std::map<uint64_t, Area> copied;
-      uint64_t to = after_value("dst_iova");
-      ForEachArea(ioas("src_ioas_id"), before_value("src_iova"),
-                  before_value("length"),
-                  [&](Area piece, uint64_t at, uint64_t n) {
-                    piece.addr += at;
-                    piece.offset += at;
-                    piece.length = n;
-                    copied[to] = piece;
-                    to += n;
-                    return true;
-                  });
-      ioas("dst_ioas_id")->merge(copied);
-    } else if (name == "IOAS_UNMAP") {
-      EraseAreas(ioas("ioas_id"), before_value("iova"), before_value("length"));
-    } else if (name == "DESTROY") {
-      f->ioas.erase(static_cast<uint32_t>(before_value("id")));
-    } else if (name == "VFIO_IOMMU_MAP_DMA") {
-      area.addr = before_value("vaddr");
-      area.length = before_value("size");
-      f->ioas[f->vfio_ioas][before_value("iova")] = area;
-    } else if (name == "VFIO_IOMMU_UNMAP_DMA") {
-      EraseAreas(&f->ioas[f->vfio_ioas], before_value("iova"),
-                 before_value("size"));
-    } else if (name == "VFIO_IOAS") {
-      const uint32_t id = static_cast<uint32_t>(after_value("ioas_id"));
-      if (f->vfio_ioas == 0) f->ioas[id].merge(f->ioas[0]);
-      f->vfio_ioas = before_value("op") == 2 ? 0 : id;  // CLEAR
-    } else if (name == "ACCESS_REPLACE_IOAS") {
-      const RecordFile access = FileIn(c);
-      if (access != 0) {
-        files_[access].access_ioas =
-            static_cast<uint32_t>(before_value("ioas_id"));
+    const uint32_t space = e.space != nullptr
+                               ? static_cast<uint32_t>(value(e.space))
+                               : f->vfio_ioas;
+    const bool selected = desc_effect_selected(s, e, c.image.data());
+    switch (e.kind) {
+      case desc_effect_kind::MAP: {
+        Area area;
+        area.process = c.caller.process;
+        area.length = value(e.length);
+        area.addr = value(e.from_va);
+        area.object = file(e.from_file);
+        area.offset = value(e.from_offset);
+        f->ioas[space][value(e.iova)] = area;
+        break;
       }
+      case desc_effect_kind::COPY: {
+        std::map<uint64_t, Area> copied;
+        uint64_t to = value(e.iova);
+        ForEachArea(&f->ioas[static_cast<uint32_t>(value(e.src_space))],
+                    value(e.src_iova), value(e.length),
+                    [&](Area piece, uint64_t at, uint64_t n) {
+                      piece.addr += at;
+                      piece.offset += at;
+                      piece.length = n;
+                      copied[to] = piece;
+                      to += n;
+                      return true;
+                    });
+        f->ioas[space].merge(copied);
+        break;
+      }
+      case desc_effect_kind::UNMAP:
+        EraseAreas(&f->ioas[space], value(e.iova), value(e.length));
+        break;
+      case desc_effect_kind::END:
+        f->ioas.erase(space);
+        break;
+      case desc_effect_kind::COMPAT_SPACE:
+        if (f->vfio_ioas == 0) f->ioas[space].merge(f->ioas[0]);
+        f->vfio_ioas = selected ? 0 : space;
+        break;
+      case desc_effect_kind::ACCESS_SPACE: {
+        const RecordFile access = file(e.access);
+        if (access != 0) files_[access].access_ioas = space;
+        break;
+      }
+      case desc_effect_kind::ACCESS:
+        // What it wrote is in the program's memory as well.
+        if (c.buffers.empty()) {
+          SyncAccess(c.caller.process, file(e.access), value(e.iova),
+                     value(e.length), Mirror::kWritten);
+        }
+        break;
     }
   }
 
@@ -1093,7 +1103,7 @@ class Recorder::Impl {
       if (d.kind == desc_kind::SIZE) size_field = &d;
     }
     uint64_t size = s.size;
-    const bool vfio = std::string_view(c->desc->name).starts_with("VFIO_IOMMU");
+    const bool advice = c->desc->size_is_advice;
     if (size_field == nullptr) {
       // The argument is the value itself.
       if (s.fields.size() != 1) return false;
@@ -1107,18 +1117,17 @@ class Recorder::Impl {
         c->readable = false;
         return true;
       }
-      // VFIO's read what they need whatever argsz says, and nothing behind it.
       image.resize(std::max<size_t>(image.size(), size_field->width));
       size = desc_load(*size_field, image.data());
       const uint64_t looked_at =
-          vfio ? std::max<uint64_t>(c->desc->min_size, size) : size;
+          advice ? std::max<uint64_t>(c->desc->min_size, size) : size;
       if (looked_at <= kMaxBufferBytes &&
           !Accessible(p, c->arg, looked_at, true)) {
         return false;
       }
     }
     const std::string tail =
-        !vfio && size > s.size && image.size() > s.size
+        !advice && size > s.size && image.size() > s.size
             ? image.substr(s.size,
                            std::min<uint64_t>(size, image.size()) - s.size)
             : "";
@@ -1204,7 +1213,7 @@ class Recorder::Impl {
     if (n == otherwise) return;
     if (d.kind == desc_kind::ID_IN || d.kind == desc_kind::ID_INOUT) {
       const RecordFile holder =
-          d.object == desc_object::ACCESS_PAGES ? FileIn(*c) : c->file;
+          desc_object_is_of_access(d.object) ? FileIn(*c) : c->file;
       const auto f = files_.find(holder);
       if (f != files_.end()) {
         const auto id = f->second.ids.find(static_cast<uint32_t>(n));
@@ -1273,15 +1282,16 @@ class Recorder::Impl {
       AddArg(&c->call, name, Address(p, addr));
       return true;
     }
-    const bool access_rw = std::string_view(c->desc->name) == "ACCESS_RW";
+    const desc_effect* e = c->desc->effect;
     bool reads = d.kind != desc_kind::PTR_OUT;
     bool writes = d.kind != desc_kind::PTR_IN;
     bool trusted = true;
-    if (access_rw) {
-      reads = (FieldOf(*c, c->image, "flags") & 1) != 0;  // WRITE
+    if (e != nullptr && e->data != nullptr &&
+        d.name == std::string_view(e->data)) {
+      reads = desc_effect_selected(s, *e, c->image.data());
       writes = !reads;
       if (writes) {
-        trusted = SyncAccess(p, FileIn(*c), FieldOf(*c, c->image, "iova"), n,
+        trusted = SyncAccess(p, FileIn(*c), FieldOf(*c, c->image, e->iova), n,
                              Mirror::kRight);
       }
     }
@@ -1489,11 +1499,6 @@ class Recorder::Impl {
     }
     Print(c->call);
     if (success) Follow(*c, after);
-    if (success && std::string_view(c->desc->name) == "ACCESS_RW" &&
-        c->buffers.empty()) {
-      SyncAccess(p, FileIn(*c), FieldOf(*c, c->image, "iova"),
-                 FieldOf(*c, c->image, "length"), Mirror::kWritten);
-    }
     for (const PendingCall::Buffer& buffer : c->buffers) {
       if (!buffer.literal) CompareBuffer(*c, buffer, success);
     }
@@ -1530,15 +1535,11 @@ class Recorder::Impl {
         if (next_file >= files.size()) continue;
         const RecordFile file = files[next_file++];
         Process(p)->files[file] = named(d);
-        FileState* state = &files_[file];
-        state->context = c->file;
-        if (d.object == desc_object::ACCESS) {
-          state->access_ioas =
-              static_cast<uint32_t>(FieldOf(*c, c->image, "id"));
-        }
+        files_[file].context = c->file;
+        c->fds[&d] = file;
       } else if (d.kind == desc_kind::ID_OUT) {
         const RecordFile holder =
-            d.object == desc_object::ACCESS_PAGES ? FileIn(*c) : c->file;
+            desc_object_is_of_access(d.object) ? FileIn(*c) : c->file;
         files_[holder].ids[n] = named(d);
       } else if (d.kind == desc_kind::ID_INOUT) {
         std::map<uint32_t, Value>* ids = &files_[c->file].ids;

@@ -81,6 +81,71 @@ static consteval bool is_whole(const desc_struct &s)
 	return at == s.size;
 }
 
+static consteval const desc_field *field_of(const desc_struct &s, const char *name)
+{
+	for (const desc_field &f : s.fields)
+		if (name && std::string_view(f.name) == name)
+			return &f;
+	return nullptr;
+}
+
+/* A field is there, and of one of two kinds. */
+static consteval bool names_a(const desc_struct &s, const char *name, desc_kind a, desc_kind b)
+{
+	const desc_field *f = field_of(s, name);
+
+	return f && (f->kind == a || f->kind == b);
+}
+
+static consteval bool no_range(const desc_effect &e)
+{
+	return !e.iova && !e.length;
+}
+
+/* What the effect's kind needs is named and of a fitting kind, and nothing else is named. */
+static consteval bool effect_is_whole(const desc_struct &s, const desc_effect &e)
+{
+	using enum desc_kind;
+	const desc_field *selector = field_of(s, e.selector);
+	bool range = names_a(s, e.iova, IOVA, IOVA_INOUT) && names_a(s, e.length, IOVA_LEN, LEN);
+	bool maps = e.kind == desc_effect_kind::MAP;
+	bool copies = e.kind == desc_effect_kind::COPY;
+	bool of_access = e.kind == desc_effect_kind::ACCESS_SPACE ||
+			 e.kind == desc_effect_kind::ACCESS;
+
+	if (e.space && !names_a(s, e.space, ID_IN, ID_INOUT))
+		return false;
+	if (e.selector && !(selector && (selector->kind == FLAGS || selector->kind == ENUM)))
+		return false;
+	if (maps && !e.from_va == !e.from_file)
+		return false;
+	if ((e.from_va && !(maps && names_a(s, e.from_va, USER_VA, USER_VA))) ||
+	    (e.from_file && !(maps && names_a(s, e.from_file, FD_IN, FD_IN) && e.from_offset)) ||
+	    (e.from_offset && !(e.from_file && names_a(s, e.from_offset, NUMBER, NUMBER))))
+		return false;
+	if (copies ? !names_a(s, e.src_space, ID_IN, ID_IN) || !names_a(s, e.src_iova, IOVA, IOVA)
+		   : e.src_space || e.src_iova)
+		return false;
+	if (of_access ? !names_a(s, e.access, FD_IN, FD_OUT) : !!e.access)
+		return false;
+	switch (e.kind) {
+	case desc_effect_kind::MAP:
+	case desc_effect_kind::COPY:
+		return range && !e.selector && !e.data;
+	case desc_effect_kind::UNMAP:
+		return range && !e.data;
+	case desc_effect_kind::END:
+		return e.space && no_range(e) && !e.selector && !e.data;
+	case desc_effect_kind::COMPAT_SPACE:
+		return e.space && no_range(e) && !e.data;
+	case desc_effect_kind::ACCESS_SPACE:
+		return e.space && no_range(e) && !e.selector && !e.data;
+	case desc_effect_kind::ACCESS:
+		return range && !e.space && names_a(s, e.data, PTR_INOUT, PTR_INOUT);
+	}
+	return false;
+}
+
 static consteval bool all_whole()
 {
 	for (const desc_struct *s : pointee_structs)
@@ -88,6 +153,8 @@ static consteval bool all_whole()
 			return false;
 	for (const desc_ioctl &d : desc_ioctls) {
 		if (!is_whole(*d.arg) || d.min_size > d.arg->size)
+			return false;
+		if (d.effect && !effect_is_whole(*d.arg, *d.effect))
 			return false;
 		if (d.arg_is_value) {
 			if (d.min_size || d.arg->fields.size() != 1 || d.arg->size != 8)
@@ -100,7 +167,7 @@ static consteval bool all_whole()
 	return true;
 }
 static_assert(all_whole(), "a description leaves a byte out, covers one twice, or refers to a "
-			   "field that is not there");
+			   "field that is not there or of another kind");
 
 /* Every number has a description, in a revision just one; the order is that of the numbers. */
 static consteval bool all_there()
@@ -207,6 +274,18 @@ uint64_t desc_load(const desc_field &f, const void *image)
 void desc_store(const desc_field &f, void *image, uint64_t value)
 {
 	std::memcpy(static_cast<unsigned char *>(image) + f.offset, &value, f.width);
+}
+
+bool desc_effect_selected(const desc_struct &s, const desc_effect &e, const void *arg)
+{
+	const desc_field *f = e.selector ? desc_find_field(s, e.selector) : nullptr;
+	uint64_t value;
+
+	if (!f)
+		return false;
+	value = desc_load(*f, arg);
+	return f->kind == desc_kind::FLAGS ? (value & e.selected) == e.selected
+					   : value == e.selected;
 }
 
 bool desc_is_output(desc_kind kind)

@@ -112,6 +112,12 @@ constexpr bool desc_object_takes(desc_object want, desc_object have)
 	}
 }
 
+/* Are ids of an `object` an access's, which the command has a descriptor of, not the context's? */
+constexpr bool desc_object_is_of_access(desc_object object)
+{
+	return object == desc_object::ACCESS_PAGES;
+}
+
 /* A named value of a flags or enum field: the kernel's name without its prefix. */
 struct desc_name {
 	const char *name;
@@ -227,6 +233,43 @@ constexpr uint8_t desc_revision_by_name(std::string_view name)
 	return 0;
 }
 
+/*
+ * What a successful command does to what I/O address spaces map, or with it. Spaces are contexts'
+ * IOAS ids; a context has one that is used by commands which name none (VFIO's compatible one).
+ */
+enum class desc_effect_kind : uint8_t {
+	MAP,   /* [iova, iova + length) of `space` maps new memory: from_va, or from_file */
+	COPY,  /* [iova, iova + length) of `space` maps what src_space has at src_iova */
+	UNMAP, /* `space` maps nothing in [iova, iova + length); selected: nothing anywhere */
+	END,   /* if `space` is the id of a space, it is gone */
+	/* `space` becomes the one of commands that name none; selected: there is none then */
+	COMPAT_SPACE,
+	ACCESS_SPACE, /* `access` reads and writes `space` from now on; id 0: none */
+	/* `access` reads [iova, iova + length) into `data`; selected: it writes `data` there */
+	ACCESS,
+};
+
+/*
+ * Members are names of fields of the command; nullptr: it has no such field. Outputs
+ * (desc_is_output()) count as they came back, all others as they were sent.
+ */
+struct desc_effect {
+	desc_effect_kind kind;
+	const char *space = nullptr; /* an id; nullptr: the context's compatible space */
+	const char *iova = nullptr;
+	const char *length = nullptr;
+	const char *from_va = nullptr;	   /* MAP: user memory */
+	const char *from_file = nullptr;   /* MAP: a descriptor of a memory file */
+	const char *from_offset = nullptr; /* bytes from the start of from_file */
+	const char *src_space = nullptr;   /* COPY */
+	const char *src_iova = nullptr;
+	const char *access = nullptr; /* a descriptor, which may be one that the command makes */
+	const char *data = nullptr;   /* ACCESS: a pointer */
+	/* "selected": this field has the value, or (FLAGS) all bits of it */
+	const char *selector = nullptr;
+	uint64_t selected = 0;
+};
+
 /* One ioctl, or one op of IOMMU_TEST_CMD. */
 struct desc_ioctl {
 	/*
@@ -250,6 +293,12 @@ struct desc_ioctl {
 	bool arg_is_value = false;
 	/* Of a device's file (/dev/vfio/devices/vfio0), not of /dev/iommu. */
 	bool of_device = false;
+	/*
+	 * The kernel reads the fields that it needs whatever arg's size field says, and nothing
+	 * behind them.
+	 */
+	bool size_is_advice = false;
+	const struct desc_effect *effect = nullptr; /* on what is mapped; nullptr: none */
 };
 
 /*
@@ -288,5 +337,7 @@ bool desc_is_output(desc_kind kind); /* the kernel writes the field back */
 bool desc_is_input(desc_kind kind);
 bool desc_is_pointer(desc_kind kind);
 bool desc_is_returned(const desc_field &f); /* desc_is_output(), or an input that comes back */
+/* Is `e` selected by the command image `arg`? Without a selector: no. */
+bool desc_effect_selected(const desc_struct &s, const desc_effect &e, const void *arg);
 /* The short name of an output: short_name, or the field name without out_ and _id. */
 std::string_view desc_output_name(const desc_field &f);

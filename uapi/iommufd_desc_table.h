@@ -1091,20 +1091,94 @@ inline constexpr desc_field vfio_device_detach_iommufd_pt_fields[] = {
 };
 inline constexpr desc_struct vfio_detach = STRUCT(vfio_device_detach_iommufd_pt);
 
+/* --- what commands do to what is mapped --- */
+
+inline constexpr desc_effect destroy_effect = {.kind = desc_effect_kind::END, .space = "id"};
+inline constexpr desc_effect ioas_map_effect = {
+	.kind = desc_effect_kind::MAP,
+	.space = "ioas_id",
+	.iova = "iova",
+	.length = "length",
+	.from_va = "user_va",
+};
+inline constexpr desc_effect ioas_map_file_effect = {
+	.kind = desc_effect_kind::MAP,
+	.space = "ioas_id",
+	.iova = "iova",
+	.length = "length",
+	.from_file = "fd",
+	.from_offset = "start",
+};
+inline constexpr desc_effect ioas_copy_effect = {
+	.kind = desc_effect_kind::COPY,
+	.space = "dst_ioas_id",
+	.iova = "dst_iova",
+	.length = "length",
+	.src_space = "src_ioas_id",
+	.src_iova = "src_iova",
+};
+inline constexpr desc_effect ioas_unmap_effect = {
+	.kind = desc_effect_kind::UNMAP,
+	.space = "ioas_id",
+	.iova = "iova",
+	.length = "length",
+};
+inline constexpr desc_effect vfio_ioas_effect = {
+	.kind = desc_effect_kind::COMPAT_SPACE,
+	.space = "ioas_id",
+	.selector = "op",
+	.selected = IOMMU_VFIO_IOAS_CLEAR,
+};
+inline constexpr desc_effect vfio_map_effect = {
+	.kind = desc_effect_kind::MAP,
+	.iova = "iova",
+	.length = "size",
+	.from_va = "vaddr",
+};
+inline constexpr desc_effect vfio_unmap_effect = {
+	.kind = desc_effect_kind::UNMAP,
+	.iova = "iova",
+	.length = "size",
+	.selector = "flags",
+	.selected = VFIO_DMA_UNMAP_FLAG_ALL,
+};
+inline constexpr desc_effect create_access_effect = {
+	.kind = desc_effect_kind::ACCESS_SPACE,
+	.space = "id",
+	.access = "out_access_fd",
+};
+inline constexpr desc_effect access_replace_effect = {
+	.kind = desc_effect_kind::ACCESS_SPACE,
+	.space = "ioas_id",
+	.access = "id",
+};
+inline constexpr desc_effect access_rw_effect = {
+	.kind = desc_effect_kind::ACCESS,
+	.iova = "iova",
+	.length = "length",
+	.access = "id",
+	.data = "uptr",
+	.selector = "flags",
+	.selected = MOCK_ACCESS_RW_WRITE,
+};
+
 #define OFFSETOFEND(type, member) \
 	(offsetof(struct type, member) + sizeof(((struct type *)nullptr)->member))
-#define IOCTL(name, type, last, revisions, arg, ...)                                          \
-	desc_ioctl                                                                            \
-	{                                                                                     \
-		#name, IOMMU_##name, 0, OFFSETOFEND(type, last), revisions, &arg, __VA_ARGS__ \
+#define CREATES(o) .creates = desc_object::o
+#define IOCTL(_name, type, last, _revisions, _arg, ...)                       \
+	desc_ioctl                                                            \
+	{                                                                     \
+		.name = #_name, .cmd = IOMMU_##_name, .op = 0,                \
+		.min_size = OFFSETOFEND(type, last), .revisions = _revisions, \
+		.arg = &_arg __VA_OPT__(, ) __VA_ARGS__                       \
 	}
-#define TEST(name, revisions, arg, ...)                                                         \
-	desc_ioctl                                                                              \
-	{                                                                                       \
-		#name, IOMMU_TEST_CMD, IOMMU_TEST_OP_##name, OFFSETOFEND(iommu_test_cmd, last), \
-			revisions, &arg##_arg, __VA_ARGS__                                      \
+#define TEST(_name, _revisions, what, ...)                                              \
+	desc_ioctl                                                                      \
+	{                                                                               \
+		.name = #_name, .cmd = IOMMU_TEST_CMD, .op = IOMMU_TEST_OP_##_name,     \
+		.min_size = OFFSETOFEND(iommu_test_cmd, last), .revisions = _revisions, \
+		.arg = &what##_arg __VA_OPT__(, ) __VA_ARGS__                           \
 	}
-#define CREATES(o) desc_object::o
 #define VFIO(_name, _min_size, _arg, ...)                                      \
 	desc_ioctl                                                             \
 	{                                                                      \
@@ -1122,11 +1196,14 @@ inline constexpr desc_ioctl desc_ioctls[] = {
 	VFIO(VFIO_DEVICE_GET_REGION_INFO, OFFSETOFEND(vfio_region_info, offset), vfio_region,
 	     .of_device = true),
 	VFIO(VFIO_DEVICE_RESET, 0, vfio_no_arg, .arg_is_value = true, .of_device = true),
-	VFIO(VFIO_IOMMU_GET_INFO, OFFSETOFEND(vfio_iommu_type1_info, iova_pgsizes), vfio_info),
-	VFIO(VFIO_IOMMU_MAP_DMA, OFFSETOFEND(vfio_iommu_type1_dma_map, size), vfio_dma_map),
-	VFIO(VFIO_IOMMU_UNMAP_DMA, OFFSETOFEND(vfio_iommu_type1_dma_unmap, size), vfio_dma_unmap),
+	VFIO(VFIO_IOMMU_GET_INFO, OFFSETOFEND(vfio_iommu_type1_info, iova_pgsizes), vfio_info,
+	     .size_is_advice = true),
+	VFIO(VFIO_IOMMU_MAP_DMA, OFFSETOFEND(vfio_iommu_type1_dma_map, size), vfio_dma_map,
+	     .size_is_advice = true, .effect = &vfio_map_effect),
+	VFIO(VFIO_IOMMU_UNMAP_DMA, OFFSETOFEND(vfio_iommu_type1_dma_unmap, size), vfio_dma_unmap,
+	     .size_is_advice = true, .effect = &vfio_unmap_effect),
 	VFIO(VFIO_IOMMU_DIRTY_PAGES, OFFSETOFEND(vfio_iommu_type1_dirty_bitmap, flags),
-	     vfio_dirty_bitmap),
+	     vfio_dirty_bitmap, .size_is_advice = true),
 	VFIO(VFIO_DEVICE_BIND_IOMMUFD, OFFSETOFEND(vfio_device_bind_iommufd, out_devid), vfio_bind,
 	     .of_device = true),
 	VFIO(VFIO_DEVICE_ATTACH_IOMMUFD_PT, OFFSETOFEND(vfio_device_attach_iommufd_pt, pt_id),
@@ -1134,16 +1211,19 @@ inline constexpr desc_ioctl desc_ioctls[] = {
 	VFIO(VFIO_DEVICE_DETACH_IOMMUFD_PT, OFFSETOFEND(vfio_device_detach_iommufd_pt, flags),
 	     vfio_detach, .of_device = true),
 
-	IOCTL(DESTROY, iommu_destroy, id, DESC_ALL, destroy),
+	IOCTL(DESTROY, iommu_destroy, id, DESC_ALL, destroy, .effect = &destroy_effect),
 	IOCTL(IOAS_ALLOC, iommu_ioas_alloc, out_ioas_id, DESC_ALL, ioas_alloc, CREATES(IOAS)),
 	IOCTL(IOAS_ALLOW_IOVAS, iommu_ioas_allow_iovas, allowed_iovas, DESC_ALL, ioas_allow_iovas),
-	IOCTL(IOAS_COPY, iommu_ioas_copy, src_iova, DESC_ALL, ioas_copy),
+	IOCTL(IOAS_COPY, iommu_ioas_copy, src_iova, DESC_ALL, ioas_copy,
+	      .effect = &ioas_copy_effect),
 	IOCTL(IOAS_IOVA_RANGES, iommu_ioas_iova_ranges, out_iova_alignment, DESC_ALL,
 	      ioas_iova_ranges),
-	IOCTL(IOAS_MAP, iommu_ioas_map, iova, DESC_ALL, ioas_map),
-	IOCTL(IOAS_UNMAP, iommu_ioas_unmap, length, DESC_ALL, ioas_unmap),
+	IOCTL(IOAS_MAP, iommu_ioas_map, iova, DESC_ALL, ioas_map, .effect = &ioas_map_effect),
+	IOCTL(IOAS_UNMAP, iommu_ioas_unmap, length, DESC_ALL, ioas_unmap,
+	      .effect = &ioas_unmap_effect),
 	IOCTL(OPTION, iommu_option, val64, DESC_ALL, option),
-	IOCTL(VFIO_IOAS, iommu_vfio_ioas, __reserved, DESC_ALL, vfio_ioas),
+	IOCTL(VFIO_IOAS, iommu_vfio_ioas, __reserved, DESC_ALL, vfio_ioas,
+	      .effect = &vfio_ioas_effect),
 	IOCTL(HWPT_ALLOC, iommu_hwpt_alloc, __reserved, DESC_ALL, hwpt_alloc, CREATES(HWPT)),
 	IOCTL(GET_HW_INFO, iommu_hw_info, __reserved, DESC_VCMDQ_V2 | DESC_LINUX_6_12, hw_info),
 	IOCTL(GET_HW_INFO, iommu_hw_info, __reserved, DESC_HW_QUEUE, hw_info_merged),
@@ -1154,7 +1234,8 @@ inline constexpr desc_ioctl desc_ioctls[] = {
 	IOCTL(HWPT_INVALIDATE, iommu_hwpt_invalidate, __reserved, DESC_ALL, hwpt_invalidate),
 	IOCTL(FAULT_QUEUE_ALLOC, iommu_fault_alloc, out_fault_fd, DESC_ALL, fault_alloc,
 	      CREATES(FAULT)),
-	IOCTL(IOAS_MAP_FILE, iommu_ioas_map_file, iova, DESC_SINCE_VIOMMU, ioas_map_file),
+	IOCTL(IOAS_MAP_FILE, iommu_ioas_map_file, iova, DESC_SINCE_VIOMMU, ioas_map_file,
+	      .effect = &ioas_map_file_effect),
 	IOCTL(VIOMMU_ALLOC, iommu_viommu_alloc, out_viommu_id, DESC_SINCE_VIOMMU, viommu_alloc,
 	      CREATES(VIOMMU)),
 	IOCTL(VDEVICE_ALLOC, iommu_vdevice_alloc, virt_id, DESC_SINCE_VIOMMU, vdevice_alloc,
@@ -1171,13 +1252,13 @@ inline constexpr desc_ioctl desc_ioctls[] = {
 	TEST(MOCK_DOMAIN, DESC_ALL, mock_domain, CREATES(SELFTEST)),
 	TEST(MD_CHECK_MAP, DESC_ALL, md_check_map),
 	TEST(MD_CHECK_REFS, DESC_ALL, md_check_refs),
-	TEST(CREATE_ACCESS, DESC_ALL, create_access),
+	TEST(CREATE_ACCESS, DESC_ALL, create_access, .effect = &create_access_effect),
 	TEST(DESTROY_ACCESS_PAGES, DESC_ALL, destroy_access_pages),
 	TEST(ACCESS_PAGES, DESC_ALL, access_pages),
-	TEST(ACCESS_RW, DESC_ALL, access_rw),
+	TEST(ACCESS_RW, DESC_ALL, access_rw, .effect = &access_rw_effect),
 	TEST(SET_TEMP_MEMORY_LIMIT, DESC_ALL, set_temp_memory_limit),
 	TEST(MOCK_DOMAIN_REPLACE, DESC_ALL, mock_domain_replace),
-	TEST(ACCESS_REPLACE_IOAS, DESC_ALL, access_replace_ioas),
+	TEST(ACCESS_REPLACE_IOAS, DESC_ALL, access_replace_ioas, .effect = &access_replace_effect),
 	TEST(MOCK_DOMAIN_FLAGS, DESC_ALL, mock_domain_flags, CREATES(SELFTEST)),
 	TEST(DIRTY, DESC_ALL, dirty),
 	TEST(MD_CHECK_IOTLB, DESC_ALL, md_check_iotlb),
@@ -1188,7 +1269,7 @@ inline constexpr desc_ioctl desc_ioctls[] = {
 	TEST(PASID_REPLACE, DESC_SINCE_VIOMMU, pasid_replace),
 	TEST(PASID_DETACH, DESC_SINCE_VIOMMU, pasid_detach),
 	TEST(PASID_CHECK_HWPT, DESC_SINCE_VIOMMU, pasid_check_hwpt),
-	TEST(DMABUF_GET, DESC_ALL, dmabuf_get, CREATES(DMABUF), true),
+	TEST(DMABUF_GET, DESC_ALL, dmabuf_get, CREATES(DMABUF), .returns_fd = true),
 	TEST(DMABUF_REVOKE, DESC_ALL, dmabuf_revoke),
 };
 

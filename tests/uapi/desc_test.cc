@@ -312,6 +312,39 @@ TEST(Desc, FieldsCoverEveryByteOnce) {
   }
 }
 
+// A command that takes I/O addresses or user memory may change what is mapped,
+// which a recorder and a generator must know: by its effect, or by a reason why
+// it has none. That an effect names fields which are there, and of the right
+// kinds, is checked while compiling.
+TEST(Desc, EachCommandOnMapsHasItsEffect) {
+  const std::map<std::string, std::string> none = {
+      {"HWPT_GET_DIRTY_BITMAP", "reads and clears dirty bits"},
+      {"VCMDQ_ALLOC", "pins or translates what is mapped"},
+      {"HW_QUEUE_ALLOC", "pins or translates what is mapped"},
+      {"ADD_RESERVED", "keeps maps away, where there are none"},
+      {"MD_CHECK_MAP", "compares what is mapped"},
+      {"MD_CHECK_REFS", "compares counts of pins"},
+      {"ACCESS_PAGES", "pins what is mapped"},
+      {"DIRTY", "sets dirty bits"},
+      {"TRIGGER_IOPF", "only reports the address"},
+  };
+  std::set<std::string> excused;
+  for (const desc_ioctl& d : iommufd_desc_all()) {
+    bool on_maps = false;
+    for (const desc_field& f : d.arg->fields) {
+      on_maps |= f.kind == desc_kind::USER_VA || f.kind == desc_kind::IOVA ||
+                 f.kind == desc_kind::IOVA_INOUT;
+    }
+    if (d.effect != nullptr) {
+      EXPECT_EQ(none.count(d.name), 0u) << d.name << " has an effect";
+    } else if (on_maps) {
+      EXPECT_EQ(none.count(d.name), 1u) << d.name << ": no effect, no reason";
+      excused.insert(d.name);
+    }
+  }
+  EXPECT_EQ(excused.size(), none.size()) << "a reason for no command";
+}
+
 TEST(Desc, OutputsHaveShortNames) {
   auto outputs = [](const char* command) {
     std::vector<std::string> names;
