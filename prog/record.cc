@@ -1039,7 +1039,11 @@ class Recorder::Impl {
         break;
       }
       case desc_effect_kind::UNMAP:
-        EraseAreas(&f->ioas[space], value(e.iova), value(e.length));
+        if (selected) {
+          f->ioas[space].clear();
+        } else {
+          EraseAreas(&f->ioas[space], value(e.iova), value(e.length));
+        }
         break;
       case desc_effect_kind::END:
         f->ioas.erase(space);

@@ -18,16 +18,19 @@
 #include <vector>
 
 #include "gtest/gtest.h"
-#include "tests/prog/program_files.h"
-#include "tools/lab_kernel.h"
-#include "uapi/iommufd.h"
-#include "uapi/iommufd_test.h"
 #include "prog/parse.h"
 #include "prog/print.h"
 #include "prog/record_syscalls.h"
 #include "prog/run.h"
+#include "tests/prog/program_files.h"
+#include "tests/util/cmd.h"
+#include "tools/lab_kernel.h"
+#include "uapi/iommufd.h"
+#include "uapi/vfio.h"
 
 namespace {
+
+using iommulab::Cmd;
 
 // Programs that cannot be recorded call by call, and why.
 struct Exception {
@@ -229,16 +232,26 @@ class FakeSource : public prog::RecordSource {
 
   // A command whose struct lies at kStack. `answer` is what the kernel makes
   // of it.
-  template <class T>
-  void Ioctl(int process, prog::RecordFile file, unsigned long cmd, T arg,
-             long ret, const std::function<void(T*)>& answer = {},
-             std::vector<prog::RecordFile> files = {}) {
-    Put(process, kStack, {reinterpret_cast<const char*>(&arg), sizeof(arg)});
+  void Ioctl(int process, prog::RecordFile file, Cmd cmd, long ret,
+             const std::function<void(Cmd*)>& answer = {},
+             const std::vector<prog::RecordFile>& files = {}) {
+    Put(process, kStack, Bytes(cmd));
     prog::Recorder::Ioctl call =
-        recorder_->BeginIoctl({process, 0}, file, 3, cmd, kStack);
-    if (answer) answer(&arg);
-    Put(process, kStack, {reinterpret_cast<const char*>(&arg), sizeof(arg)});
+        recorder_->BeginIoctl({process, 0}, file, 3, cmd.nr(), kStack);
+    if (answer) answer(&cmd);
+    Put(process, kStack, Bytes(cmd));
     recorder_->EndIoctl(&call, ret, files);
+  }
+  // One that has no description.
+  void Ioctl(int process, prog::RecordFile file, unsigned long nr,
+             std::string_view bytes, long ret) {
+    Put(process, kStack, bytes);
+    prog::Recorder::Ioctl call =
+        recorder_->BeginIoctl({process, 0}, file, 3, nr, kStack);
+    recorder_->EndIoctl(&call, ret);
+  }
+  static std::string_view Bytes(const Cmd& cmd) {
+    return {static_cast<const char*>(cmd.data()), cmd.size()};
   }
 
   // What was written since the last time.
@@ -277,11 +290,8 @@ class RecordSourceTest : public testing::Test {
     source_.Map(7, 0x7ffc00000000, 0x21000);  // a stack
     recorder_ = source_.recorder_.get();
     recorder_->Open({7, 0}, "/dev/iommu", "", 3, 100);
-    iommu_ioas_alloc alloc = {
-        .size = sizeof(alloc), .flags = 0, .out_ioas_id = 0};
-    source_.Ioctl<iommu_ioas_alloc>(
-        7, 100, IOMMU_IOAS_ALLOC, alloc, 0,
-        [](iommu_ioas_alloc* c) { c->out_ioas_id = 1; });
+    source_.Ioctl(7, 100, Cmd("IOAS_ALLOC"), 0,
+                  [](Cmd* c) { c->Set("out_ioas_id", 1); });
     EXPECT_EQ(source_.Take(),
               "# recorded\n"
               "machine(memlock=\"65536\")\n"
@@ -293,23 +303,20 @@ class RecordSourceTest : public testing::Test {
     EXPECT_EQ(recorder_->TakeRemarks(), remarks_);
   }
 
-  static iommu_ioas_map MapCmd(uint64_t addr, uint64_t length) {
-    iommu_ioas_map cmd = {};
-    cmd.size = sizeof(cmd);
-    cmd.flags = IOMMU_IOAS_MAP_READABLE;
-    cmd.ioas_id = 1;
-    cmd.user_va = addr;
-    cmd.length = length;
+  static Cmd MapCmd(uint64_t addr, uint64_t length) {
+    Cmd cmd("IOAS_MAP");
+    cmd.Set("flags", IOMMU_IOAS_MAP_READABLE)
+        .Set("ioas_id", 1)
+        .Set("user_va", addr)
+        .Set("length", length);
     return cmd;
   }
   // IOAS_MAP of the memory, and what was written for it.
   std::string Mapped(int process, uint64_t addr, uint64_t length,
                      long ret = 0) {
-    source_.Ioctl<iommu_ioas_map>(process, 100, IOMMU_IOAS_MAP,
-                                  MapCmd(addr, length), ret,
-                                  [ret](iommu_ioas_map* c) {
-                                    if (ret == 0) c->iova = 0x1000;
-                                  });
+    source_.Ioctl(process, 100, MapCmd(addr, length), ret, [ret](Cmd* c) {
+      if (ret == 0) c->Set("iova", 0x1000);
+    });
     return source_.Take();
   }
 
@@ -439,8 +446,7 @@ TEST_F(RecordSourceTest, OneProcessAfterTheOther) {
             "p1 = fork()\n");
   recorder_->Open({8, 0}, "/dev/iommu", "", 3, 110);
   source_.Take();
-  source_.Ioctl<iommu_ioas_map>(8, 110, IOMMU_IOAS_MAP,
-                                MapCmd(0x7f0000000000, 0x1000), -ENOENT);
+  source_.Ioctl(8, 110, MapCmd(0x7f0000000000, 0x1000), -ENOENT);
   EXPECT_EQ(source_.Take(),
             "buf3 = anon(8k, shared=true, addr=0x14000000000) @p1\n"
             "IOAS_MAP(f2, flags=READABLE, ioas_id=1, user_va=buf3, "
@@ -452,16 +458,17 @@ TEST_F(RecordSourceTest, OneProcessAfterTheOther) {
 
 TEST_F(RecordSourceTest, WhatCameFromNowhere) {
   source_.Map(9, 0x7ffc00000000, 0x21000);
-  iommu_destroy destroy = {.size = sizeof(destroy), .id = 1};
+  Cmd destroy("DESTROY");
+  destroy.Set("id", 1);
   // A process that nobody forked, with a file that it cannot have.
   recorder_->Open({7, 0}, "/dev/iommu", "hw-queue", 4, 101);
   recorder_->Start(9);
   recorder_->Open({7, 0}, "/dev/iommu", "none", -EINVAL, 0);
   recorder_->Open({7, 0}, "/dev/iommu", "", 5, 102);
-  source_.Ioctl<iommu_destroy>(9, 102, IOMMU_DESTROY, destroy, -ENOENT);
+  source_.Ioctl(9, 102, destroy, -ENOENT);
   // Descriptors of none, and of something else.
-  source_.Ioctl<iommu_destroy>(9, 0, IOMMU_DESTROY, destroy, -EBADF);
-  source_.Ioctl<iommu_destroy>(9, 0, IOMMU_DESTROY, destroy, -ENOTTY);
+  source_.Ioctl(9, 0, destroy, -EBADF);
+  source_.Ioctl(9, 0, destroy, -ENOTTY);
   recorder_->Close({9, 0}, 0, 77, -EBADF);
   EXPECT_EQ(source_.Take(),
             "f2 = open(uapi=hw-queue)\n"
@@ -478,17 +485,15 @@ TEST_F(RecordSourceTest, WhatCameFromNowhere) {
 
 TEST_F(RecordSourceTest, WhatIsReadIsStored) {
   source_.Map(7, 0x7f0000000000, 0x4000);
-  iommu_test_cmd cmd = {};
-  cmd.size = sizeof(cmd);
-  cmd.op = IOMMU_TEST_OP_DIRTY;
-  cmd.id = 9;
-  cmd.dirty.length = 0x8000 * 4096ull;
-  cmd.dirty.page_size = 4096;
-  cmd.dirty.uptr = 0x7f0000000ff0;
+  Cmd cmd("DIRTY");
+  cmd.Set("id", 9)
+      .Set("length", 0x8000 * 4096ull)
+      .Set("page_size", 4096)
+      .Set("uptr", 0x7f0000000ff0);
   // 4k of bitmap: a pattern and something of its own.
   source_.Put(7, 0x7f0000000ff0, std::string(4096, 'U'));
   source_.Put(7, 0x7f0000001800, "own");
-  source_.Ioctl<iommu_test_cmd>(7, 100, IOMMU_TEST_CMD, cmd, -EINVAL);
+  source_.Ioctl(7, 100, cmd, -EINVAL);
   EXPECT_EQ(source_.Take(),
             "buf = anon(16k, addr=0x14000000000)\n"
             "store(buf+4080, \"UUUUUUUUUUUUUUUU\")\n"
@@ -499,9 +504,7 @@ TEST_F(RecordSourceTest, WhatIsReadIsStored) {
             "# EINVAL\n");
   // Only what has changed since.
   source_.Put(7, 0x7f0000001800, "UUU");
-  source_.Ioctl<iommu_test_cmd>(
-      7, 100, IOMMU_TEST_CMD, cmd, 0,
-      [](iommu_test_cmd* c) { c->dirty.out_nr_dirty = 5; });
+  source_.Ioctl(7, 100, cmd, 0, [](Cmd* c) { c->Set("out_nr_dirty", 5); });
   EXPECT_EQ(source_.Take(),
             "store(buf+6k, \"UUU\")\n"
             "DIRTY(f, id=9, length=128M, page_size=0x1000, uptr=buf+4080)  "
@@ -510,59 +513,97 @@ TEST_F(RecordSourceTest, WhatIsReadIsStored) {
 
 TEST_F(RecordSourceTest, WhatIsWrittenIsCompared) {
   source_.Map(7, 0x7f0000000000, 0x1000);
-  iommu_hwpt_get_dirty_bitmap cmd = {};
-  cmd.size = sizeof(cmd);
-  cmd.hwpt_id = 9;
-  cmd.length = 1024 * 2048;
-  cmd.page_size = 2048;
-  cmd.data = 0x7f0000000008;
-  const auto mark = [this](iommu_hwpt_get_dirty_bitmap*) {
+  Cmd cmd("HWPT_GET_DIRTY_BITMAP");
+  cmd.Set("hwpt_id", 9)
+      .Set("length", 1024 * 2048)
+      .Set("page_size", 2048)
+      .Set("data", 0x7f0000000008);
+  const auto mark = [this](Cmd*) {
     source_.Put(7, 0x7f0000000008, std::string(128, '\xaa'));
   };
-  source_.Ioctl<iommu_hwpt_get_dirty_bitmap>(
-      7, 100, IOMMU_HWPT_GET_DIRTY_BITMAP, cmd, 0, mark);
+  source_.Ioctl(7, 100, cmd, 0, mark);
   EXPECT_EQ(source_.Take(),
             "buf = anon(4k, addr=0x14000000000)\n"
             "HWPT_GET_DIRTY_BITMAP(f, hwpt_id=9, length=2M, data=buf+8)\n"
             "load(buf+8, 128)  # hash=0x100cb6a4b65cbf25\n");
   // The program has what the kernel wrote.
-  source_.Ioctl<iommu_hwpt_get_dirty_bitmap>(
-      7, 100, IOMMU_HWPT_GET_DIRTY_BITMAP, cmd, -ENOENT);
+  source_.Ioctl(7, 100, cmd, -ENOENT);
   EXPECT_EQ(source_.Take().substr(0, 6), "HWPT_G");
-  cmd.length = 64 * 2048;
+  cmd.Set("length", 64 * 2048);
   source_.Put(7, 0x7f0000000008, std::string(8, '\0'));
-  source_.Ioctl<iommu_hwpt_get_dirty_bitmap>(
-      7, 100, IOMMU_HWPT_GET_DIRTY_BITMAP, cmd, 0, mark);
+  source_.Ioctl(7, 100, cmd, 0, mark);
   EXPECT_EQ(source_.Take(),
             "HWPT_GET_DIRTY_BITMAP(f, hwpt_id=9, length=128k, data=out(8))  "
             "# data[0]=170, data[1]=170, data[2]=170, data[3]=170, "
             "data[4]=170, data[5]=170, data[6]=170, data[7]=170\n");
 }
 
+// What is mapped for I/O is looked at again by each call, until it is unmapped:
+// then the memory there may be another without a line. VFIO's unmap of all
+// names no range.
+TEST_F(RecordSourceTest, WhatIsUnmappedIsLookedAtNoMore) {
+  Cmd map("VFIO_IOMMU_MAP_DMA");
+  map.Set("flags", VFIO_DMA_MAP_FLAG_READ)
+      .Set("vaddr", 0x7f0000000000)
+      .Set("iova", 0x10000)
+      .Set("size", 0x1000);
+  Cmd range("VFIO_IOMMU_UNMAP_DMA");
+  range.Set("iova", 0x10000).Set("size", 0x1000);
+  Cmd all("VFIO_IOMMU_UNMAP_DMA");
+  all.Set("flags", VFIO_DMA_UNMAP_FLAG_ALL);
+  const struct {
+    Cmd unmap;
+    const char* line;
+  } kCases[] = {
+      {range, "VFIO_IOMMU_UNMAP_DMA(f, iova=0x10000, size=4k)  # = 4k\n"},
+      {all, "VFIO_IOMMU_UNMAP_DMA(f, flags=ALL)  # = 4k\n"},
+  };
+  Cmd other("IOAS_CHANGE_PROCESS");
+  const std::string other_line = "IOAS_CHANGE_PROCESS(f)\n";
+  for (const auto& [unmap, line] : kCases) {
+    source_.Map(7, 0x7f0000000000, 0x1000);
+    source_.Ioctl(7, 100, map, 0);
+    source_.Take();
+    source_.Ioctl(7, 100, unmap, 0, [](Cmd* c) { c->Set("size", 0x1000); });
+    EXPECT_EQ(source_.Take(), line);
+    source_.memory_[7].erase(0x7f0000000000);
+    source_.Ioctl(7, 100, other, 0);
+    EXPECT_EQ(source_.Take(), other_line);
+    recorder_->Refresh(7);
+    EXPECT_EQ(source_.Take().substr(0, 10), "munmap(buf");
+  }
+  // While it is mapped, a line says so.
+  source_.Map(7, 0x7f0000000000, 0x1000);
+  source_.Ioctl(7, 100, map, 0);
+  source_.memory_[7].erase(0x7f0000000000);
+  source_.Take();
+  source_.Ioctl(7, 100, other, 0);
+  EXPECT_EQ(source_.Take(), "munmap(buf3, 4k)\n" + other_line);
+}
+
 TEST_F(RecordSourceTest, CommandsInOddPlaces) {
   const uint64_t page = 0x7f0000000000;
   source_.Map(7, page, 0x1000);
-  iommu_destroy destroy = {.size = sizeof(destroy), .id = 1};
-  source_.Put(7, page + 0xffc, {reinterpret_cast<char*>(&destroy), 4});
+  Cmd destroy("DESTROY");
+  destroy.Set("id", 1);
+  const std::string_view bytes = FakeSource::Bytes(destroy);
+  source_.Put(7, page + 0xffc, bytes.substr(0, 4));
   for (const auto& [addr, ret] :
        {std::pair<uint64_t, long>{page + 0xffc, -EFAULT}, {0, -EFAULT}}) {
     prog::Recorder::Ioctl call =
-        recorder_->BeginIoctl({7, 0}, 100, 3, IOMMU_DESTROY, addr);
+        recorder_->BeginIoctl({7, 0}, 100, 3, destroy.nr(), addr);
     recorder_->EndIoctl(&call, ret);
   }
   // Unknown commands, and numbers that have more than 32 bits.
-  struct {
-    uint32_t size = 12, a = 1, b = 0xff;
-  } other;
+  const std::string other("\x0c\0\0\0\1\0\0\0\xff\0\0\0", 12);
   source_.Ioctl(7, 100, 0x3bfeul, other, -ENOTTY);
   source_.Ioctl(7, 100, 0x100003b80ul, other, -ENOTTY);
   // One that does not end.
-  recorder_->BeginIoctl({7, 0}, 100, 3, IOMMU_DESTROY, FakeSource::kStack);
+  recorder_->BeginIoctl({7, 0}, 100, 3, destroy.nr(), FakeSource::kStack);
   // A failure on demand; an errno that has no name.
-  source_.Put(7, FakeSource::kStack,
-              {reinterpret_cast<char*>(&destroy), sizeof(destroy)});
+  source_.Put(7, FakeSource::kStack, bytes);
   prog::Recorder::Ioctl call =
-      recorder_->BeginIoctl({7, 3}, 100, 3, IOMMU_DESTROY, FakeSource::kStack);
+      recorder_->BeginIoctl({7, 3}, 100, 3, destroy.nr(), FakeSource::kStack);
   recorder_->EndIoctl(&call, -524);
   EXPECT_EQ(source_.Take(),
             "buf = anon(4k, addr=0x14000000000)\n"
