@@ -108,7 +108,7 @@ bool Arguments::Argument(const prog::BuiltinSpec& s,
     for (const desc_name& n : arg.names) {
       if (OneIn(r(), arg.names.size())) items.push_back(Word(n.name));
     }
-    out->value = Or(std::move(items));
+    out->value = Value::Or(std::move(items));
     return true;
   }
   switch (arg.kind) {
@@ -175,7 +175,7 @@ bool Arguments::Argument(const prog::BuiltinSpec& s,
       return true;
     case prog::ArgKind::kRoom:
       out->value =
-          OneIn(r(), 12) ? Address(&draft_, &maker_) : Out(Pick(r(), kReads));
+          OneIn(r(), 12) ? Address(&draft_, &maker_) : Value::Out(Pick(r(), kReads));
       return true;
     case prog::ArgKind::kTimeout:
       if (!force && !OneIn(r(), 8)) return false;

@@ -20,28 +20,7 @@ Value NameValue(const std::string& name) {
 }
 
 Value Sum(Value a, uint64_t offset) {
-  if (offset == 0) return a;
-  Value v;
-  v.kind = Value::Kind::kSum;
-  v.items.push_back(std::move(a));
-  v.items.push_back(Num(offset));
-  return v;
-}
-
-Value Out(uint64_t elements) {
-  Value v;
-  v.kind = Value::Kind::kOut;
-  v.items.push_back(Num(elements));
-  return v;
-}
-
-Value Or(std::vector<Value> items) {
-  if (items.empty()) return Num(0);
-  if (items.size() == 1) return items[0];
-  Value v;
-  v.kind = Value::Kind::kOr;
-  v.items = std::move(items);
-  return v;
+  return offset == 0 ? a : Value::Sum({std::move(a), Num(offset)});
 }
 
 void Arg(Call* call, std::string name, Value v) {

@@ -25,8 +25,6 @@ prog::Value Word(std::string_view word);
 // "dev.idev" and the like: what a call made.
 prog::Value NameValue(const std::string& name);
 prog::Value Sum(prog::Value a, uint64_t offset);
-prog::Value Out(uint64_t elements);
-prog::Value Or(std::vector<prog::Value> items);
 
 void Arg(prog::Call* call, std::string name, prog::Value v);
 const prog::Value* ArgOf(const prog::Call& call, std::string_view name);

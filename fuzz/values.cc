@@ -245,7 +245,7 @@ Value Values::Flags(const desc_field& f) {
     if (OneIn(r(), likely ? 5 : 4) != likely) items.push_back(Word(n.name));
   }
   if (OneIn(r(), 60)) items.push_back(Num(uint64_t{1} << Below(r(), 32)));
-  return Or(std::move(items));
+  return Value::Or(std::move(items));
 }
 
 Value Values::Enum(const desc_field& f) {
@@ -342,18 +342,18 @@ Value Values::Pointer(const desc_struct& s, const desc_field& f) {
       pointee = f.variants[Below(r(), f.variants.size())].pointee;
     }
   }
-  if (f.kind == desc_kind::PTR_OUT) return Out(Below(r(), 6));
+  if (f.kind == desc_kind::PTR_OUT) return Value::Out(Below(r(), 6));
   if (pointee == nullptr) {
     // Of a range that is read or written: as many bytes, within reason.
     if (f.len_field != nullptr && HasKind(s, desc_kind::IOVA)) {
-      return Out(std::min(TheRange().length, 2 * kPage));
+      return Value::Out(std::min(TheRange().length, 2 * kPage));
     }
     if (OneIn(r(), 2)) return Address(&draft_, &maker_);
     std::string bytes(1 + Below(r(), 64), '\xff');
     for (char& c : bytes) {
       if (OneIn(r(), 2)) c = static_cast<char>(Below(r(), 256));
     }
-    return OneIn(r(), 3) ? Out(64) : Value::String(bytes);
+    return OneIn(r(), 3) ? Value::Out(64) : Value::String(bytes);
   }
   if (f.pointee == nullptr && OneIn(r(), 2)) return Literal(*pointee);
   Value list;

@@ -2,24 +2,18 @@
 #include "prog/print.h"
 
 #include <algorithm>
-#include <cinttypes>
-#include <cstdio>
+
+#include "absl/strings/str_cat.h"
 
 namespace prog {
 namespace {
-
-std::string Hex(uint64_t n) {
-  char buf[32];
-  snprintf(buf, sizeof(buf), "0x%" PRIx64, n);
-  return buf;
-}
 
 std::string StyledNumber(uint64_t n, NumberStyle style) {
   switch (style) {
     case NumberStyle::kDec:
       return std::to_string(n);
     case NumberStyle::kHex:
-      return Hex(n);
+      return absl::StrCat("0x", absl::Hex(n));
     case NumberStyle::kSuffix: {
       static constexpr struct {
         int shift;
@@ -27,7 +21,7 @@ std::string StyledNumber(uint64_t n, NumberStyle style) {
       } kSuffixes[] = {{40, 'T'}, {30, 'G'}, {20, 'M'}, {10, 'k'}};
       for (const auto& s : kSuffixes) {
         if (n != 0 && (n & ((uint64_t{1} << s.shift) - 1)) == 0) {
-          return std::to_string(n >> s.shift) + s.suffix;
+          return absl::StrCat(n >> s.shift, std::string_view(&s.suffix, 1));
         }
       }
       return std::to_string(n);
@@ -48,9 +42,7 @@ std::string Quoted(const std::string& bytes) {
     } else if (c == '\n') {
       out += "\\n";
     } else if (u < 0x20 || u >= 0x7f) {
-      char buf[8];
-      snprintf(buf, sizeof(buf), "\\x%02x", u);
-      out += buf;
+      absl::StrAppend(&out, "\\x", absl::Hex(u, absl::kZeroPad2));
     } else {
       out += c;
     }
@@ -132,7 +124,7 @@ size_t Width(const std::string& s) {
 std::string PrintNumber(uint64_t n) {
   // Small numbers, and those just below zero that are meant as such.
   if (n < 4096) return std::to_string(n);
-  return Hex(n);
+  return absl::StrCat("0x", absl::Hex(n));
 }
 
 std::string PrintValue(const Value& value) {

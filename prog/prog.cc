@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
 namespace prog {
 
@@ -28,6 +29,34 @@ Value Value::String(std::string_view bytes) {
   Value v;
   v.kind = Kind::kString;
   v.text = bytes;
+  return v;
+}
+
+namespace {
+
+Value Joined(Value::Kind kind, std::vector<Value> items) {
+  if (items.empty()) return Value::Number(0);
+  if (items.size() == 1) return items[0];
+  Value v;
+  v.kind = kind;
+  v.items = std::move(items);
+  return v;
+}
+
+}  // namespace
+
+Value Value::Or(std::vector<Value> items) {
+  return Joined(Kind::kOr, std::move(items));
+}
+
+Value Value::Sum(std::vector<Value> items) {
+  return Joined(Kind::kSum, std::move(items));
+}
+
+Value Value::Out(uint64_t elements) {
+  Value v;
+  v.kind = Kind::kOut;
+  v.items.push_back(Number(elements));
   return v;
 }
 

@@ -63,6 +63,10 @@ struct Value {
   static Value Number(uint64_t n, NumberStyle style = NumberStyle::kAuto);
   static Value Name(std::string_view name, std::string_view path = {});
   static Value String(std::string_view bytes);
+  // One item is itself; none is 0.
+  static Value Or(std::vector<Value> items);
+  static Value Sum(std::vector<Value> items);
+  static Value Out(uint64_t elements);
 };
 
 // name=value, in a call or in a struct. A positional argument has no name.

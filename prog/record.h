@@ -220,8 +220,8 @@ class Recorder {
   std::vector<std::string> TakeRemarks();
 
  private:
-  class Impl;
-  std::unique_ptr<Impl> impl_;
+  struct State;
+  std::unique_ptr<State> state_;
 };
 
 }  // namespace prog

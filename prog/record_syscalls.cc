@@ -6,13 +6,14 @@
 #include <algorithm>
 #include <cstring>
 #include <map>
-#include <mutex>
 #include <utility>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "prog/run.h"
 #include "uapi/iommufd_desc.h"
 #include "uapi/iommufd_test.h"
-#include "prog/run.h"
 
 namespace prog {
 namespace {
@@ -40,7 +41,7 @@ class RecordingSyscalls::State : public RecordSource {
               size_t n) override {
     syscalls* sys;
     {
-      std::lock_guard<std::mutex> lock(mutex);
+      absl::MutexLock lock(&mutex);
       sys = processes[process].sys;
     }
     // The surface says all or nothing: page by page, then byte by byte.
@@ -59,7 +60,7 @@ class RecordingSyscalls::State : public RecordSource {
 
   bool FindRegion(RecordProcess process, uint64_t addr,
                   RecordRegion* region) override {
-    std::lock_guard<std::mutex> lock(mutex);
+    absl::MutexLock lock(&mutex);
     const std::map<uint64_t, RecordRegion>& all = processes[process].regions;
     auto it = all.upper_bound(addr);
     if (it != all.begin() &&
@@ -72,17 +73,18 @@ class RecordingSyscalls::State : public RecordSource {
   }
 
   RecordFile FileOf(RecordProcess process, int fd) override {
-    std::lock_guard<std::mutex> lock(mutex);
+    absl::MutexLock lock(&mutex);
     return FileOfLocked(process, fd);
   }
-  RecordFile FileOfLocked(RecordProcess process, int fd) {
+  RecordFile FileOfLocked(RecordProcess process, int fd)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) {
     const std::map<int, RecordFile>& fds = processes[process].fds;
     const auto it = fds.find(fd);
     return it != fds.end() ? it->second : 0;
   }
 
   bool FindObject(RecordFile object, RecordObject* out) override {
-    std::lock_guard<std::mutex> lock(mutex);
+    absl::MutexLock lock(&mutex);
     const auto it = objects.find(object);
     if (it == objects.end()) return false;
     *out = it->second;
@@ -95,7 +97,7 @@ class RecordingSyscalls::State : public RecordSource {
     int fd = -1;
     uint64_t size = 0;
     {
-      std::lock_guard<std::mutex> lock(mutex);
+      absl::MutexLock lock(&mutex);
       for (const auto& [p, process] : processes) {
         for (const auto& [number, file] : process.fds) {
           if (file != object) continue;
@@ -114,12 +116,12 @@ class RecordingSyscalls::State : public RecordSource {
   }
 
   RecordFile AddFd(RecordProcess process, int fd) {
-    std::lock_guard<std::mutex> lock(mutex);
+    absl::MutexLock lock(&mutex);
     return processes[process].fds[fd] = next_file++;
   }
 
   // Cuts [addr, addr + length) out of what is mapped.
-  void Cut(Process* process, uint64_t addr, uint64_t length) {
+  static void Cut(Process* process, uint64_t addr, uint64_t length) {
     std::map<uint64_t, RecordRegion>* all = &process->regions;
     const uint64_t end = addr + length;
     auto it = all->upper_bound(addr);
@@ -148,25 +150,33 @@ class RecordingSyscalls::State : public RecordSource {
   }
 
   void AddRegion(RecordProcess process, const RecordRegion& region) {
-    std::lock_guard<std::mutex> lock(mutex);
+    absl::MutexLock lock(&mutex);
     Cut(&processes[process], region.start, region.length);
     processes[process].regions[region.start] = region;
   }
 
   void Count() {
-    std::lock_guard<std::mutex> lock(mutex);
-    calls++;
+    absl::MutexLock lock(&mutex);
+    calls_++;
+  }
+
+  size_t calls() {
+    absl::MutexLock lock(&mutex);
+    return calls_;
   }
 
   const uint8_t revision;
-  std::mutex mutex;
-  size_t calls = 0;
-  std::map<RecordProcess, Process> processes;
-  std::map<RecordFile, RecordObject> objects;
-  std::map<RecordFile, uint8_t> revisions;
-  RecordFile next_file = 1;
-  RecordProcess next_process = 1;
+  // Taken with the recorder's lock held.
+  absl::Mutex mutex;
+  std::map<RecordProcess, Process> processes ABSL_GUARDED_BY(mutex);
+  std::map<RecordFile, RecordObject> objects ABSL_GUARDED_BY(mutex);
+  std::map<RecordFile, uint8_t> revisions ABSL_GUARDED_BY(mutex);
+  RecordFile next_file ABSL_GUARDED_BY(mutex) = 1;
+  RecordProcess next_process ABSL_GUARDED_BY(mutex) = 1;
   Recorder recorder;
+
+ private:
+  size_t calls_ ABSL_GUARDED_BY(mutex) = 0;
 };
 
 RecordingSyscalls::RecordingSyscalls(syscalls* inner, RecordOptions options)
@@ -188,12 +198,12 @@ RecordingSyscalls::RecordingSyscalls(std::unique_ptr<syscalls> inner,
 RecordingSyscalls::~RecordingSyscalls() {
   if (owned_ == nullptr) return;
   state_->recorder.Exit(process_);
-  std::lock_guard<std::mutex> lock(state_->mutex);
+  absl::MutexLock lock(&state_->mutex);
   state_->processes.erase(process_);
 }
 
 Recorder* RecordingSyscalls::recorder() { return &state_->recorder; }
-size_t RecordingSyscalls::calls() const { return state_->calls; }
+size_t RecordingSyscalls::calls() const { return state_->calls(); }
 
 RecordCaller RecordingSyscalls::Caller() {
   state_->Count();
@@ -206,7 +216,7 @@ int RecordingSyscalls::open(std::string_view path, std::string_view revision) {
   RecordFile file = 0;
   if (fd >= 0) {
     file = state_->AddFd(process_, fd);
-    std::lock_guard<std::mutex> lock(state_->mutex);
+    absl::MutexLock lock(&state_->mutex);
     state_->revisions[file] =
         revision.empty() ? state_->revision : RevisionByName(revision);
   }
@@ -219,7 +229,7 @@ int RecordingSyscalls::close(int fd) {
   const RecordCaller caller = {process_, inner_->fail_nth()};
   const int ret = inner_->close(fd);
   state_->recorder.Close(caller, file, fd, ret);
-  std::lock_guard<std::mutex> lock(state_->mutex);
+  absl::MutexLock lock(&state_->mutex);
   if (ret == 0) state_->processes[process_].fds.erase(fd);
   return ret;
 }
@@ -232,7 +242,7 @@ long RecordingSyscalls::ioctl(int fd, unsigned long cmd, uint64_t arg) {
   std::vector<RecordFile> files;
   uint8_t revision = state_->revision;
   {
-    std::lock_guard<std::mutex> lock(state_->mutex);
+    absl::MutexLock lock(&state_->mutex);
     const auto it = state_->revisions.find(file);
     if (it != state_->revisions.end()) revision = it->second;
   }
@@ -283,7 +293,7 @@ uint64_t RecordingSyscalls::mmap(uint64_t addr, size_t length, int prot,
     region.offset = offset;
     region.copy = (flags & MAP_TYPE) == MAP_PRIVATE;
   } else if (memory && (flags & MAP_TYPE) == MAP_SHARED) {
-    std::lock_guard<std::mutex> lock(state_->mutex);
+    absl::MutexLock lock(&state_->mutex);
     region.object = state_->next_file++;
     state_->objects[region.object].size = region.length;
   }
@@ -299,7 +309,7 @@ int RecordingSyscalls::munmap(uint64_t addr, size_t length) {
   if (ret != 0) state_->Count();
   state_->recorder.Munmap(caller, addr, length, ret);
   if (ret != 0) return ret;
-  std::lock_guard<std::mutex> lock(state_->mutex);
+  absl::MutexLock lock(&state_->mutex);
   state_->Cut(&state_->processes[process_], addr, RoundUp(length, kPage));
   return 0;
 }
@@ -340,7 +350,7 @@ uint64_t RecordingSyscalls::anon(const memory_options& opts) {
   region.fragmented = opts.fragmented;
   region.poisoned = opts.poisoned;
   if (opts.shared) {
-    std::lock_guard<std::mutex> lock(state_->mutex);
+    absl::MutexLock lock(&state_->mutex);
     region.object = state_->next_file++;
     state_->objects[region.object].size = region.length;
   }
@@ -352,7 +362,7 @@ int RecordingSyscalls::memfd(const memory_options& opts) {
   const int fd = inner_->memfd(opts);
   if (fd < 0) return fd;
   const RecordFile file = state_->AddFd(process_, fd);
-  std::lock_guard<std::mutex> lock(state_->mutex);
+  absl::MutexLock lock(&state_->mutex);
   RecordObject* object = &state_->objects[file];
   object->size = opts.size;
   object->memfd = true;
@@ -365,7 +375,7 @@ int RecordingSyscalls::memfd(const memory_options& opts) {
 int RecordingSyscalls::ftruncate(int fd, uint64_t length) {
   const RecordFile file = state_->FileOf(process_, fd);
   const int ret = inner_->ftruncate(fd, length);
-  std::lock_guard<std::mutex> lock(state_->mutex);
+  absl::MutexLock lock(&state_->mutex);
   if (ret == 0) state_->objects[file].size = length;
   return ret;
 }
@@ -376,7 +386,7 @@ int RecordingSyscalls::fork(std::unique_ptr<syscalls>* child) {
   if (ret != 0) return ret;
   RecordProcess process;
   {
-    std::lock_guard<std::mutex> lock(state_->mutex);
+    absl::MutexLock lock(&state_->mutex);
     process = state_->next_process++;
     State::Process copy = state_->processes[process_];
     copy.sys = made.get();
