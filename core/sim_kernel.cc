@@ -48,7 +48,34 @@ int sim_kernel::init()
 	run_deferred_work();
 	base_slab_ = kernel_slab_live(&kernel_);
 	base_mm_ = mm_get_residue(&kernel_);
+	raw_guard g(&kernel_.tasks_lock);
+	base_pid_ = kernel_.next_pid;
 	return 0;
+}
+
+bool sim_kernel::renew()
+{
+	run_deferred_work();
+	{
+		raw_guard g(&lock_);
+
+		zombies_.clear();
+	}
+	if (opts.machine && !opts.machine->renew)
+		return false;
+	if (kernel_warn_count(&kernel_) || !residue(0).empty())
+		return false;
+	if (opts.machine) {
+		task_scope ts(&init_task_);
+
+		opts.machine->renew(&kernel_);
+		if (kernel_warn_count(&kernel_))
+			return false;
+	}
+	kernel_renew(&kernel_, base_pid_);
+	mm_renew(&kernel_);
+	log_taken_ = 0;
+	return true;
 }
 
 sim_kernel::~sim_kernel()

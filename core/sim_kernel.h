@@ -23,6 +23,9 @@ struct machine_ops {
 	int (*init)(struct kernel *kernel, const void *options);
 	/* After every file is closed and every mapping is gone. */
 	void (*exit)(struct kernel *kernel);
+	/* In the same state as exit(): makes it as it was after init(). NULL when it cannot (a
+	 * model's registers, say, keep what was stored). */
+	void (*renew)(struct kernel *kernel);
 };
 
 struct sim_options {
@@ -63,6 +66,13 @@ public:
 			run_deferred_work();
 	}
 
+	/*
+	 * After the last process has gone: makes of this kernel one that answers as after create(),
+	 * in the time that a process takes, not a kernel. False: something is left (residue(0)), the
+	 * kernel warned, or the machine cannot; it is good for nothing more then.
+	 */
+	bool renew();
+
 	/* What the kernel logged since the last call, a line each. */
 	std::string take_log();
 	/* What there is beyond the machine and @processes that have nothing: a line for each kind,
@@ -90,5 +100,6 @@ private:
 	std::vector<std::unique_ptr<struct task_struct>> zombies_ __guarded_by(lock_);
 	/* What the machine itself holds. */
 	long base_slab_ = 0;
+	int base_pid_ = 0;
 	struct mm_residue base_mm_ = {};
 };

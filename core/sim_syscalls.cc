@@ -39,8 +39,14 @@ result<std::unique_ptr<sim_syscalls>> sim_syscalls::create(const struct sim_opti
 
 	if (!host)
 		return host.error();
-	struct kernel *kernel = (*host)->kernel();
-	std::unique_ptr<sim_syscalls> sim(new (std::nothrow) sim_syscalls(*host));
+	return create(std::move(*host));
+}
+
+result<std::unique_ptr<sim_syscalls>> sim_syscalls::create(std::shared_ptr<sim_kernel> host)
+{
+	const struct sim_options &opts = host->opts;
+	struct kernel *kernel = host->kernel();
+	std::unique_ptr<sim_syscalls> sim(new (std::nothrow) sim_syscalls(std::move(host)));
 	std::unique_ptr<struct files_struct> files(new (std::nothrow) files_struct(kernel));
 	struct mm_struct *mm = opts.host_memory ? host_mm_alloc(kernel) : arena_mm_alloc(kernel);
 	int rc = sim ? sim->init(std::move(files), mm) : -ENOMEM;

@@ -25,6 +25,8 @@ class sim_syscalls final : public syscalls {
 public:
 	/* -ENOMEM, -EINVAL (no such revision), what machine_ops::init() says. */
 	static result<std::unique_ptr<sim_syscalls>> create(const struct sim_options &opts = {});
+	/* The first process of a kernel that has none: a new one, or one after renew(). -ENOMEM. */
+	static result<std::unique_ptr<sim_syscalls>> create(std::shared_ptr<sim_kernel> host);
 	/* The process exits: unmaps and closes everything. With the last process the kernel goes,
 	 * and WARNs about pages and pins that are left. */
 	~sim_syscalls() override;

@@ -4,8 +4,14 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <list>
 #include <memory>
+#include <string>
+#include <utility>
+#include <vector>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "prog/parse.h"
 #include "prog/print.h"
 #include "prog/run.h"
@@ -41,6 +47,52 @@ void OnAbort(int) {
   raise(SIGABRT);
 }
 
+// Kernels whose last program has left nothing, the last used first. Making a
+// kernel costs more than most programs.
+class KernelPool {
+ public:
+  // nullptr: there is no such machine.
+  std::unique_ptr<tools::LabKernel> Take(
+      const std::vector<prog::MachineOption>& machine) {
+    const std::string key = KeyOf(machine);
+    for (auto it = kernels_.begin(); it != kernels_.end(); ++it) {
+      if (it->first != key) continue;
+      std::unique_ptr<tools::LabKernel> kernel = std::move(it->second);
+      kernels_.erase(it);
+      return kernel;
+    }
+    tools::LabOptions options;
+    options.panic_on_warn = true;
+    prog::Error error;
+    return tools::LabKernel::Create(machine, options, &error);
+  }
+
+  void Give(const std::vector<prog::MachineOption>& machine,
+            std::unique_ptr<tools::LabKernel> kernel) {
+    if (!kernel->Renew()) return;
+    kernels_.emplace_front(KeyOf(machine), std::move(kernel));
+    if (kernels_.size() > kMost) kernels_.pop_back();
+  }
+
+ private:
+  // Some megabytes each, and most programs have the default machine.
+  static constexpr size_t kMost = 8;
+
+  static std::string KeyOf(const std::vector<prog::MachineOption>& machine) {
+    return absl::StrJoin(machine, ",",
+                         [](std::string* out, const prog::MachineOption& o) {
+                           absl::StrAppend(out, o.key, "=", o.value);
+                         });
+  }
+
+  std::list<std::pair<std::string, std::unique_ptr<tools::LabKernel>>> kernels_;
+};
+
+KernelPool& Kernels() {
+  static auto* pool = new KernelPool;
+  return *pool;
+}
+
 Outcome RunParsed(const prog::Program& program, std::string_view text,
                   Counters* counters, const OnCall& on_call) {
   Outcome outcome;
@@ -51,9 +103,7 @@ Outcome RunParsed(const prog::Program& program, std::string_view text,
   if (!prog::Bind(program, bind, &bound, &error)) return outcome;
 
   current_text = text;
-  tools::LabOptions options;
-  options.panic_on_warn = true;
-  const auto lab = tools::LabKernel::Create(bound.machine, options, &error);
+  std::unique_ptr<tools::LabKernel> lab = Kernels().Take(bound.machine);
   if (lab == nullptr) {
     current_text = {};
     return outcome;
@@ -87,6 +137,8 @@ Outcome RunParsed(const prog::Program& program, std::string_view text,
     counters->ioctls.fetch_add(ioctls, std::memory_order_relaxed);
     counters->ioctls_ok.fetch_add(ok, std::memory_order_relaxed);
   }
+  // The end of its process is part of the program.
+  if (outcome.finding.empty()) Kernels().Give(bound.machine, std::move(lab));
   return outcome;
 }
 

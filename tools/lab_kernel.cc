@@ -227,17 +227,30 @@ std::unique_ptr<LabKernel> LabKernel::Create(
   const struct machine* row = nullptr;
   if (!ParseMachine(machine, &sim, &storage, &row, error)) return nullptr;
   auto lab = std::unique_ptr<LabKernel>(new LabKernel);
-  result<std::unique_ptr<sim_syscalls>> sys = sim_syscalls::create(sim);
-  if (!sys) {
-    const char* name = prog::ErrnoName(-sys.error());
+  result<std::shared_ptr<sim_kernel>> kernel = sim_kernel::create(sim);
+  if (kernel) lab->kernel_ = std::move(*kernel);
+  const int rc = kernel ? lab->StartProcess() : kernel.error();
+  if (rc != 0) {
+    const char* name = prog::ErrnoName(-rc);
     *error = {machine.empty() ? prog::Pos{1, 1} : machine[0].pos,
               std::string("this machine cannot be built: ") +
                   (name != nullptr ? name : "an error"),
               ""};
     return nullptr;
   }
-  lab->sim_ = std::move(*sys);
   return lab;
+}
+
+int LabKernel::StartProcess() {
+  result<std::unique_ptr<sim_syscalls>> process = sim_syscalls::create(kernel_);
+  if (!process) return process.error();
+  sim_ = std::move(*process);
+  return 0;
+}
+
+bool LabKernel::Renew() {
+  sim_.reset();
+  return kernel_->renew() && StartProcess() == 0;
 }
 
 LabKernel::LabKernel() = default;

@@ -14,6 +14,7 @@
 #include "uapi/syscalls.h"
 
 // Of core/sim_syscalls.h.
+class sim_kernel;
 class sim_syscalls;
 struct sim_options;
 // Of drivers/platform/platform.h.
@@ -38,9 +39,17 @@ class LabKernel {
   sim_syscalls* sim() { return sim_.get(); }
   uint64_t warnings();
 
+  // The process ends and the next one finds a kernel that answers like a new
+  // one, for a small part of what a new one costs. False when something is left
+  // or the kernel warned: then this is good for nothing more.
+  [[nodiscard]] bool Renew();
+
  private:
   LabKernel();
+  // 0 or -errno.
+  int StartProcess();
 
+  std::shared_ptr<sim_kernel> kernel_;
   std::unique_ptr<sim_syscalls> sim_;
 };
 

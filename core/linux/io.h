@@ -89,18 +89,31 @@ static inline void writeq_relaxed(u64 v, iomem a)
 	writeq(v, a);
 }
 
+// The time of a polling loop: its looks, there is no clock.
+struct poll_clock {
+	u64 now = 0;
+	unsigned int still = 0;
+
+	// A look of @us has passed. While hardware that this thread steps stands still, a look
+	// stands for more and more time: only another thread could end the wait.
+	void look(u64 us)
+	{
+		still = cpu_relax() ? 0 : still + 1;
+		now += (us ? us : 1) << min(still / 32, 12u);
+	}
+};
+
 // Evaluates to 0, or -ETIMEDOUT when @cond stays false for @timeout_us of @sleep_us each. Models
 // step in between.
-#define read_poll_timeout(op, val, cond, sleep_us, timeout_us, ...)      \
-	([&]() -> int {                                                  \
-		for (u64 __t = 0;; __t += (sleep_us) ? (sleep_us) : 1) { \
-			(val) = op(__VA_ARGS__);                         \
-			if (cond)                                        \
-				return 0;                                \
-			if (__t >= (u64)(timeout_us))                    \
-				return -ETIMEDOUT;                       \
-			cpu_relax();                                     \
-		}                                                        \
+#define read_poll_timeout(op, val, cond, sleep_us, timeout_us, ...)        \
+	([&]() -> int {                                                    \
+		for (struct poll_clock __clock;; __clock.look(sleep_us)) { \
+			(val) = op(__VA_ARGS__);                           \
+			if (cond)                                          \
+				return 0;                                  \
+			if (__clock.now >= (u64)(timeout_us))              \
+				return -ETIMEDOUT;                         \
+		}                                                          \
 	}())
 #define readl_poll_timeout(addr, val, cond, sleep_us, timeout_us) \
 	read_poll_timeout(readl, val, cond, sleep_us, timeout_us, addr)

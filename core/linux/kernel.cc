@@ -34,6 +34,39 @@ long kernel_slab_live(const struct kernel *ck)
 	return n;
 }
 
+void kernel_renew(struct kernel *k, int pid)
+{
+	{
+		raw_guard g(&k->tasks_lock);
+
+		k->next_pid = pid;
+	}
+	{
+		raw_guard g(&k->log.lock);
+
+		k->log.lines.clear();
+		k->log.places.clear();
+		k->log.next = 0;
+		k->log.total = 0;
+	}
+	{
+		raw_guard g(&k->fault.lock);
+
+		k->fault.sites.clear();
+		k->fault.last = {FAULT_TYPE_MAX, false, {}};
+	}
+	if (k->lockdep) {
+		raw_guard g(&k->lockdep->lock);
+
+		/* the classes stay; the orders are those of one program's locks */
+		if (!k->lockdep->stories.empty())
+			for (int i = 0; i != k->lockdep->nr_classes; i++)
+				for (auto &word : k->lockdep->edges[i])
+					word.store(0, std::memory_order_relaxed);
+		k->lockdep->stories.clear();
+	}
+}
+
 std::string kernel_log_text(const struct kernel *k)
 {
 	const struct kernel_log *log = &k->log;

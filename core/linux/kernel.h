@@ -72,8 +72,9 @@ struct kernel {
 	struct kernel_log log;
 	std::atomic<u64> warn_count{0};
 	struct sched_hook *sched = nullptr; // set before tasks are created
-	// Called by polling loops: hardware models make a step. May be NULL.
-	void (*idle)(struct kernel *) = nullptr;
+	// Called by polling loops: hardware models make a step. False: none had anything to do. May
+	// be NULL: no model waits for it.
+	bool (*idle)(struct kernel *) = nullptr;
 
 	// Hung here by the layers above; each knows its own.
 	void *mm_state = nullptr;    // core/mm
@@ -119,6 +120,9 @@ long kernel_slab_live(const struct kernel *k);
 // The log's lines, oldest first, each ended by a newline.
 std::string kernel_log_text(const struct kernel *k);
 u64 kernel_warn_count(const struct kernel *k);
+// Forgets what programs have left in the log, in lockdep and in fault injection; the next task is @pid.
+// No task runs.
+void kernel_renew(struct kernel *k, int pid);
 // Runs queued work items on this thread, as a task of its own, until none is left. The caller holds
 // no lock.
 void run_deferred(struct kernel *k);

@@ -175,15 +175,19 @@ static void add_edge_story(struct report *r, struct lockdep_state *ld, int from,
 	}
 }
 
-// @held is held while class @to is about to be taken. Reports when that order closes a circle.
-static void note_order(struct lockdep_state *ld, struct task_struct *t,
-		       const struct held_lock *held, int to, lock_mode mode, const src_loc &where)
+// A report has its text on the stack, which asan marks at each entry of the function that has it.
+// So what every lock passes is apart from what reports.
+#define REPORTS [[gnu::cold, gnu::noinline]]
+
+// @held is held while class @to is about to be taken, for the first time. Reports when that order
+// closes a circle.
+REPORTS static void note_new_order(struct lockdep_state *ld, struct task_struct *t,
+				   const struct held_lock *held, int to, lock_mode mode,
+				   const src_loc &where)
 {
 	int from = held->class_idx;
 	struct report r;
 
-	if (likely(has_edge(ld, from, to)))
-		return;
 	{
 		raw_guard g(&ld->lock);
 		u16 path[lockdep_state::CLASSES];
@@ -215,6 +219,13 @@ static void note_order(struct lockdep_state *ld, struct task_struct *t,
 	emit(&r, t);
 }
 
+static void note_order(struct lockdep_state *ld, struct task_struct *t,
+		       const struct held_lock *held, int to, lock_mode mode, const src_loc &where)
+{
+	if (unlikely(!has_edge(ld, held->class_idx, to)))
+		note_new_order(ld, t, held, to, mode, where);
+}
+
 static const struct held_lock *held_spinlock(const struct task_struct *t)
 {
 	for (int i = t->lockdep_depth; i-- > 0;)
@@ -223,20 +234,46 @@ static const struct held_lock *held_spinlock(const struct task_struct *t)
 	return nullptr;
 }
 
-void __might_sleep(const src_loc &where)
+REPORTS static void report_sleep(struct task_struct *t, const struct held_lock *h,
+				 const src_loc &where)
 {
-	struct task_struct *t = current;
 	struct lockdep_state *ld = t->kernel->lockdep.get();
-	const struct held_lock *h = held_spinlock(t);
 	struct report r;
 
-	if (likely(!h) || t->lockdep_silent)
-		return;
 	r.add("lockdep: sleeps under a spinlock: %s/%d may sleep at ", t->comm, t->pid);
 	add_where(&r, where);
 	r.add("\nwhile it holds ");
 	add_class(&r, ld, h->class_idx);
 	r.add(" since ");
+	add_where(&r, h->where);
+	r.add(".\n");
+	add_held(&r, ld, t);
+	emit(&r, t);
+}
+
+void __might_sleep(const src_loc &where)
+{
+	struct task_struct *t = current;
+	const struct held_lock *h = held_spinlock(t);
+
+	if (unlikely(h) && !t->lockdep_silent)
+		report_sleep(t, h, where);
+}
+
+// A lock of class @idx is about to be taken while @h, of the same class, is held.
+REPORTS static void report_recursion(struct task_struct *t, const struct held_lock *h,
+				     const struct lockdep_map *map, int idx, lock_mode mode,
+				     const src_loc &where)
+{
+	struct lockdep_state *ld = t->kernel->lockdep.get();
+	struct report r;
+
+	r.add("lockdep: recursion: %s/%d takes ", t->comm, t->pid);
+	add_class(&r, ld, (u16)idx);
+	r.add(" (%s) at ", mode_name(mode));
+	add_where(&r, where);
+	r.add("\nwhile it holds %s of that class (%s) since ",
+	      h->map == map ? "the same lock" : "another lock", mode_name(h->mode));
 	add_where(&r, h->where);
 	r.add(".\n");
 	add_held(&r, ld, t);
@@ -277,20 +314,8 @@ void lock_acquire(const struct lockdep_map *map, unsigned int subclass, lock_mod
 		}
 		if (h->map != map && nest && lock_held(nest) >= 0)
 			continue;
-		if (t->lockdep_silent)
-			continue;
-		struct report r;
-
-		r.add("lockdep: recursion: %s/%d takes ", t->comm, t->pid);
-		add_class(&r, ld, (u16)idx);
-		r.add(" (%s) at ", mode_name(mode));
-		add_where(&r, where);
-		r.add("\nwhile it holds %s of that class (%s) since ",
-		      h->map == map ? "the same lock" : "another lock", mode_name(h->mode));
-		add_where(&r, h->where);
-		r.add(".\n");
-		add_held(&r, ld, t);
-		emit(&r, t);
+		if (!t->lockdep_silent)
+			report_recursion(t, h, map, idx, mode, where);
 	}
 	new (&t->held_locks[t->lockdep_depth++])
 		held_lock{map, where, (u16)idx, (u8)subclass, mode, kind};
@@ -311,7 +336,8 @@ static int held_position(const struct task_struct *t, const struct lockdep_map *
 	return -1;
 }
 
-static void report_not_held(const struct lockdep_map *map, const char *what, const src_loc &where)
+REPORTS static void report_not_held(const struct lockdep_map *map, const char *what,
+				    const src_loc &where)
 {
 	struct task_struct *t = current;
 	struct report r;
@@ -369,19 +395,24 @@ void lockdep_report_assert(const struct lockdep_map *map, const char *what, cons
 	report_not_held(map, text, where);
 }
 
+REPORTS static void report_still_held(struct task_struct *t, unsigned int depth)
+{
+	struct report r;
+
+	r.add("lockdep: still held at return: %s/%d leaves the kernel with %u lock(s).\n", t->comm,
+	      t->pid, t->lockdep_depth - depth);
+	add_held(&r, t->kernel->lockdep.get(), t);
+	t->lockdep_depth = (u16)depth;
+	emit(&r, t);
+}
+
 void lockdep_check_return(unsigned int depth)
 {
 	struct task_struct *t = current;
-	struct report r;
 
-	if (t->lockdep_depth <= depth)
+	if (likely(t->lockdep_depth <= depth))
 		return;
-	if (!t->lockdep_silent) {
-		r.add("lockdep: still held at return: %s/%d leaves the kernel with %u lock(s).\n",
-		      t->comm, t->pid, t->lockdep_depth - depth);
-		add_held(&r, t->kernel->lockdep.get(), t);
-		t->lockdep_depth = (u16)depth;
-		emit(&r, t);
-	}
+	if (!t->lockdep_silent)
+		report_still_held(t, depth);
 	t->lockdep_depth = (u16)depth;
 }

@@ -87,10 +87,12 @@ void __sched_point(enum sched_event ev, const void *obj)
 	hook->point(hook, current, ev, obj);
 }
 
-void cpu_relax()
+bool cpu_relax()
 {
-	if (current->kernel->idle)
-		current->kernel->idle(current->kernel);
-	irq_serve(current->kernel);
+	struct kernel *k = current->kernel;
+	const bool moved = k->idle && k->idle(k);
+
+	irq_serve(k);
 	sched_point();
+	return moved;
 }

@@ -149,8 +149,9 @@ static inline void cond_resched()
 	sched_point();
 }
 
-// Lets models make a step (kernel::idle), then yields. For polling loops.
-void cpu_relax();
+// Lets models make a step (kernel::idle), then yields. For polling loops. False: no model moved, and
+// none moves by itself.
+bool cpu_relax();
 
 static inline bool signal_pending(struct task_struct *t)
 {

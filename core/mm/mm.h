@@ -313,3 +313,5 @@ struct mm_residue {
 	long users; // references to struct user_struct
 };
 struct mm_residue mm_get_residue(const struct kernel *kernel);
+/* Forgets the users that programs have been. Nothing of theirs is left. */
+void mm_renew(struct kernel *kernel);

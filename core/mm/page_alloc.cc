@@ -440,6 +440,17 @@ void mm_exit(struct kernel *kernel) LOCK_ANALYSIS_ESCAPE("nobody else has it any
 	delete mm;
 }
 
+void mm_renew(struct kernel *kernel)
+{
+	struct mm_state *mm = mm_state_of(kernel);
+	raw_guard g(&mm->lock);
+
+	while (struct user_struct *user = mm->users) {
+		mm->users = user->next;
+		delete user;
+	}
+}
+
 struct mm_residue mm_get_residue(const struct kernel *kernel)
 	LOCK_ANALYSIS_ESCAPE("reads mm->locked_vm without its lock: exact while no task runs")
 {
@@ -453,8 +464,14 @@ struct mm_residue mm_get_residue(const struct kernel *kernel)
 	raw_guard g(&mm->lock);
 	r.pages = (unsigned long)mm->nr_pages;
 	// Counted when asked for: a pin costs one atomic operation.
-	for (size_t i = 0; i != mm->high_frame; i++)
-		r.pins += (unsigned long)page_pin_count(&mm->vmem_map[i]);
+	for (size_t word = 0; word < DIV_ROUND_UP(mm->high_frame, 64); word++)
+		for (u64 used = mm->used[word]; used; used &= used - 1) {
+			const size_t i = word * 64 + __ffs(used);
+
+			/* beyond the end of RAM the bits are set, too */
+			if (i < mm->high_frame)
+				r.pins += (unsigned long)page_pin_count(&mm->vmem_map[i]);
+		}
 	for (size_t i = 0; mm->host_hash && i != HOST_HASH_SIZE; i++)
 		for (const struct page *page = mm->host_hash[i]; page; page = page->next)
 			r.pins += (unsigned long)page_pin_count(page);

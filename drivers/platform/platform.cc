@@ -33,6 +33,7 @@ static int mock_machine_init(struct kernel *kernel, const void *options)
 const struct machine_ops mock_machine = {
 	.init = mock_machine_init,
 	.exit = platform_exit,
+	.renew = iommufd_test_renew,
 };
 
 const struct machine machines[] = {

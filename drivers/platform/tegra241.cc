@@ -73,20 +73,24 @@ static struct tegra241_machine *kernel_tegra241(struct kernel *kernel)
 }
 
 /* kernel::idle of the stepped mode. */
-static void tegra241_idle(struct kernel *kernel)
+static bool tegra241_idle(struct kernel *kernel)
 {
+	bool moved = false;
+
 	for (struct tegra241_machine_smmu *s : kernel_tegra241(kernel)->smmus)
 		if (s && s->hw)
-			smmuv3_hw_step(s->hw);
+			moved |= smmuv3_hw_step(s->hw);
+	return moved;
 }
 
 /*
  * kernel::idle of the free-running mode. Who polls for the hardware counts its looks and no time:
  * without this a thread of the hardware's that gets no processor would be hardware that is stuck.
  */
-static void tegra241_wait(struct kernel *)
+static bool tegra241_wait(struct kernel *)
 {
 	std::this_thread::yield();
+	return true;
 }
 
 static enum hw_mode tegra241_hw_mode(enum tegra241_mode mode)
@@ -348,4 +352,5 @@ static int tegra241_machine_init(struct kernel *kernel, const void *options)
 const struct machine_ops tegra241_machine = {
 	.init = tegra241_machine_init,
 	.exit = platform_exit,
+	.renew = nullptr, /* registers, queues and caches keep what was in them */
 };

@@ -106,6 +106,9 @@ struct mock_iommu_device : iommu_device {
 	refcount_t users;
 };
 
+/* Compare iommufd_test_memory_limit */
+#define IOMMUFD_TEST_MEMORY_LIMIT 65536
+
 /* Everything that is global in the kernel's selftest.c. */
 struct iommufd_selftest {
 	iommufd_selftest(struct kernel *kernel, const struct mock_machine_options *opts)
@@ -2558,7 +2561,7 @@ int iommufd_test_init(struct kernel *kernel, const struct mock_machine_options *
 	st->test_ops.is_mock_dev = mock_dev_is;
 	st->test_ops.dma_buf_iommufd_map = test_dma_buf_iommufd_map;
 	st->test_ops.syz_conv_iova_id = selftest_syz_conv_iova_id;
-	st->test_ops.memory_limit = 65536;
+	st->test_ops.memory_limit = IOMMUFD_TEST_MEMORY_LIMIT;
 	kernel->iommufd_test_state = st;
 	kernel->iommufd_test = &st->test_ops;
 	return 0;
@@ -2569,6 +2572,16 @@ err_unregister:
 	iopf_queue_free(st->iopf_queue);
 	kfree_obj(st);
 	return rc;
+}
+
+void iommufd_test_renew(struct kernel *kernel)
+{
+	struct iommufd_selftest *st = kernel_selftest(kernel);
+
+	WARN_ON(!xa_empty(&st->mock_devs) || !xa_empty(&st->groups));
+	for (unsigned int i = 0; i != st->nr_iommus; i++)
+		WARN_ON(refcount_read(&st->iommus[i].users) != 1);
+	st->test_ops.memory_limit = IOMMUFD_TEST_MEMORY_LIMIT;
 }
 
 void iommufd_test_exit(struct kernel *kernel)

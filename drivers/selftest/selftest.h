@@ -20,3 +20,5 @@ int iommufd_test_init(struct kernel *kernel, const struct mock_machine_options *
 /* Takes them away again. Every file is closed. Does nothing without a mock.
  * Compare iommufd_test_exit. */
 void iommufd_test_exit(struct kernel *kernel);
+/* As after iommufd_test_init(). WARNs about what a program has left. No kernel counterpart. */
+void iommufd_test_renew(struct kernel *kernel);

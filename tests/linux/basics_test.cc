@@ -446,12 +446,19 @@ TEST_F(IoTest, RegionsDoNotOverlapAndMapsFit) {
 TEST_F(IoTest, PollingLetsTheModelStep) {
   static Model* model;
   model = &model_;
-  kernel_.idle = [](kernel*) { model->reg++; };
+  kernel_.idle = [](kernel*) { return ++model->reg != 0; };
   iomem base = ioremap(0x1000, 0x1000);
   u64 val;
   EXPECT_EQ(readq_poll_timeout(base + 0x10, val, val == 5, 1, 100), 0);
   EXPECT_EQ(model_.reg, 5u);
   EXPECT_EQ(readq_poll_timeout(base + 0x10, val, val == 3, 1, 100), -ETIMEDOUT);
+  // Where nothing moves, a second passes in some hundred looks.
+  static int looks;
+  kernel_.idle = [](kernel*) { return looks++ < 0; };
+  EXPECT_EQ(readq_poll_timeout(base + 0x10, val, val == 3, 1, 1000000),
+            -ETIMEDOUT);
+  EXPECT_GT(looks, 100);
+  EXPECT_LT(looks, 1000);
   kernel_.idle = nullptr;
 }
 
