@@ -2,8 +2,6 @@
 #include "tools/explain.h"
 
 #include <algorithm>
-#include <cinttypes>
-#include <cstdio>
 #include <functional>
 #include <map>
 #include <utility>
@@ -20,9 +18,7 @@ namespace tools {
 namespace {
 
 std::string Hex(uint64_t n) {
-  char buf[32];
-  snprintf(buf, sizeof(buf), "0x%" PRIx64, n);
-  return buf;
+  return absl::StrCat("0x", absl::Hex(n));
 }
 
 std::string Range(uint64_t first, uint64_t last) {
