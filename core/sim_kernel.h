@@ -25,7 +25,7 @@ struct machine_ops {
 	void (*exit)(struct kernel *kernel);
 	/* In the same state as exit(): makes it as it was after init(). NULL when it cannot (a
 	 * model's registers, say, keep what was stored). */
-	void (*renew)(struct kernel *kernel);
+	void (*renew)(struct kernel *kernel) = nullptr;
 };
 
 struct sim_options {

@@ -580,7 +580,6 @@ constexpr machine_ops kMachine = {
           EXPECT_EQ(0u, mm_get_residue(kernel).vmas);
           put_page(m->held);
         },
-    .renew = [](struct kernel*) {},
 };
 
 TEST(Kernels, Machine) {

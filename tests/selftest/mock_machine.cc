@@ -50,7 +50,6 @@ int InitMachine(kernel* k, const void* options) {
 constexpr machine_ops kMachine = {
     .init = InitMachine,
     .exit = platform_exit,
-    .renew = nullptr,
 };
 
 }  // namespace
