@@ -96,10 +96,9 @@ uint64_t BytesBehind(const PendingCall& c, const desc_struct& s,
     return __builtin_mul_overflow(n, *element, &bytes) ? UINT64_MAX : bytes;
   }
   if (pointee != nullptr) return pointee->size;
-  // A bitmap: a bit for each page of the range.
-  const uint64_t page = c.Sent("page_size");
-  if (page == 0) return 0;
-  const uint64_t bits = c.Sent("length") / page;
+  const uint64_t bit_bytes = c.Sent(d.bit_bytes);
+  if (bit_bytes == 0) return 0;
+  const uint64_t bits = c.Sent(d.bits_of) / bit_bytes;
   return bits / 8 + (bits % 8 != 0);
 }
 

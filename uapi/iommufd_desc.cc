@@ -71,6 +71,12 @@ static consteval bool is_whole(const desc_struct &s)
 			return false;
 		if (f.len_field && !has_field(s, f.len_field))
 			return false;
+		if (!f.bits_of != !f.bit_bytes ||
+		    (f.bits_of && !(has_field(s, f.bits_of) && has_field(s, f.bit_bytes))))
+			return false;
+		/* something says how many bytes are behind a pointer */
+		if (is_pointer(f.kind) && !f.len_field && !f.bits_of && !f.pointee)
+			return false;
 		if (!f.variants.empty() && (!f.selector_field || !has_field(s, f.selector_field)))
 			return false;
 		if ((f.kind == desc_kind::ID_IN || f.kind == desc_kind::ID_OUT ||

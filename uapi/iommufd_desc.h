@@ -147,6 +147,9 @@ struct desc_field {
 	const char *short_name = nullptr;
 	/* pointers: the field with the bytes or the element count */
 	const char *len_field = nullptr;
+	/* pointers to a bitmap: the field with the bytes that it covers, and with those of a bit */
+	const char *bits_of = nullptr;
+	const char *bit_bytes = nullptr;
 	/* pointers: the element; nullptr is raw bytes */
 	const struct desc_struct *pointee = nullptr;
 	/* pointers: the field that chooses among variants */

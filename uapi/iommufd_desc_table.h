@@ -754,7 +754,6 @@ inline constexpr desc_field iommu_hwpt_set_dirty_tracking_fields[] = {
 };
 inline constexpr desc_struct hwpt_set_dirty_tracking = STRUCT(iommu_hwpt_set_dirty_tracking);
 
-/* The bitmap's bytes follow from length and page_size: no field has them. */
 inline constexpr desc_field iommu_hwpt_get_dirty_bitmap_fields[] = {
 	FIELD(iommu_hwpt_get_dirty_bitmap, size, SIZE),
 	FIELD(iommu_hwpt_get_dirty_bitmap, hwpt_id, ID_IN, OBJECT(HWPT),
@@ -766,7 +765,8 @@ inline constexpr desc_field iommu_hwpt_get_dirty_bitmap_fields[] = {
 	FIELD(iommu_hwpt_get_dirty_bitmap, length, IOVA_LEN),
 	FIELD(iommu_hwpt_get_dirty_bitmap, page_size, NUMBER, .default_value = MOCK_PAGE_SIZE,
 	      .interesting = dirty_page_sizes),
-	FIELD(iommu_hwpt_get_dirty_bitmap, data, PTR_INOUT),
+	FIELD(iommu_hwpt_get_dirty_bitmap, data, PTR_INOUT, .bits_of = "length",
+	      .bit_bytes = "page_size"),
 };
 inline constexpr desc_struct hwpt_get_dirty_bitmap = STRUCT(iommu_hwpt_get_dirty_bitmap);
 
@@ -991,13 +991,13 @@ TEST_OP(mock_domain_flags, TEST_ID(ID_IN, OBJECT(PT)),
 	TEST_FIELD(mock_domain_flags, dev_flags, FLAGS, .names = device_flags,
 		   .valid = device_flags_valid));
 
-/* The bitmap has length / page_size bits. */
 TEST_OP(dirty, TEST_ID(ID_IN, OBJECT(HWPT), .made_with = IOMMU_HWPT_ALLOC_DIRTY_TRACKING),
 	TEST_FIELD(dirty, flags, PADDING), TEST_FIELD(dirty, iova, IOVA),
 	TEST_FIELD(dirty, length, IOVA_LEN),
 	TEST_FIELD(dirty, page_size, NUMBER, .default_value = MOCK_PAGE_SIZE,
 		   .interesting = dirty_page_sizes),
-	TEST_FIELD(dirty, uptr, PTR_IN), TEST_FIELD(dirty, out_nr_dirty, NUMBER_OUT));
+	TEST_FIELD(dirty, uptr, PTR_IN, .bits_of = "length", .bit_bytes = "page_size"),
+	TEST_FIELD(dirty, out_nr_dirty, NUMBER_OUT));
 
 TEST_OP(md_check_iotlb, TEST_ID(ID_IN, OBJECT(HWPT_NESTED)),
 	NAMED(iommu_test_cmd, check_iotlb.id, "iotlb_id", NUMBER, .interesting = cache_indices),
