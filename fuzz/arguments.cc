@@ -174,8 +174,8 @@ bool Arguments::Argument(const prog::BuiltinSpec& s,
                                                        : Bytes();
       return true;
     case prog::ArgKind::kRoom:
-      out->value =
-          OneIn(r(), 12) ? Address(&draft_, &maker_) : Value::Out(Pick(r(), kReads));
+      out->value = OneIn(r(), 12) ? Address(&draft_, &maker_)
+                                  : Value::Out(Pick(r(), kReads));
       return true;
     case prog::ArgKind::kTimeout:
       if (!force && !OneIn(r(), 8)) return false;

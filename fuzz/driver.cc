@@ -96,28 +96,36 @@ void Driver::MakeFolders() {
   }
   scratch_ = scratch;
   found_ = scratch_ + "/findings";
-  corpus_ = kept_.empty() ? scratch_ + "/corpus" : kept_;
+  corpus_ = scratch_ + "/corpus";
+  imported_ = scratch_ + "/seeds";
   mkdir(found_.c_str(), 0755);
   mkdir(corpus_.c_str(), 0755);
+  mkdir(imported_.c_str(), 0755);
+  for (const std::string& dir : seeds_) ImportCorpus(dir, imported_);
+  if (kept_.empty()) return;
+  mkdir(kept_.c_str(), 0755);
+  kept_corpus_.emplace(kept_, corpus_);
+  SyncCorpus();
+}
+
+void Driver::SyncCorpus() {
+  if (!kept_corpus_ || kept_corpus_->Sync()) return;
+  perror(("ioctl_fuzz: " + kept_).c_str());
+  _exit(2);
 }
 
 void Driver::BecomeFuzzer(size_t job, int* argc, char*** argv) {
   // libFuzzer reads them for as long as it runs.
   static std::vector<std::string> args;
   static std::vector<char*> pointers;
-  args = {self_,
-          "-max_total_time=" + std::to_string(seconds_),
-          "-seed=" + std::to_string(seed_ + job),
-          "-max_len=16384",
-          "-len_control=0",
-          "-timeout=25",
-          "-rss_limit_mb=3072",
-          "-malloc_limit_mb=1024",
-          "-reload=1",
-          "-print_final_stats=1",
+  args = {self_, "-max_total_time=" + std::to_string(seconds_),
+          "-seed=" + std::to_string(seed_ + job), "-max_len=16384",
+          "-len_control=0", "-timeout=25", "-rss_limit_mb=3072",
+          "-malloc_limit_mb=1024", "-reload=1",
+          // Each costs a run of the symbolizer.
+          "-print_funcs=0", "-detect_leaks=0", "-print_final_stats=1",
           "-artifact_prefix=" + found_ + "/" + std::to_string(job) + "-",
-          corpus_};
-  for (const std::string& s : seeds_) args.push_back(s);
+          corpus_, imported_};
   for (std::string& a : args) pointers.push_back(a.data());
   *argc = static_cast<int>(pointers.size());
   pointers.push_back(nullptr);
@@ -239,6 +247,7 @@ void Driver::Watch() {
     }
     if (Since(began_) >= next) {
       PrintProgress();
+      SyncCorpus();
       next += static_cast<double>(interval_);
     }
   }
@@ -284,8 +293,10 @@ int Driver::Finish() {
          best.cov, best.features, best.corpus);
   printf(failed ? "fuzz: FAILED\n" : "fuzz: no finding\n");
   fflush(stdout);
+  SyncCorpus();
   RemoveFolder(found_);
-  if (kept_.empty()) RemoveFolder(corpus_);
+  RemoveFolder(imported_);
+  RemoveFolder(corpus_);
   rmdir(scratch_.c_str());
   return failed ? 1 : 0;
 }

@@ -7,9 +7,11 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "fuzz/corpus.h"
 #include "fuzz/finding.h"
 #include "fuzz/harness.h"
 
@@ -41,6 +43,9 @@ class Driver {
 
   void ParseArguments(int argc, char** argv);
   void MakeFolders();
+  // Text in the kept folder, bytes in that of the jobs. Ends the process when
+  // the kept one cannot be written.
+  void SyncCorpus();
   // True in a child.
   bool Start(int* argc, char*** argv);
   void BecomeFuzzer(size_t job, int* argc, char*** argv);
@@ -63,7 +68,8 @@ class Driver {
   FindingOptions finding_;
 
   Counters* counters_ = nullptr;
-  std::string scratch_, found_, corpus_;
+  std::string scratch_, found_, corpus_, imported_;
+  std::optional<KeptCorpus> kept_corpus_;  // empty: nothing is kept
   std::vector<Child> children_;
   std::chrono::steady_clock::time_point began_;
   bool stopping_ = false;

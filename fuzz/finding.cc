@@ -2,6 +2,7 @@
 #include "fuzz/finding.h"
 
 #include <dirent.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -10,6 +11,7 @@
 #include <fstream>
 #include <iterator>
 
+#include "fuzz/compact.h"
 #include "fuzz/harness.h"
 #include "prog/minimize.h"
 #include "prog/parse.h"
@@ -75,7 +77,7 @@ int RunInChild(const std::string& text, std::string* output) {
     close(fds[0]);
     dup2(fds[1], STDERR_FILENO);
     alarm(20);
-    const Outcome outcome = RunText(text, nullptr);
+    const Outcome outcome = RunInput(text, nullptr);
     if (!outcome.finding.empty()) {
       fprintf(stderr, "%s\n", outcome.finding.c_str());
       _exit(78);
@@ -111,7 +113,12 @@ std::vector<std::string> FilesOf(const std::string& dir) {
   std::vector<std::string> names;
   if (DIR* d = opendir(dir.c_str())) {
     while (const dirent* e = readdir(d)) {
-      if (e->d_name[0] != '.') names.push_back(dir + "/" + e->d_name);
+      const std::string path = dir + "/" + e->d_name;
+      struct stat st;
+      if (e->d_name[0] != '.' && stat(path.c_str(), &st) == 0 &&
+          S_ISREG(st.st_mode)) {
+        names.push_back(path);
+      }
     }
     closedir(d);
   }
@@ -128,6 +135,10 @@ bool ReportFinding(const std::string& input, const FindingOptions& options,
                    size_t number, const std::string& said) {
   std::string text;
   if (!ReadFile(input, &text)) return false;
+  if (prog::Program program; IsCompact(text)) {
+    if (!Decode(text, &program)) return false;
+    text = prog::Print(program);
+  }
   std::string output;
   const int status = RunInChild(text, &output);
   const std::string signature = Signature(output);

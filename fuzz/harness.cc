@@ -12,7 +12,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "prog/parse.h"
+#include "fuzz/compact.h"
 #include "prog/print.h"
 #include "prog/run.h"
 #include "tools/lab_kernel.h"
@@ -25,15 +25,16 @@ namespace fuzz {
 namespace {
 
 // What is larger than this is no program that a person wants to read.
-constexpr size_t kMaxTextBytes = 64 << 10;
+constexpr size_t kMaxBytes = 64 << 10;
 
 // Only read by this process's own last words.
-std::string_view current_text;
+const prog::Program* current_program;
 
+// Of a process that ends: it cannot lose anything by what it does here.
 void WriteText() {
-  const std::string_view text = current_text;
-  if (text.empty()) return;
-  current_text = {};
+  if (current_program == nullptr) return;
+  const std::string text = prog::Print(*current_program);
+  current_program = nullptr;
   static const char kHead[] = "--- the program that ran ---\n";
   static const char kTail[] = "--- its end ---\n";
   (void)!write(STDERR_FILENO, kHead, sizeof(kHead) - 1);
@@ -63,6 +64,8 @@ class KernelPool {
     }
     tools::LabOptions options;
     options.panic_on_warn = true;
+    // Mostly nobody is there who could end a wait.
+    options.max_wait = 1;
     prog::Error error;
     return tools::LabKernel::Create(machine, options, &error);
   }
@@ -93,8 +96,8 @@ KernelPool& Kernels() {
   return *pool;
 }
 
-Outcome RunParsed(const prog::Program& program, std::string_view text,
-                  Counters* counters, const OnCall& on_call) {
+Outcome RunOnKernel(const prog::Program& program, Counters* counters,
+                    const OnCall& on_call) {
   Outcome outcome;
   prog::BoundProgram bound;
   prog::Error error;
@@ -102,12 +105,8 @@ Outcome RunParsed(const prog::Program& program, std::string_view text,
   bind.machine_keys = &tools::MachineKeys();
   if (!prog::Bind(program, bind, &bound, &error)) return outcome;
 
-  current_text = text;
   std::unique_ptr<tools::LabKernel> lab = Kernels().Take(bound.machine);
-  if (lab == nullptr) {
-    current_text = {};
-    return outcome;
-  }
+  if (lab == nullptr) return outcome;
   prog::RunOptions run;
   // Calls whose object was never made are made with id 0.
   run.missing_is_zero = true;
@@ -144,25 +143,21 @@ Outcome RunParsed(const prog::Program& program, std::string_view text,
 
 }  // namespace
 
-Outcome RunText(std::string_view text, Counters* counters,
-                const OnCall& on_call) {
-  prog::Program program;
-  prog::Error error;
-  if (text.size() > kMaxTextBytes || !prog::Parse(text, &program, &error)) {
-    return {};
-  }
-  const Outcome outcome = RunParsed(program, text, counters, on_call);
+Outcome RunProgram(const prog::Program& program, Counters* counters,
+                   const OnCall& on_call) {
+  current_program = &program;
+  const Outcome outcome = RunOnKernel(program, counters, on_call);
   // The kernel's own end, its memory checks included, is part of the run.
-  current_text = {};
+  current_program = nullptr;
   return outcome;
 }
 
-Outcome RunProgram(const prog::Program& program, Counters* counters,
-                   const OnCall& on_call) {
-  return RunText(prog::Print(program), counters, on_call);
+Outcome RunInput(std::string_view input, Counters* counters,
+                 const OnCall& on_call) {
+  prog::Program program;
+  if (input.size() > kMaxBytes || !ParseInput(input, &program)) return {};
+  return RunProgram(program, counters, on_call);
 }
-
-std::string_view CurrentText() { return current_text; }
 
 void PrintProgramOnDeath() {
   if (__sanitizer_set_death_callback != nullptr) {

@@ -25,7 +25,7 @@ struct Counters {
 };
 
 struct Outcome {
-  // False: the text is no program, or the machine cannot be built. Not a
+  // False: the input is no program, or the machine cannot be built. Not a
   // finding.
   bool ran = false;
   // Empty: nothing is wrong.
@@ -37,13 +37,11 @@ using OnCall =
     std::function<void(const prog::BoundCall&, const prog::CallResult&)>;
 
 // `counters` may be nullptr, and `on_call` empty.
-Outcome RunText(std::string_view text, Counters* counters,
-                const OnCall& on_call = {});
 Outcome RunProgram(const prog::Program& program, Counters* counters,
                    const OnCall& on_call = {});
-
-// The program that runs now, for what prints it when the process dies.
-std::string_view CurrentText();
+// A program as text or as compact.h has it.
+Outcome RunInput(std::string_view input, Counters* counters,
+                 const OnCall& on_call = {});
 
 // Prints the running program to stderr when a sanitizer or abort() ends the
 // process.

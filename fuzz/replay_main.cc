@@ -19,7 +19,7 @@ int main(int argc, char** argv) {
       std::perror(argv[i]);
       return 2;
     }
-    const fuzz::Outcome outcome = fuzz::RunText(text, nullptr);
+    const fuzz::Outcome outcome = fuzz::RunInput(text, nullptr);
     if (!outcome.ran) {
       std::printf("%s: is no program\n", argv[i]);
       failed++;

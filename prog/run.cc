@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cinttypes>
 #include <condition_variable>
+#include <cstddef>
 #include <cstdio>
 #include <cstring>
 #include <deque>
@@ -20,6 +21,7 @@
 
 #include "prog/calls.h"
 #include "prog/print.h"
+#include "uapi/iommufd_test.h"
 
 namespace prog {
 
@@ -1032,7 +1034,25 @@ class Runner {
     const long ret = f->process->sys->ioctl(static_cast<int>(fd), cmd, addr);
     Disarm(f);
     SetResult(f, ret);
+    if (ret >= 0) OwnFilesOf(f, static_cast<uint32_t>(cmd), addr);
     return true;
+  }
+
+  // A command by its number makes files like one by its name.
+  void OwnFilesOf(Frame* f, uint32_t cmd, uint64_t addr) {
+    const auto load = [&](uint64_t offset, void* to, size_t bytes) {
+      return f->process->sys->load(addr + offset, to, bytes) == 0;
+    };
+    uint32_t op = 0;
+    (void)load(offsetof(struct iommu_test_cmd, op), &op, sizeof(op));
+    const desc_ioctl* desc = iommufd_desc_find_cmd(cmd, op, DESC_ALL);
+    if (desc == nullptr) return;
+    for (const desc_field& d : desc->arg->fields) {
+      int fd = -1;
+      if (d.kind == desc_kind::FD_OUT && load(d.offset, &fd, sizeof(fd))) {
+        AddFd(f, fd);
+      }
+    }
   }
 
   bool DoIoctl(Frame* f) {
