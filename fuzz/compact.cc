@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "prog/forms.h"
 #include "prog/parse.h"
 
 namespace fuzz {
@@ -245,9 +246,16 @@ bool Decode(std::string_view bytes, Program* program) {
 }
 
 bool ParseInput(std::string_view input, Program* program) {
+  if (IsCompact(input)) return Decode(input, program);
+  prog::Program text;
+  std::vector<std::string> forms;
   prog::Error error;
-  return IsCompact(input) ? Decode(input, program)
-                          : prog::Parse(input, program, &error);
+  if (!prog::Parse(input, &text, &error) ||
+      !prog::FormsOf(text, &forms, &error)) {
+    return false;
+  }
+  *program = prog::ForForm(text, forms[0]);
+  return true;
 }
 
 }  // namespace fuzz

@@ -22,7 +22,8 @@ std::string Encode(const prog::Program& program);
 // False: `bytes` are no program. They may come from anywhere.
 [[nodiscard]] bool Decode(std::string_view bytes, prog::Program* program);
 
-// Either form.
+// Bytes or text; of a text for several forms of the surface (prog/forms.h) the
+// program for the first.
 [[nodiscard]] bool ParseInput(std::string_view input, prog::Program* program);
 
 }  // namespace fuzz

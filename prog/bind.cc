@@ -58,6 +58,10 @@ class Binder {
   bool BindAll(const Program& program) {
     for (const Line& line : program.lines) {
       if (!line.has_call) continue;
+      if (!line.forms.empty() || !line.call.expect.forms.empty()) {
+        return Fail(line.call.pos, "this program is for several forms",
+                    "a program for one (ForForm)");
+      }
       if (!BindCall(line.call) || !CheckComment(line)) return false;
     }
     return true;
@@ -538,7 +542,7 @@ class Binder {
         if (revision != 0) definition->revision = revision;
         if (revision == 0 && !call.expect.present) {
           return FailName(arg.value.pos,
-                          "there is no revision '" + WordOf(arg.value) + "'",
+                          "there is no form '" + WordOf(arg.value) + "'",
                           WordOf(arg.value), RevisionNames());
         }
       }

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 
 namespace prog {
 namespace {
@@ -147,10 +148,17 @@ std::string PrintCall(const Call& call) {
   return out;
 }
 
+std::string Guard(const Line& line) {
+  if (line.forms.empty()) return "";
+  return absl::StrJoin(line.forms, "|") + ": ";
+}
+
 std::string PrintExpect(const Expect& expect) {
   std::string out;
   if (!expect.present) return out;
-  if (expect.success && !expect.errnos.empty()) out = "ok|";
+  if (expect.success) {
+    out = expect.errnos.empty() ? "ok" : "ok|";
+  }
   for (size_t i = 0; i < expect.errnos.size(); i++) {
     if (i != 0) out += '|';
     out += expect.errnos[i];
@@ -161,6 +169,10 @@ std::string PrintExpect(const Expect& expect) {
     out += output.negated ? "!=" : "=";
     if (output.path.empty()) out += ' ';
     Append(&out, output.value);
+  }
+  for (const Expect& other : expect.forms) {
+    if (!out.empty()) out += ", ";
+    out += other.form + ": " + PrintExpect(other);
   }
   return out;
 }
@@ -175,7 +187,7 @@ std::string Print(const Program& program) {
     size_t column = 0;
     std::vector<std::string> texts;
     for (; end < lines.size() && lines[end].has_call; end++) {
-      texts.push_back(PrintCall(lines[end].call));
+      texts.push_back(Guard(lines[end]) + PrintCall(lines[end].call));
       const size_t width = Width(texts.back()) + 2;
       const bool comment =
           lines[end].has_comment || lines[end].call.expect.present;

@@ -90,6 +90,12 @@ struct Expect {
   bool success = false;             // with errnos: success is right as well
   std::vector<std::string> errnos;  // "EBUSY": any of them; empty is success
   std::vector<Output> outputs;
+
+  // What differs under some forms of the surface (forms.h): each item says its
+  // form and has no `forms` of its own. All else here is for the others.
+  std::string form;
+  Pos form_pos;
+  std::vector<Expect> forms;
 };
 
 struct Call {
@@ -108,6 +114,9 @@ struct Call {
 
 // A line of the text: a call, or none (then blank or a comment).
 struct Line {
+  // The forms of the surface that it is for; empty: for all (forms.h).
+  std::vector<std::string> forms;
+  Pos forms_pos;
   bool has_call = false;
   Call call;
   bool has_comment = false;

@@ -21,8 +21,7 @@ std::string Contents::Read(RecordProcess p, uint64_t addr, size_t n) {
   return bytes;
 }
 
-bool Contents::Sync(RecordProcess p, uint64_t addr, size_t n,
-                    Was was) {
+bool Contents::Sync(RecordProcess p, uint64_t addr, size_t n, Was was) {
   std::string actual(std::min(n, kMaxBufferBytes), '\0');
   const size_t got = source_->Read(p, addr, actual.data(), actual.size());
   bool whole = got == n;

@@ -25,18 +25,6 @@
 
 namespace prog {
 
-uint8_t RevisionByName(std::string_view name) {
-  return desc_revision_by_name(name);
-}
-
-std::vector<std::string> RevisionNames(uint8_t revisions) {
-  std::vector<std::string> names;
-  for (const desc_revision_name& r : desc_revisions) {
-    if (r.revision & revisions) names.push_back(r.name);
-  }
-  return names;
-}
-
 namespace {
 
 // What one program may ask for, whatever numbers it holds.

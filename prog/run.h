@@ -15,8 +15,9 @@
 #include <utility>
 #include <vector>
 
-#include "uapi/iommufd_desc.h"
+#include "prog/forms.h"
 #include "prog/prog.h"
+#include "uapi/iommufd_desc.h"
 #include "uapi/syscalls.h"
 
 namespace prog {
@@ -87,11 +88,6 @@ struct BindOptions {
 // exist, value that does not fit its place.
 [[nodiscard]] bool Bind(const Program& program, const BindOptions& options,
                         BoundProgram* bound, Error* error);
-
-// DESC_VCMDQ_V2 for "vcmdq-v2", and so on (desc_revisions); 0: no such name.
-uint8_t RevisionByName(std::string_view name);
-// Of those in the mask.
-std::vector<std::string> RevisionNames(uint8_t revisions = DESC_ALL);
 
 // One value that a call returned.
 struct Output {

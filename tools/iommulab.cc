@@ -19,6 +19,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/algorithm/container.h"
 #include "absl/flags/commandlineflag.h"
 #include "absl/flags/flag.h"
 #include "absl/flags/reflection.h"
@@ -40,7 +41,7 @@
 #include "uapi/iommufd_desc.h"
 
 ABSL_FLAG(std::string, uapi, "",
-          "run: the revision to compare with; list: whose calls");
+          "run: the form to compare with; list: whose calls");
 ABSL_FLAG(std::string, graph, "", "run: write the objects as an SVG");
 ABSL_FLAG(int, at, 0, "run: draw after this line, not where most is held");
 ABSL_FLAG(bool, fail_nth_sweep, false, "run: fail each allocation in turn");
@@ -59,12 +60,13 @@ constexpr int kExitMistake = 2;
 constexpr char kUsage[] =
     R"(iommulab: the Linux kernel's iommufd object core in this process
 
-  iommulab run [--uapi=REV] [--graph=FILE.svg] [--at=LINE] [--fail_nth_sweep]
+  iommulab run [--uapi=FORM] [--graph=FILE.svg] [--at=LINE] [--fail_nth_sweep]
                [--explain] [--quiet] FILE.prog...
       Runs programs, a line for each call, and compares with what they expect.
       An EBUSY that was not expected is explained: what holds the object.
       --explain          explains those that were expected too
-      --uapi=REV         also under that revision; shows the lines that differ
+      --uapi=FORM        also under that form; shows the lines that differ. Of
+                         a program for several forms: under that one alone
       --graph=FILE.svg   draws the objects, their users and what holds what,
                          after --at=LINE or else where most is held; stderr
                          says after which line that is
@@ -78,23 +80,26 @@ constexpr char kUsage[] =
       --keep: in which that call has that result, say --keep=VCMDQ_ALLOC:EIO.
   iommulab fmt [--in_place] FILE.prog...
       The program as the formatter writes it.
-  iommulab list [--uapi=REV] [NAME...]
+  iommulab list [--uapi=FORM] [NAME...]
       The calls with their fields, and the machine's options.
   iommulab help
 
-FILE may be - for stdin. Revisions: vcmdq-v2 (the series as posted, default) and
-hw-queue (the merged form). docs/programs.md is the language.
+FILE may be - for stdin. A FORM of the surface is vcmdq-v2 (the series as posted,
+the default), hw-queue (the merged form) or linux-v6_12. A program whose open()
+lists forms runs under each. docs/programs.md is the language.
 
 Exit status: 0 all as expected, 1 a result differs, 2 a mistake in a program or
 in the arguments.
 )";
 
+// A program for one form.
 struct Source {
   std::string file;
   std::string text;
   prog::Program program;
   prog::BoundProgram bound;
-  std::string revision;  // that the program is written for
+  std::string form;
+  bool one_of_several = false;  // its text is for other forms, too
 };
 
 // No more than a program may have, and a byte for its error: /dev/zero ends.
@@ -136,37 +141,58 @@ int Mistake(std::string_view message) {
   return kExitMistake;
 }
 
-// Reads, parses and binds. A mistake is the status' message, ready to print.
-absl::StatusOr<std::unique_ptr<Source>> Load(const std::string& file) {
-  absl::StatusOr<std::string> text = ReadFile(file);
-  if (!text.ok()) return text.status();
+// The source for one of the forms, bound.
+absl::StatusOr<std::unique_ptr<Source>> BindSource(const std::string& file,
+                                                   const std::string& text,
+                                                   const prog::Program& program,
+                                                   const std::string& form) {
   auto source = std::make_unique<Source>();
-  source->file = file == "-" ? "stdin" : file;
-  source->text = *std::move(text);
+  source->file = file;
+  source->text = text;
+  source->program = prog::ForForm(program, form);
+  source->form = form;
   prog::Error error;
   prog::BindOptions options;
   options.machine_keys = &MachineKeys();
-  if (!prog::Parse(source->text, &source->program, &error) ||
-      !prog::Bind(source->program, options, &source->bound, &error)) {
-    return absl::InvalidArgumentError(
-        prog::FormatError(source->file, source->text, error));
+  if (!prog::Bind(source->program, options, &source->bound, &error)) {
+    return absl::InvalidArgumentError(prog::FormatError(file, text, error));
   }
   constexpr size_t kMostNotes = 8;
   for (size_t i = 0; i < source->bound.notes.size() && i < kMostNotes; i++) {
-    std::cerr << prog::FormatError(source->file, source->text,
-                                   source->bound.notes[i]);
-  }
-  source->revision = desc_revisions[0].name;
-  for (const prog::BoundCall& call : source->bound.calls) {
-    if (call.builtin != prog::Builtin::kOpen) continue;
-    for (const prog::Field& arg : call.call->args) {
-      if (arg.name == "uapi" && prog::RevisionByName(arg.value.text) != 0) {
-        source->revision = arg.value.text;
-      }
-    }
-    break;
+    std::cerr << prog::FormatError(file, text, source->bound.notes[i]);
   }
   return source;
+}
+
+// Reads, parses and binds: a source for each form that the program is for, or
+// of several only the one that --uapi names. A mistake is the status' message,
+// ready to print.
+absl::StatusOr<std::vector<std::unique_ptr<Source>>> Load(
+    const std::string& name) {
+  absl::StatusOr<std::string> text = ReadFile(name);
+  if (!text.ok()) return text.status();
+  const std::string file = name == "-" ? "stdin" : name;
+  prog::Program program;
+  std::vector<std::string> forms;
+  prog::Error error;
+  if (!prog::Parse(*text, &program, &error) ||
+      !prog::FormsOf(program, &forms, &error)) {
+    return absl::InvalidArgumentError(prog::FormatError(file, *text, error));
+  }
+  const bool several = forms.size() > 1;
+  const std::string wanted = absl::GetFlag(FLAGS_uapi);
+  if (several && absl::c_linear_search(forms, wanted)) forms = {wanted};
+  std::vector<std::unique_ptr<Source>> sources;
+  for (const std::string& form : forms) {
+    absl::StatusOr<std::unique_ptr<Source>> source =
+        BindSource(file, *text, program, form);
+    if (!source.ok()) return source.status();
+    (*source)->one_of_several = several;
+    sources.push_back(*std::move(source));
+  }
+  // A picture or a comparison is of one form.
+  if (!absl::GetFlag(FLAGS_graph).empty() || !wanted.empty()) sources.resize(1);
+  return sources;
 }
 
 absl::StatusOr<std::unique_ptr<LabKernel>> Boot(const Source& source) {
@@ -301,11 +327,11 @@ absl::StatusOr<Outcome> RunPlain(const Source& source) {
   return outcome;
 }
 
-// Runs under two revisions and shows where the results differ.
+// Runs under two forms and shows where the results differ.
 absl::StatusOr<Outcome> RunCompared(const Source& source,
                                     const std::string& other) {
   std::vector<prog::CallResult> results[2];
-  const std::string names[2] = {source.revision, other};
+  const std::string names[2] = {source.form, other};
   Outcome outcome;
   for (int i = 0; i < 2; i++) {
     absl::StatusOr<std::unique_ptr<LabKernel>> lab = Boot(source);
@@ -347,9 +373,9 @@ absl::Status CheckDrawing(const Source& source, const std::string& other) {
   if (svg == source.file) {
     return absl::InvalidArgumentError("--graph would overwrite " + svg);
   }
-  if (!other.empty() && other != source.revision) {
+  if (!other.empty() && other != source.form) {
     return absl::InvalidArgumentError(
-        "--graph draws a run under one revision, --uapi makes two");
+        "--graph draws a run under one form, --uapi makes two");
   }
   const int at = absl::GetFlag(FLAGS_at);
   if (at == 0) return absl::OkStatus();
@@ -374,7 +400,7 @@ int RunCommand(const std::vector<std::string>& files) {
   const std::string other = absl::GetFlag(FLAGS_uapi);
   if (!other.empty() && prog::RevisionByName(other) == 0) {
     return Mistake(absl::StrCat(
-        "there is no revision '", other,
+        "there is no form '", other,
         "'; expected one of: ", absl::StrJoin(prog::RevisionNames(), ", ")));
   }
   if (!absl::GetFlag(FLAGS_graph).empty() && files.size() != 1) {
@@ -390,26 +416,30 @@ int RunCommand(const std::vector<std::string>& files) {
   std::vector<std::unique_ptr<Source>> sources;
   int status = kExitGood;
   for (const std::string& file : files) {
-    absl::StatusOr<std::unique_ptr<Source>> source = Load(file);
-    absl::Status good = source.status();
-    if (good.ok()) good = Boot(**source).status();
-    if (good.ok()) good = CheckDrawing(**source, other);
+    absl::StatusOr<std::vector<std::unique_ptr<Source>>> loaded = Load(file);
+    absl::Status good = loaded.status();
+    if (good.ok()) good = Boot(*loaded->front()).status();
+    if (good.ok()) good = CheckDrawing(*loaded->front(), other);
     if (!good.ok()) {
       status = Mistake(good.message());
-    } else {
-      sources.push_back(*std::move(source));
+      continue;
     }
+    for (auto& source : *loaded) sources.push_back(std::move(source));
   }
   if (status != kExitGood) return status;
   Outcome total;
   SweepOutcome swept;
   bool compared = false;
   for (const auto& source : sources) {
-    const bool compare = !other.empty() && other != source->revision;
-    if (files.size() > 1) printf("%s\n", source->file.c_str());
+    const bool compare = !other.empty() && other != source->form;
+    if (source->one_of_several && !compare) {
+      printf("%s: under %s\n", source->file.c_str(), source->form.c_str());
+    } else if (files.size() > 1) {
+      printf("%s\n", source->file.c_str());
+    }
     if (compare) {
       printf("%s: under %s and %s\n", source->file.c_str(),
-             source->revision.c_str(), other.c_str());
+             source->form.c_str(), other.c_str());
     }
     compared = compared || compare;
     absl::StatusOr<Outcome> outcome =
@@ -520,10 +550,12 @@ std::string Signature(const prog::Program& program, const std::string& keep) {
 
 int MinimizeCommand(const std::vector<std::string>& files) {
   if (files.size() != 1) return Mistake("minimize needs one FILE.prog");
-  absl::StatusOr<std::unique_ptr<Source>> source = Load(files[0]);
-  if (!source.ok()) return Mistake(source.status().message());
+  absl::StatusOr<std::vector<std::unique_ptr<Source>>> loaded = Load(files[0]);
+  if (!loaded.ok()) return Mistake(loaded.status().message());
+  // Of several forms the first.
+  const std::unique_ptr<Source>& source = loaded->front();
   const std::string keep = absl::GetFlag(FLAGS_keep);
-  const std::string wanted = Signature((*source)->program, keep);
+  const std::string wanted = Signature(source->program, keep);
   if (wanted.empty()) {
     return Mistake(keep.empty()
                        ? "the program runs as expected; --keep=CALL:RESULT "
@@ -534,13 +566,13 @@ int MinimizeCommand(const std::vector<std::string>& files) {
   }
   size_t tests = 0;
   const prog::Program small =
-      prog::Minimize((*source)->program, [&](const prog::Program& p) {
+      prog::Minimize(source->program, [&](const prog::Program& p) {
         tests++;
         return Signature(p, keep) == wanted;
       });
   printf("# %s\n%s", wanted.c_str(), prog::Print(small).c_str());
   fprintf(stderr, "%zu of %zu calls, after %zu runs\n", small.num_calls(),
-          (*source)->program.num_calls(), tests);
+          source->program.num_calls(), tests);
   return kExitGood;
 }
 
@@ -679,7 +711,7 @@ int ListCommand(const std::vector<std::string>& names) {
     revisions = prog::RevisionByName(uapi);
     if (revisions == 0) {
       return Mistake(absl::StrCat(
-          "there is no revision '", uapi,
+          "there is no form '", uapi,
           "'; expected one of: ", absl::StrJoin(prog::RevisionNames(), ", ")));
     }
   }

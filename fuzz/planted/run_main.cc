@@ -14,26 +14,24 @@
 #include <iterator>
 #include <memory>
 #include <string>
+#include <vector>
 
-#include "tools/lab_kernel.h"
 #include "prog/parse.h"
 #include "prog/print.h"
 #include "prog/run.h"
+#include "tools/lab_kernel.h"
 
 namespace {
 
 enum : int { kPass = 0, kFail = 1, kNoProgram = 2 };
 
-int RunFile(const char* path) {
-  std::ifstream file(path, std::ios::binary);
-  const std::string text((std::istreambuf_iterator<char>(file)), {});
-  prog::Program program;
+int RunForm(const char* path, const std::string& text,
+            const prog::Program& program) {
   prog::BoundProgram bound;
   prog::Error error;
   prog::BindOptions bind;
   bind.machine_keys = &tools::MachineKeys();
-  if (!prog::Parse(text, &program, &error) ||
-      !prog::Bind(program, bind, &bound, &error)) {
+  if (!prog::Bind(program, bind, &bound, &error)) {
     fprintf(stderr, "%s", prog::FormatError(path, text, error).c_str());
     return kNoProgram;
   }
@@ -59,6 +57,26 @@ int RunFile(const char* path) {
       printf("%s: left behind:\n%s", path, result.residue.c_str());
       status = kFail;
     }
+  }
+  return status;
+}
+
+// Under each form that the program is for, until one fails.
+int RunFile(const char* path) {
+  std::ifstream file(path, std::ios::binary);
+  const std::string text((std::istreambuf_iterator<char>(file)), {});
+  prog::Program program;
+  std::vector<std::string> forms;
+  prog::Error error;
+  if (!prog::Parse(text, &program, &error) ||
+      !prog::FormsOf(program, &forms, &error)) {
+    fprintf(stderr, "%s", prog::FormatError(path, text, error).c_str());
+    return kNoProgram;
+  }
+  int status = kPass;
+  for (const std::string& form : forms) {
+    status = RunForm(path, text, prog::ForForm(program, form));
+    if (status != kPass) break;
   }
   printf("%s: %s\n", path, status == kPass ? "passes" : "fails");
   fflush(stdout);

@@ -85,7 +85,7 @@ TEST(CommandLineTest, AtAndGraph) {
   ExpectMistake(graph + " --at=0" + file, "number of a line");
   ExpectMistake(graph + " --at=1" + file, "its first is in line 2");
   ExpectMistake(graph + " --at=9" + file, "has 4 lines");
-  ExpectMistake(graph + " --uapi=hw-queue" + file, "one revision");
+  ExpectMistake(graph + " --uapi=hw-queue" + file, "one form");
   ExpectMistake("run --graph=/nowhere/x.svg" + file, "/nowhere/x.svg: No such");
   ExpectMistake("run --graph=" + Good() + file, "would overwrite");
 }

@@ -8,9 +8,9 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "tools/lab_kernel.h"
 #include "prog/parse.h"
 #include "prog/run.h"
+#include "tools/lab_kernel.h"
 
 namespace tools {
 namespace {

@@ -2,43 +2,40 @@
 //
 // Every program of examples/ and tests/prog/, each a test case: all results are
 // as the program says, nothing is left behind, the kernel does not warn. Each
-// also under the other revision, where results may differ and nothing else, and
+// also under the other forms, where results may differ and nothing else, and
 // each with every allocation failed in turn.
-#include <fstream>
-#include <iterator>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "prog/parse.h"
+#include "prog/print.h"
+#include "prog/run.h"
 #include "tests/prog/program_files.h"
 #include "tools/explain.h"
 #include "tools/lab_kernel.h"
 #include "tools/sweep.h"
-#include "prog/parse.h"
-#include "prog/print.h"
-#include "prog/run.h"
 
 namespace {
 
-class ProgramTest : public testing::TestWithParam<std::string> {
+class ProgramTest : public testing::TestWithParam<ProgramCase> {
  protected:
   void SetUp() override {
-    std::ifstream in(GetParam(), std::ios::binary);
-    source_.assign(std::istreambuf_iterator<char>(in), {});
+    ASSERT_EQ(GetParam().mistake, "");
     prog::Error error;
     prog::BindOptions options;
     options.machine_keys = &tools::MachineKeys();
-    ASSERT_TRUE(prog::Parse(source_, &program_, &error) &&
-                prog::Bind(program_, options, &bound_, &error))
-        << prog::FormatError(GetParam(), source_, error);
+    const auto mistake = [&] {
+      return prog::FormatError(GetParam().file, GetParam().source, error);
+    };
+    ASSERT_TRUE(prog::Bind(GetParam().program, options, &bound_, &error))
+        << mistake();
     lab_ =
         tools::LabKernel::Create(bound_.machine, tools::LabOptions(), &error);
-    ASSERT_NE(lab_, nullptr) << prog::FormatError(GetParam(), source_, error);
+    ASSERT_NE(lab_, nullptr) << mistake();
   }
 
-  std::string source_;
-  prog::Program program_;
   prog::BoundProgram bound_;
   std::unique_ptr<tools::LabKernel> lab_;
 };
@@ -59,7 +56,7 @@ TEST_P(ProgramTest, Runs) {
   EXPECT_EQ(lab_->warnings(), 0u) << lab_->sys()->take_log();
 }
 
-TEST_P(ProgramTest, UnderTheOtherRevision) {
+TEST_P(ProgramTest, UnderTheOtherForms) {
   for (const std::string& revision : prog::RevisionNames()) {
     prog::Error error;
     lab_ =
@@ -94,15 +91,17 @@ TEST_P(ProgramTest, EachAllocationFails) {
 }
 
 TEST_P(ProgramTest, FormattingIsStable) {
-  const std::string text = prog::Print(program_);
+  prog::Program program;
   prog::Program again;
   prog::Error error;
+  ASSERT_TRUE(prog::Parse(GetParam().source, &program, &error));
+  const std::string text = prog::Print(program);
   ASSERT_TRUE(prog::Parse(text, &again, &error))
-      << prog::FormatError(GetParam(), text, error);
+      << prog::FormatError(GetParam().file, text, error);
   EXPECT_EQ(prog::Print(again), text);
 }
 
 INSTANTIATE_TEST_SUITE_P(Programs, ProgramTest,
-                         testing::ValuesIn(ProgramFiles()), CaseName);
+                         testing::ValuesIn(ProgramCases()), CaseName);
 
 }  // namespace

@@ -45,10 +45,8 @@ constexpr Exception kExceptions[] = {
     {"tests/prog/fault_wakes_who_polls.prog",
      "a poll ends, and is recorded, before the call that wakes it"},
     {"tests/prog/veventq_wakes_who_polls.prog", "the same"},
-    {"tests/prog/tegra241_queue_runs_without_the_kernel_hw_queue.prog",
+    {"tests/prog/tegra241_queue_runs_without_the_kernel.prog",
      "a store into registers is no call: nobody sees it"},
-    {"tests/prog/tegra241_queue_runs_without_the_kernel_vcmdq_v2.prog",
-     "the same"},
 };
 
 struct Recorded {
@@ -145,24 +143,24 @@ size_t CountCalls(const std::string& text) {
   return n;
 }
 
-class RecordProgramTest : public testing::TestWithParam<std::string> {};
+class RecordProgramTest : public testing::TestWithParam<ProgramCase> {};
 
 TEST_P(RecordProgramTest, ReplaysToTheSameResults) {
   for (const Exception& e : kExceptions) {
-    if (GetParam() == e.program) GTEST_SKIP() << e.reason;
+    if (GetParam().file == e.program) GTEST_SKIP() << e.reason;
   }
-  std::ifstream in(GetParam(), std::ios::binary);
-  const std::string source(std::istreambuf_iterator<char>(in), {});
-  const Recorded first = RunRecorded(GetParam(), source);
+  ASSERT_EQ(GetParam().mistake, "");
+  const std::string& file = GetParam().file;
+  const Recorded first = RunRecorded(file, prog::Print(GetParam().program));
   EXPECT_EQ(first.calls, CountCalls(first.text));
-  const Recorded second = RunRecorded(GetParam() + " recorded", first.text);
+  const Recorded second = RunRecorded(file + " recorded", first.text);
   EXPECT_EQ(second.lines, second.expected) << first.text;
   EXPECT_EQ(WithoutStores(second.text), WithoutStores(first.text));
   EXPECT_EQ(first.remarks, std::vector<std::string>());
 }
 
 INSTANTIATE_TEST_SUITE_P(Programs, RecordProgramTest,
-                         testing::ValuesIn(ProgramFiles()), CaseName);
+                         testing::ValuesIn(ProgramCases()), CaseName);
 
 // ---- a process that is none of sim_syscalls ----
 

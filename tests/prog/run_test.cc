@@ -4,10 +4,10 @@
 #include <string>
 
 #include "gtest/gtest.h"
+#include "prog/parse.h"
 #include "tests/prog/fake_syscalls.h"
 #include "uapi/iommufd.h"
 #include "uapi/iommufd_test.h"
-#include "prog/parse.h"
 
 namespace prog {
 namespace {
