@@ -370,7 +370,7 @@ int Run(const Options& options, const std::string& folder) {
     return status;
   }
   close(failed[0]);
-  if (!server->Start(&error)) return Fail(1, error);
+  server->Start();
 
   // Descendants whose parents are gone are ours to wait for, too.
   for (;;) {

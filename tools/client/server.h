@@ -45,7 +45,7 @@ class Server {
   Server& operator=(const Server&) = delete;
 
   const std::string& socket_path() const;
-  bool Start(std::string* error);
+  void Start();
   // No program is connected any more, and none has a descriptor.
   bool IsIdle();
   // Ends all connections. What the kernel says at its end: empty when it left

@@ -18,8 +18,8 @@
 #include <utility>
 #include <vector>
 
-#include "tools/client/program.h"
 #include "prog/record.h"
+#include "tools/client/program.h"
 
 namespace client {
 
