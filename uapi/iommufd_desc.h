@@ -140,6 +140,8 @@ struct desc_field {
 	uint16_t offset; /* bytes from the start of the struct */
 	uint8_t width;	 /* bytes: 1, 2, 4 or 8 */
 	desc_kind kind;
+	/* what C writes behind the struct: "mock_domain.out_idev_id"; nullptr: it has no name */
+	const char *c_name = nullptr;
 	desc_object object = desc_object::NONE;
 	std::span<const desc_name> names = {};
 	uint64_t valid = 0; /* FLAGS: the mask of accepted bits */
@@ -280,10 +282,11 @@ struct desc_ioctl {
 	 * /dev/vfio/vfio's numbers, keep their VFIO_.
 	 */
 	const char *name;
-	uint32_t cmd;	   /* the ioctl number */
-	uint32_t op;	   /* IOMMU_TEST_CMD's op; 0 for others */
-	uint16_t min_size; /* bytes: the smallest size that is accepted */
-	uint8_t revisions; /* enum desc_revision: where the command exists */
+	const char *constant; /* the kernel's name of cmd, of a test op that of op */
+	uint32_t cmd;	      /* the ioctl number */
+	uint32_t op;	      /* IOMMU_TEST_CMD's op; 0 for others */
+	uint16_t min_size;    /* bytes: the smallest size that is accepted */
+	uint8_t revisions;    /* enum desc_revision: where the command exists */
 	const struct desc_struct *arg;
 	/* the object that success leaves behind, that DESTROY takes; or what returns_fd is of */
 	desc_object creates = desc_object::NONE;

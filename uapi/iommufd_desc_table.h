@@ -308,7 +308,7 @@ inline constexpr uint64_t guest_cmd0s[] = {
 	{                                                                                \
 		.name = text, .offset = offsetof(struct type, member),                   \
 		.width = sizeof(((struct type *)nullptr)->member), .kind = desc_kind::k, \
-		__VA_ARGS__                                                              \
+		.c_name = #member, __VA_ARGS__                                           \
 	}
 #define FIELD(type, member, k, ...) NAMED(type, member, #member, k, __VA_ARGS__)
 #define OBJECT(o)		    .object = desc_object::o
@@ -896,8 +896,14 @@ template <size_t n> struct test_op_fields {
 	{
 		size_t at = 0;
 
-		put({.name = "size", .offset = 0, .width = 4, .kind = desc_kind::SIZE}, at);
-		put({.name = "op", .offset = 4, .width = 4, .kind = desc_kind::OP}, at);
+		put({.name = "size",
+		     .offset = 0,
+		     .width = 4,
+		     .kind = desc_kind::SIZE,
+		     .c_name = "size"},
+		    at);
+		put({.name = "op", .offset = 4, .width = 4, .kind = desc_kind::OP, .c_name = "op"},
+		    at);
 		for (const desc_field &f : own) {
 			pad(f.offset, at);
 			put(f, at);
@@ -919,7 +925,8 @@ private:
 			put({.name = test_padding_names[at / 4],
 			     .offset = static_cast<uint16_t>(at),
 			     .width = 4,
-			     .kind = desc_kind::PADDING},
+			     .kind = desc_kind::PADDING,
+			     .c_name = at == 12 ? "__reserved" : nullptr},
 			    at);
 	}
 };
@@ -1165,25 +1172,25 @@ inline constexpr desc_effect access_rw_effect = {
 #define OFFSETOFEND(type, member) \
 	(offsetof(struct type, member) + sizeof(((struct type *)nullptr)->member))
 #define CREATES(o) .creates = desc_object::o
-#define IOCTL(_name, type, last, _revisions, _arg, ...)                       \
-	desc_ioctl                                                            \
-	{                                                                     \
-		.name = #_name, .cmd = IOMMU_##_name, .op = 0,                \
-		.min_size = OFFSETOFEND(type, last), .revisions = _revisions, \
-		.arg = &_arg __VA_OPT__(, ) __VA_ARGS__                       \
+#define IOCTL(_name, type, last, _revisions, _arg, ...)                                     \
+	desc_ioctl                                                                          \
+	{                                                                                   \
+		.name = #_name, .constant = "IOMMU_" #_name, .cmd = IOMMU_##_name, .op = 0, \
+		.min_size = OFFSETOFEND(type, last), .revisions = _revisions,               \
+		.arg = &_arg __VA_OPT__(, ) __VA_ARGS__                                     \
 	}
-#define TEST(_name, _revisions, what, ...)                                              \
-	desc_ioctl                                                                      \
-	{                                                                               \
-		.name = #_name, .cmd = IOMMU_TEST_CMD, .op = IOMMU_TEST_OP_##_name,     \
-		.min_size = OFFSETOFEND(iommu_test_cmd, last), .revisions = _revisions, \
-		.arg = &what##_arg __VA_OPT__(, ) __VA_ARGS__                           \
+#define TEST(_name, _revisions, what, ...)                                                  \
+	desc_ioctl                                                                          \
+	{                                                                                   \
+		.name = #_name, .constant = "IOMMU_TEST_OP_" #_name, .cmd = IOMMU_TEST_CMD, \
+		.op = IOMMU_TEST_OP_##_name, .min_size = OFFSETOFEND(iommu_test_cmd, last), \
+		.revisions = _revisions, .arg = &what##_arg __VA_OPT__(, ) __VA_ARGS__      \
 	}
-#define VFIO(_name, _min_size, _arg, ...)                                      \
-	desc_ioctl                                                             \
-	{                                                                      \
-		.name = #_name, .cmd = _name, .op = 0, .min_size = _min_size,  \
-		.revisions = DESC_ALL, .arg = &_arg __VA_OPT__(, ) __VA_ARGS__ \
+#define VFIO(_name, _min_size, _arg, ...)                                                         \
+	desc_ioctl                                                                                \
+	{                                                                                         \
+		.name = #_name, .constant = #_name, .cmd = _name, .op = 0, .min_size = _min_size, \
+		.revisions = DESC_ALL, .arg = &_arg __VA_OPT__(, ) __VA_ARGS__                    \
 	}
 
 /* The ioctls in order of their numbers, then the test ops in order of theirs. */
