@@ -13,6 +13,7 @@
 
 #include "prog/prog.h"
 #include "prog/run.h"
+#include "prog/run_statements.h"
 #include "uapi/iommufd_desc.h"
 
 namespace prog {
@@ -62,6 +63,7 @@ struct BuiltinSpec {
   const char* name;
   bool has_value;  // `x = CALL(...)` makes x a number
   std::span<const BuiltinArg> args;
+  RunStatement run;
   const char* synopsis;
   const char* summary;
   Makes makes = Makes::kNothing;
