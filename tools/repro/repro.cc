@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "prog/calls.h"
+#include "prog/forms.h"
 #include "prog/run.h"
 #include "tools/repro/call_writer.h"
 #include "tools/repro/context.h"
@@ -253,6 +254,32 @@ std::string Assembly::Main() const {
   return out + "\treturn end();\n}\n";
 }
 
+// Of a program for several forms the wanted one, or else the first that is a
+// release's.
+bool PickForm(const prog::Program& program, const Options& options,
+              std::string* form, prog::Error* error) {
+  *form = options.form;
+  std::vector<std::string> forms;
+  if (prog::RevisionByName(*form) == 0) {
+    *error = {{}, absl::StrCat("there is no form '", *form, "'"), ""};
+    return false;
+  }
+  if (!prog::FormsOf(program, &forms, error)) return false;
+  if (forms.size() <= 1) return true;
+  const uint8_t wanted = prog::RevisionByName(*form);
+  *form = forms[0];
+  for (const std::string& one : forms) {
+    if (!(prog::RevisionByName(*form) & DESC_RELEASES) &&
+        (prog::RevisionByName(one) & DESC_RELEASES)) {
+      *form = one;
+    }
+  }
+  for (const std::string& one : forms) {
+    if (prog::RevisionByName(one) == wanted) *form = one;
+  }
+  return true;
+}
+
 }  // namespace
 
 std::string NewestRelease() {
@@ -264,15 +291,15 @@ std::string NewestRelease() {
 
 bool Translate(const prog::Program& program, const Options& options,
                Translation* out, prog::Error* error) {
-  uint8_t form = prog::RevisionByName(options.form);
-  if (form == 0) {
-    *error = {{}, absl::StrCat("there is no form '", options.form, "'"), ""};
-    return false;
-  }
+  std::string name;
+  if (!PickForm(program, options, &name, error)) return false;
+  uint8_t form = prog::RevisionByName(name);
+  out->program = prog::ForForm(program, name);
   prog::BindOptions bind;
   bind.revision = form;
   prog::BoundProgram bound;
-  if (!prog::Bind(program, bind, &bound, error) || !CheckLimits(bound, error) ||
+  if (!prog::Bind(out->program, bind, &bound, error) ||
+      !CheckLimits(bound, error) ||
       !FormOf(bound, form, options.force, &form, error)) {
     return false;
   }

@@ -15,14 +15,16 @@ namespace repro {
 
 struct Options {
   std::string file;  // the program's, for the comment at the top
-  std::string form;  // of open() without uapi=
+  // Of open() without uapi=, and of programs that are for several.
+  std::string form;
   // Forms and commands that no release has are translated, too.
   bool force = false;
 };
 
 struct Translation {
   std::string c;
-  std::string form;  // that the kernel must have
+  std::string form;       // that the kernel must have
+  prog::Program program;  // as it is for that form
 };
 
 // The form of the newest release: the first of desc_revisions that is one.

@@ -127,7 +127,7 @@ int Run(const Arguments& arguments) {
       continue;
     }
     options.form = translation.form;
-    if (!LabAgrees(program, options)) {
+    if (!LabAgrees(translation.program, options)) {
       fprintf(stderr,
               "%s: note: the lab's own kernel of the form %s answers "
               "otherwise than this program expects\n",
