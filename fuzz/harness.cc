@@ -64,8 +64,6 @@ class KernelPool {
     }
     tools::LabOptions options;
     options.panic_on_warn = true;
-    // Mostly nobody is there who could end a wait.
-    options.max_wait = 1;
     prog::Error error;
     return tools::LabKernel::Create(machine, options, &error);
   }
@@ -110,6 +108,8 @@ Outcome RunOnKernel(const prog::Program& program, Counters* counters,
   prog::RunOptions run;
   // Calls whose object was never made are made with id 0.
   run.missing_is_zero = true;
+  // Mostly nothing is there that could end a poll.
+  run.max_timeout_ms = 1;
   const prog::RunResult result = prog::Run(bound, lab->sys(), run);
   outcome.ran = true;
   if (!result.residue.empty()) {

@@ -132,6 +132,8 @@ struct RunOptions {
   // When a failure was injected and the call failed, makes it once more: all
   // that follows must then be as if nothing had happened.
   bool retry_injected = false;
+  // A program ends: no poll() of it waits longer.
+  unsigned max_timeout_ms = 10000;
   // Closes and unmaps everything at the end and looks for residue.
   bool cleanup = true;
   // After each call, in the order of the text. `results` has all so far.

@@ -209,8 +209,7 @@ bool RunPoll(CallFrame* f) {
       !f->NumberArg("timeout_ms", 0, &timeout)) {
     return false;
   }
-  // A program ends: nothing in it waits longer than ten seconds.
-  timeout = std::min<uint64_t>(timeout, 10000);
+  timeout = std::min<uint64_t>(timeout, f->run()->options.max_timeout_ms);
   f->Arm();
   const int ret =
       f->sys()->poll(static_cast<int>(fd), static_cast<short>(events),

@@ -224,7 +224,6 @@ std::unique_ptr<LabKernel> LabKernel::Create(
   struct sim_options sim;
   sim.revision = options.revision;
   sim.kernel.panic_on_warn = options.panic_on_warn;
-  sim.kernel.max_wait = options.max_wait;
   const struct machine* row = nullptr;
   if (!ParseMachine(machine, &sim, &storage, &row, error)) return nullptr;
   auto lab = std::unique_ptr<LabKernel>(new LabKernel);

@@ -25,7 +25,6 @@ namespace tools {
 struct LabOptions {
   std::string revision;        // of open() without uapi=; empty: the default
   bool panic_on_warn = false;  // else WARNs are counted
-  unsigned long max_wait = 0;  // kernel_options::max_wait; 0: as asked for
 };
 
 class LabKernel {
