@@ -110,9 +110,11 @@ std::map<std::string, std::string> Results(const std::string& tap) {
   return results;
 }
 
-std::string RunSuite(const std::string& folder, const std::string& form) {
+std::string RunSuite(const std::string& folder, const std::string& form,
+                     const std::string& options = "") {
   return absl::StrCat("REPRO_RUN='", Absolute("tools/client/client"),
-                      " --uapi=", form, " --' ", folder, "/run.sh");
+                      " --uapi=", form, " ", options, " --' ", folder,
+                      "/run.sh");
 }
 
 class Suites : public testing::TestWithParam<std::string> {};
@@ -154,7 +156,18 @@ TEST_P(Suites, AllProgramsOfTheForm) {
       "make -s -j2 -C ", folder, " CC=clang-19 CFLAGS='", kWarnings, "'"));
   ASSERT_EQ(0, clang.status) << clang.output;
 
-  const Outcome run = Shell(RunSuite(folder, GetParam()));
+  // What gives up capabilities must not have the client's.
+  std::string plain;
+  std::string limited;
+  for (const repro::SuiteProgram& program : programs) {
+    const bool limits = absl::StrContains(program.c, "\tbecome(");
+    absl::StrAppend(limits ? &limited : &plain, " ", program.name);
+  }
+  const Outcome run = Shell(absl::StrCat(
+      RunSuite(folder, GetParam()), plain, "; ",
+      limited.empty()
+          ? "true"
+          : RunSuite(folder, GetParam(), "--machine=privileged=0") + limited));
   const std::map<std::string, std::string> results = Results(run.output);
   EXPECT_EQ(programs.size(), results.size()) << run.output;
   for (const repro::SuiteProgram& program : programs) {

@@ -4,6 +4,7 @@
 #include <string>
 #include <string_view>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "prog/calls.h"
 #include "prog/prog.h"
@@ -13,6 +14,11 @@ namespace repro {
 namespace {
 
 constexpr std::string_view kPaths[] = {"/dev/iommu", "/dev/vfio/vfio"};
+
+// What machine(...) says of the process, not of the machine.
+constexpr std::string_view kMemlock = "memlock";
+constexpr std::string_view kPrivileged = "privileged";
+constexpr std::string_view kUser = "uid";
 
 // Shapes of memory.
 struct Shape {
@@ -99,9 +105,24 @@ bool FormOf(const prog::BoundProgram& bound, uint8_t form, bool force,
   return true;
 }
 
+ProcessLimits ProcessLimitsOf(const prog::BoundProgram& bound) {
+  ProcessLimits limits;
+  for (const prog::MachineOption& option : bound.machine) {
+    if (option.key == kPrivileged) limits.privileged = option.value != "0";
+    uint64_t bytes;
+    if (option.key == kMemlock && absl::SimpleAtoi(option.value, &bytes)) {
+      limits.memlock = bytes;
+    }
+  }
+  return limits;
+}
+
 bool CheckLimits(const prog::BoundProgram& bound, prog::Error* error) {
-  if (!bound.machine.empty()) {
-    const prog::MachineOption& option = bound.machine[0];
+  for (const prog::MachineOption& option : bound.machine) {
+    if (option.key == kPrivileged || option.key == kMemlock ||
+        option.key == kUser) {
+      continue;
+    }
     *error = {option.pos,
               absl::StrCat("the mock of a real kernel cannot be asked for ",
                            option.key, "=", option.value),

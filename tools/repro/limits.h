@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "prog/run.h"
 
@@ -14,6 +15,16 @@ namespace repro {
 // is not (unless `force`).
 [[nodiscard]] bool FormOf(const prog::BoundProgram& bound, uint8_t form,
                           bool force, uint8_t* out, prog::Error* error);
+
+// What machine(...) says of the process: that a program can do to itself. The
+// user is whoever starts it.
+struct ProcessLimits {
+  std::optional<uint64_t> memlock;  // bytes
+  bool privileged = true;
+
+  bool any() const { return memlock.has_value() || !privileged; }
+};
+ProcessLimits ProcessLimitsOf(const prog::BoundProgram& bound);
 
 // False and *error at the first call that a real kernel cannot be asked for.
 [[nodiscard]] bool CheckLimits(const prog::BoundProgram& bound,

@@ -25,7 +25,11 @@ class Assembly {
  public:
   Assembly(const prog::BoundProgram& bound, const Options& options,
            uint8_t form)
-      : bound_(bound), options_(options), context_(bound, form), types_(form) {
+      : bound_(bound),
+        options_(options),
+        context_(bound, form),
+        types_(form),
+        limits_(ProcessLimitsOf(bound)) {
     for (const prog::BoundCall& call : bound.calls) {
       steps_ = steps_ || !call.thread.empty() ||
                call.builtin == prog::Builtin::kFork;
@@ -45,7 +49,9 @@ class Assembly {
       return false;
     }
     const std::string steps = steps_ ? StepsTable() : "";
-    *c = absl::StrCat(Head(), Support(), calls, steps, kMainText, "\n", Main());
+    *c =
+        absl::StrCat(Head(), Support(), calls, steps,
+                     limits_.any() ? kBecomeText : "", kMainText, "\n", Main());
     return true;
   }
 
@@ -67,6 +73,7 @@ class Assembly {
   const Options& options_;
   Context context_;
   Types types_;
+  const ProcessLimits limits_;
   bool steps_ = false;  // some calls are not the main thread's
   size_t num_steps_ = 0;
   int num_threads_ = 1;
@@ -98,7 +105,8 @@ std::string Assembly::Head() const {
   absl::StrAppend(&out,
                   "#define _GNU_SOURCE\n"
                   "#include <errno.h>\n"
-                  "#include <fcntl.h>\n"
+                  "#include <fcntl.h>\n",
+                  limits_.any() ? "#include <linux/capability.h>\n" : "",
                   "#include <linux/iommufd.h>\n",
                   types_.uses_vfio() ? "#include <linux/vfio.h>\n" : "",
                   "#include <poll.h>\n", steps_ ? "#include <pthread.h>\n" : "",
@@ -113,6 +121,7 @@ std::string Assembly::Head() const {
                   "#include <sys/ioctl.h>\n"
                   "#include <sys/mman.h>\n",
                   steps_ ? "#include <sys/prctl.h>\n" : "",
+                  limits_.any() ? "#include <sys/resource.h>\n" : "",
                   "#include <sys/syscall.h>\n",
                   steps_ ? "#include <sys/wait.h>\n" : "",
                   "#include <unistd.h>\n\n"
@@ -241,6 +250,12 @@ std::string Assembly::Main() const {
                     types_.uses_mock() ? "IOMMU_TEST_CMD" : "0", ");\n");
   }
   if (vfio) absl::StrAppend(&out, "\tneed(\"/dev/vfio/vfio\", 0);\n");
+  if (limits_.any()) {
+    absl::StrAppend(
+        &out, "\tbecome(",
+        limits_.memlock ? absl::StrCat(*limits_.memlock, "UL") : "~0UL", ", ",
+        limits_.privileged ? 1 : 0, ");\n");
+  }
   out += '\n';
   if (steps_) {
     out += "\trun_steps();\n";

@@ -17,6 +17,7 @@ extern const char kPlaceText[];
 extern const char kFailNthText[];
 extern const char kStepsText[];
 extern const char kForkText[];
+extern const char kBecomeText[];
 extern const char kMainText[];
 // Of a suite.
 extern const char kRunnerText[];
