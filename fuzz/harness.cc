@@ -76,8 +76,8 @@ class KernelPool {
   }
 
  private:
-  // Some megabytes each, and most programs have the default machine.
-  static constexpr size_t kMost = 8;
+  // Some megabytes each; a program and what is made of it have one machine.
+  static constexpr size_t kMost = 48;
 
   static std::string KeyOf(const std::vector<prog::MachineOption>& machine) {
     return absl::StrJoin(machine, ",",

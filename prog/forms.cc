@@ -5,6 +5,7 @@
 
 #include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "prog/calls.h"
 
@@ -69,6 +70,18 @@ std::vector<std::string> RevisionNames(uint8_t revisions) {
     if (r.revision & revisions) names.push_back(r.name);
   }
   return names;
+}
+
+std::string FormsHelp() {
+  std::string help;
+  for (const desc_revision_name& r : desc_revisions) {
+    absl::StrAppend(
+        &help, absl::StrFormat("  %-12s %s", r.name, r.summary),
+        &r == desc_revisions ? " (default)" : "",
+        r.release != nullptr ? absl::StrCat("; also called ", r.release) : "",
+        "\n");
+  }
+  return help;
 }
 
 bool FormsOf(const Program& program, std::vector<std::string>* forms,

@@ -27,6 +27,9 @@ uint8_t RevisionByName(std::string_view name);
 // Of those in the mask.
 std::vector<std::string> RevisionNames(uint8_t revisions = DESC_ALL);
 
+// All, the default first, with what each is: lines for a help text.
+std::string FormsHelp();
+
 // The forms that the program's open()s list, in their order; when none lists
 // more than one, the form of the first open(), or else the default. False and
 // *error: two lists differ, or an expectation or a line is for a form that the

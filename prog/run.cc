@@ -192,9 +192,9 @@ class Runner {
     CallFrame frame(&run_, index, process,
                     scratch != nullptr ? scratch : process->scratch(), &result);
     if (inject) frame.ArmAt(FailNth(&frame));
-    const BuiltinSpec* statement = FindBuiltin(call.call->name);
-    const bool made =
-        statement != nullptr ? statement->run(&frame) : RunIoctl(&frame);
+    const bool made = frame.statement() != nullptr
+                          ? frame.statement()->run(&frame)
+                          : RunIoctl(&frame);
     if (!made) {
       result.state = CallResult::State::kSkipped;
       if (result.why.empty()) result.why = "an argument has no value";

@@ -18,6 +18,9 @@ CallFrame::CallFrame(RunState* run, size_t index, Process* process,
                      Scratch* scratch, CallResult* result)
     : run_(run),
       bound_(&run->bound.calls[index]),
+      statement_(bound_->builtin != Builtin::kIoctl
+                     ? FindBuiltin(bound_->call->name)
+                     : nullptr),
       index_(index),
       process_(process),
       scratch_(scratch),
@@ -81,12 +84,11 @@ bool CallFrame::Eval(const Value& v, std::span<const desc_name> names,
 }
 
 const Value* CallFrame::Arg(std::string_view name) const {
-  const BuiltinSpec* spec = FindBuiltin(bound_->call->name);
   const std::vector<Field>& args = bound_->call->args;
   for (size_t i = 0; i < args.size(); i++) {
     if (args[i].name == name) return &args[i].value;
-    if (args[i].name.empty() && spec != nullptr && i < spec->args.size() &&
-        name == spec->args[i].name) {
+    if (args[i].name.empty() && statement_ != nullptr &&
+        i < statement_->args.size() && name == statement_->args[i].name) {
       return &args[i].value;
     }
   }
@@ -99,8 +101,8 @@ bool CallFrame::NumberArg(std::string_view name, uint64_t otherwise,
   const Value* v = Arg(name);
   if (v == nullptr) return true;
   std::span<const desc_name> names;
-  if (const BuiltinSpec* spec = FindBuiltin(bound_->call->name)) {
-    for (const BuiltinArg& arg : spec->args) {
+  if (statement_ != nullptr) {
+    for (const BuiltinArg& arg : statement_->args) {
       if (name == arg.name) names = arg.names;
     }
   }

@@ -18,6 +18,8 @@
 
 namespace prog {
 
+struct BuiltinSpec;
+
 // What all calls of a run share.
 struct RunState {
   const BoundProgram& bound;
@@ -36,6 +38,8 @@ class CallFrame {
             CallResult* result);
 
   const BoundCall& bound() const { return *bound_; }
+  // Its row; nullptr: an ioctl with a description.
+  const BuiltinSpec* statement() const { return statement_; }
   size_t index() const { return index_; }
   RunState* run() { return run_; }
   Process* process() { return process_; }
@@ -96,6 +100,7 @@ class CallFrame {
 
   RunState* const run_;
   const BoundCall* const bound_;
+  const BuiltinSpec* const statement_;
   const size_t index_;
   Process* const process_;
   Scratch* const scratch_;

@@ -84,9 +84,8 @@ constexpr char kUsage[] =
       The calls with their fields, and the machine's options.
   iommulab help
 
-FILE may be - for stdin. A FORM of the surface is vcmdq-v2 (the series as posted,
-the default), hw-queue (the merged form) or linux-v6_12. A program whose open()
-lists forms runs under each. docs/programs.md is the language.
+FILE may be - for stdin. A program whose open() lists forms of the surface runs
+under each. docs/programs.md is the language.
 
 Exit status: 0 all as expected, 1 a result differs, 2 a mistake in a program or
 in the arguments.
@@ -855,7 +854,8 @@ int Main(int argc, char** argv) {
   const std::vector<std::string>& args = arguments.positional;
   if (arguments.help || args.empty() || args[0] == "help") {
     const bool asked = arguments.help || !args.empty();
-    fputs(kUsage, asked ? stdout : stderr);
+    fprintf(asked ? stdout : stderr, "%s\nForms of the surface:\n%s", kUsage,
+            prog::FormsHelp().c_str());
     return asked ? kExitGood : kExitMistake;
   }
   const std::vector<std::string> commands = {"run", "minimize", "fmt", "list",

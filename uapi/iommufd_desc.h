@@ -212,12 +212,13 @@ enum desc_revision : uint8_t {
 struct desc_revision_name {
 	const char *name;
 	desc_revision revision;
+	const char *summary; /* for help */
 	const char *release = nullptr;
 };
 inline constexpr desc_revision_name desc_revisions[] = {
-	{"vcmdq-v2", DESC_VCMDQ_V2},
-	{"hw-queue", DESC_HW_QUEUE, "linux-v7_2"},
-	{"linux-v6_12", DESC_LINUX_6_12},
+	{"vcmdq-v2", DESC_VCMDQ_V2, "the series as posted"},
+	{"hw-queue", DESC_HW_QUEUE, "the form that was merged", "linux-v7_2"},
+	{"linux-v6_12", DESC_LINUX_6_12, "what a 6.12 kernel has"},
 };
 
 /* nullptr: no name has this bit. */

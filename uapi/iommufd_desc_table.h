@@ -1324,7 +1324,7 @@ constexpr uint32_t iommufd_desc_last_nr()
 /* Is an ioctl described in each of `revisions`? For IOMMU_TEST_CMD: any op of it. */
 constexpr bool iommufd_desc_has(uint32_t cmd, uint8_t revisions)
 {
-	for (const auto &[name, r, release] : desc_revisions)
+	for (const auto &[name, r, summary, release] : desc_revisions)
 		if (revisions & r && !iommufd_desc_lookup(cmd, cmd == IOMMU_TEST_CMD ? 1 : 0, r))
 			return false;
 	return true;
@@ -1336,7 +1336,7 @@ constexpr bool iommufd_desc_has(uint32_t cmd, uint8_t revisions)
  */
 constexpr bool iommufd_desc_agrees(uint32_t cmd, size_t size, size_t min_size, uint8_t revisions)
 {
-	for (const auto &[name, r, release] : desc_revisions) {
+	for (const auto &[name, r, summary, release] : desc_revisions) {
 		const desc_ioctl *d = iommufd_desc_lookup(cmd, cmd == IOMMU_TEST_CMD ? 1 : 0, r);
 
 		if (revisions & r && !(d && d->arg->size == size && d->min_size == min_size))

@@ -426,7 +426,7 @@ TEST(Desc, BothNamesOfAUnionLeadToOneField) {
   EXPECT_EQ(desc_find_field(*s, "out_mmap_pgoff"),
             desc_find_field(*s, "out_mmap_offset"));
   EXPECT_NE(desc_find_field(*s, "out_mmap_pgsz"), nullptr);
-  for (const auto& [form, r, release] : desc_revisions) {
+  for (const auto& [form, r, summary, release] : desc_revisions) {
     EXPECT_EQ(&FieldOf("GET_HW_INFO", "in_data_type", r),
               &FieldOf("GET_HW_INFO", "out_data_type", r));
   }

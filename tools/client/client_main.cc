@@ -22,6 +22,7 @@
 #include <utility>
 #include <vector>
 
+#include "prog/forms.h"
 #include "tools/client/protocol.h"
 #include "tools/client/server.h"
 
@@ -41,7 +42,7 @@ the program's (128 and the signal's number when one killed it); 3 when the
 program was satisfied and the kernel was not: it complained, or something was
 left behind at the end.
 
-  --uapi=NAME     the form of the surface (vcmdq-v2, hw-queue)
+  --uapi=NAME     the form of the surface, one of those below
   --machine=...   the machine, as machine(...) in programs has it (`iommulab
                   list machine` has the options); may be there several times.
                   memlock= and uid= hold in place of what the program has here.
@@ -52,6 +53,8 @@ left behind at the end.
   --help          this text
 
 See docs/client.md for what cannot be seen from outside of a program.
+
+Forms of the surface:
 )";
 
 struct Options {
@@ -98,7 +101,7 @@ int Parse(int argc, char** argv, Options* options) {
     };
 
     if (arg == "--help" || arg == "-h") {
-      fputs(kHelp, stdout);
+      printf("%s%s", kHelp, prog::FormsHelp().c_str());
       return 256;
     }
     if (value("--uapi")) {
