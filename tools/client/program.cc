@@ -21,6 +21,8 @@
 #include <string>
 #include <unordered_map>
 
+#include "absl/synchronization/mutex.h"
+
 namespace client {
 namespace {
 
@@ -154,7 +156,7 @@ std::shared_ptr<remote_object> MemoryFiles::Register(UniqueFd fd) {
   if (!fd || fstat(fd.get(), &st) != 0 || fcntl(fd.get(), F_GET_SEALS) < 0) {
     return nullptr;
   }
-  const std::lock_guard<std::mutex> lock(mu_);
+  const absl::MutexLock lock(&mu_);
   Entry& entry = entries_[{st.st_dev, st.st_ino}];
   if (entry.object == nullptr) {
     UniqueFd ours = Reopen(fd);
@@ -171,7 +173,7 @@ std::shared_ptr<remote_object> MemoryFiles::Register(UniqueFd fd) {
 }
 
 std::shared_ptr<remote_object> MemoryFiles::Find(dev_t dev, ino_t ino) {
-  const std::lock_guard<std::mutex> lock(mu_);
+  const absl::MutexLock lock(&mu_);
   const auto it = entries_.find({dev, ino});
 
   return it == entries_.end() ? nullptr : it->second.object;
@@ -181,7 +183,7 @@ void MemoryFiles::CollectGarbage() {
   std::map<Key, bool> mapped;
   uint64_t before = 0;
   {
-    const std::lock_guard<std::mutex> lock(mu_);
+    const absl::MutexLock lock(&mu_);
     // Also when there are many small ones: each holds a descriptor.
     if (bytes_ < collect_at_ && registrations_ % 256 != 255) return;
     before = registrations_;
@@ -196,7 +198,7 @@ void MemoryFiles::CollectGarbage() {
       return true;
     });
   }
-  const std::lock_guard<std::mutex> lock(mu_);
+  const absl::MutexLock lock(&mu_);
   for (const auto& [key, is_mapped] : mapped) {
     const auto it = entries_.find(key);
     // Who looked it up has a reference; who maps it registers it then.
@@ -302,13 +304,13 @@ bool ProgramMemory::lookup(u64 addr, remote_vma* vma) {
 
 bool ProgramMemory::FindMapping(uint64_t addr, Mapping* mapping) {
   const uint64_t epoch = epoch_->load(std::memory_order_acquire);
-  const auto add = [this](const Mapping& m) {
-    mapped_.push_back(m);
-    return true;
-  };
 
   if (retired_.load(std::memory_order_acquire)) return false;
-  const std::lock_guard<std::mutex> lock(mu_);
+  const absl::MutexLock lock(&mu_);
+  const auto add = [mapped = &mapped_](const Mapping& m) {
+    mapped->push_back(m);
+    return true;
+  };
   if (mapped_in_ != epoch) {
     mapped_.clear();
     if (!ForEachMapping(pid_, pid_, add) && tid_.load() != pid_) {

@@ -12,10 +12,11 @@
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <utility>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
 #include "core/mm/remote.h"
 #include "tools/client/protocol.h"
 
@@ -82,11 +83,11 @@ class MemoryFiles {
   };
 
   struct kernel* const kernel_;
-  std::mutex mu_;
-  std::map<Key, Entry> entries_;
-  uint64_t registrations_ = 0;
-  uint64_t bytes_ = 0;
-  uint64_t collect_at_ = kCollectBytes;
+  absl::Mutex mu_;
+  std::map<Key, Entry> entries_ ABSL_GUARDED_BY(mu_);
+  uint64_t registrations_ ABSL_GUARDED_BY(mu_) = 0;
+  uint64_t bytes_ ABSL_GUARDED_BY(mu_) = 0;
+  uint64_t collect_at_ ABSL_GUARDED_BY(mu_) = kCollectBytes;
   // What may stay behind before anybody looks.
   static constexpr uint64_t kCollectBytes = 64ull << 20;
 };
@@ -124,9 +125,9 @@ class ProgramMemory final : public remote_process {
   SharedPage* shared_ = nullptr;
   MemoryFiles* const files_;
   const std::atomic<uint64_t>* const epoch_;
-  std::mutex mu_;
-  uint64_t mapped_in_ = 0;  // epoch
-  std::vector<Mapping> mapped_;
+  absl::Mutex mu_;
+  uint64_t mapped_in_ ABSL_GUARDED_BY(mu_) = 0;  // epoch
+  std::vector<Mapping> mapped_ ABSL_GUARDED_BY(mu_);
   std::atomic<pid_t> tid_;
   std::atomic<bool> retired_{false};
 };

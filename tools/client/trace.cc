@@ -11,6 +11,8 @@
 #include <cstring>
 #include <string_view>
 
+#include "absl/synchronization/mutex.h"
+
 namespace client {
 
 std::unique_ptr<Trace> Trace::Create(
@@ -67,7 +69,7 @@ void Trace::SetFiles(std::function<uint64_t(uint64_t ino)> files) {
 void Trace::Begins(const TracedProgram& program) {
   bool inherits = false;
   {
-    const std::lock_guard<std::mutex> lock(mu_);
+    const absl::MutexLock lock(&mu_);
     Process* p = &processes_[program.image];
     p->program = program;
     for (const auto& [image, parent] : processes_) {
@@ -83,7 +85,7 @@ void Trace::Begins(const TracedProgram& program) {
 
 void Trace::Ends(uint64_t image) {
   {
-    const std::lock_guard<std::mutex> lock(mu_);
+    const absl::MutexLock lock(&mu_);
     Process* p = &processes_[image];
     p->gone = true;
     // Its names stay: they lead to its ancestors.
@@ -99,7 +101,7 @@ prog::RecordCaller Trace::Caller(uint64_t image, unsigned fail_nth) {
   bool fresh = false;
   uint64_t ancestor = 0;
   {
-    const std::lock_guard<std::mutex> lock(mu_);
+    const absl::MutexLock lock(&mu_);
     Process* p = &processes_[image];
     fresh = !p->recorded;
     p->recorded = true;
@@ -127,12 +129,12 @@ prog::RecordCaller Trace::Caller(uint64_t image, unsigned fail_nth) {
 }
 
 void Trace::DeviceMapped(uint64_t image, uint64_t addr, uint64_t length) {
-  const std::lock_guard<std::mutex> lock(mu_);
+  const absl::MutexLock lock(&mu_);
   processes_[image].devices[addr] = addr + ((length + 4095) & ~4095ull);
 }
 
 void Trace::DeviceUnmapped(uint64_t image, uint64_t addr, uint64_t length) {
-  const std::lock_guard<std::mutex> lock(mu_);
+  const absl::MutexLock lock(&mu_);
   std::map<uint64_t, uint64_t>* all = &processes_[image].devices;
   const uint64_t end = addr + ((length + 4095) & ~4095ull);
   for (auto it = all->begin(); it != all->end();) {
@@ -148,7 +150,7 @@ void Trace::DeviceUnmapped(uint64_t image, uint64_t addr, uint64_t length) {
 }
 
 std::shared_ptr<ProgramMemory> Trace::MemoryOf(prog::RecordProcess process) {
-  const std::lock_guard<std::mutex> lock(mu_);
+  const absl::MutexLock lock(&mu_);
   const auto it = processes_.find(static_cast<uint64_t>(process));
   return it == processes_.end() ? nullptr : it->second.program.memory;
 }
@@ -180,7 +182,7 @@ prog::RecordFile Trace::AddMemory(int fd, bool huge) {
   if (readlink(path, target, sizeof(target) - 1) < 0) return 0;
   const bool ours = strncmp(target, "/memfd:" LAB_MEMFD_NAME " ",
                             strlen("/memfd:" LAB_MEMFD_NAME " ")) == 0;
-  const std::lock_guard<std::mutex> lock(mu_);
+  const absl::MutexLock lock(&mu_);
   uint64_t* number = &numbers_[{st.st_dev, st.st_ino}];
   if (*number == 0) *number = kMemory + numbers_.size();
   Memory* memory = &memory_[*number];
@@ -203,18 +205,15 @@ bool Trace::FindRegion(prog::RecordProcess process, uint64_t addr,
   region->length = m.end - m.start;
   region->none = !m.readable;
   region->readonly = !m.writable;
-  {
-    const std::lock_guard<std::mutex> lock(mu_);
-    const std::map<uint64_t, uint64_t>& devices =
-        processes_[static_cast<uint64_t>(process)].devices;
-    auto it = devices.upper_bound(m.start);
-    if (it != devices.begin()) --it;
-    for (; it != devices.end() && it->first < m.end; ++it) {
-      if (it->second > m.start) region->device = true;
-    }
+  const absl::MutexLock lock(&mu_);
+  const std::map<uint64_t, uint64_t>& devices =
+      processes_[static_cast<uint64_t>(process)].devices;
+  auto it = devices.upper_bound(m.start);
+  if (it != devices.begin()) --it;
+  for (; it != devices.end() && it->first < m.end; ++it) {
+    if (it->second > m.start) region->device = true;
   }
   if (region->device || m.ino == 0) return true;
-  const std::lock_guard<std::mutex> lock(mu_);
   const auto file = numbers_.find({m.dev, m.ino});
   if (file == numbers_.end()) return true;
   region->object = file->second;
@@ -243,7 +242,7 @@ prog::RecordFile Trace::FileOf(prog::RecordProcess process, int fd) {
 
 bool Trace::FindObject(prog::RecordFile object, prog::RecordObject* out) {
   struct stat st;
-  const std::lock_guard<std::mutex> lock(mu_);
+  const absl::MutexLock lock(&mu_);
   const auto it = memory_.find(object);
 
   if (it == memory_.end()) return false;
@@ -257,7 +256,7 @@ bool Trace::FindObject(prog::RecordFile object, prog::RecordObject* out) {
 
 size_t Trace::ReadObject(prog::RecordFile object, uint64_t offset, void* dst,
                          size_t n) {
-  const std::lock_guard<std::mutex> lock(mu_);
+  const absl::MutexLock lock(&mu_);
   const auto it = memory_.find(object);
 
   if (it == memory_.end()) return 0;

@@ -13,11 +13,12 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
 #include "prog/record.h"
 #include "tools/client/program.h"
 
@@ -88,11 +89,11 @@ class Trace final : public prog::RecordSource {
 
   FILE* out_ = nullptr;
   std::function<uint64_t(uint64_t)> files_;
-  std::mutex mu_;
+  absl::Mutex mu_;
   // By image; a RecordProcess is one.
-  std::map<uint64_t, Process> processes_;
-  std::map<std::pair<dev_t, ino_t>, uint64_t> numbers_;
-  std::map<uint64_t, Memory> memory_;
+  std::map<uint64_t, Process> processes_ ABSL_GUARDED_BY(mu_);
+  std::map<std::pair<dev_t, ino_t>, uint64_t> numbers_ ABSL_GUARDED_BY(mu_);
+  std::map<uint64_t, Memory> memory_ ABSL_GUARDED_BY(mu_);
   std::unique_ptr<prog::Recorder> recorder_;
 };
 
