@@ -44,7 +44,10 @@ std::string Data::Element(const desc_struct& s, size_t index) const {
 
 std::string PrintInitialisers(const std::vector<Initialiser>& list,
                               std::string_view indent) {
-  if (list.empty()) return "{0}";
+  if (std::all_of(list.begin(), list.end(),
+                  [](const Initialiser& one) { return one.member.empty(); })) {
+    return "{0}";
+  }
   std::string out = "{\n";
   std::string group;
   auto close = [&] {
@@ -52,6 +55,7 @@ std::string PrintInitialisers(const std::vector<Initialiser>& list,
     group.clear();
   };
   for (const Initialiser& one : list) {
+    if (one.member.empty()) continue;
     const size_t dot = one.member.find('.');
     const std::string in =
         dot == std::string::npos ? "" : one.member.substr(0, dot);
@@ -188,10 +192,7 @@ std::vector<Initialiser> DataWriter::Struct(
     } else {
       continue;
     }
-    if (one.member.empty()) {
-      context_->Fail(given != nullptr ? given->pos : call_.call->pos,
-                     absl::StrCat("C has no name for '", d.name, "'"));
-    }
+    one.field = &d;
     out.push_back(std::move(one));
   }
   return out;

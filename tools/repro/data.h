@@ -33,15 +33,16 @@ struct Data {
   std::string Element(const desc_struct& s, size_t index) const;
 };
 
-// A member and its value.
+// A member and its value. Bytes that C has no name for have no member.
 struct Initialiser {
   std::string member;
   std::string value;
   std::string remark;
+  const desc_field* field = nullptr;
 };
 
 // "{ .size = sizeof(cmd), .check_map = { .iova = 1 } }" over several lines,
-// each with `indent` before it.
+// each with `indent` before it. Bytes without a name are left out.
 std::string PrintInitialisers(const std::vector<Initialiser>& list,
                               std::string_view indent);
 

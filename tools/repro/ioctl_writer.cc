@@ -28,6 +28,7 @@ class IoctlWriter : public CallWriter {
 
  private:
   void WriteCommand();
+  void WriteNameless(const std::vector<Initialiser>& members);
   const prog::Value* Special(std::string_view name) const;
   std::string Member(const desc_field& d) const {
     return access_ + types_->MemberOf(*desc_.arg, d, true);
@@ -105,7 +106,7 @@ void IoctlWriter::WriteCommand() {
   const std::string type = absl::StrCat("struct ", s.name);
   if (room.empty()) {
     Line(absl::StrCat(type, " cmd = ", PrintInitialisers(members, "\t"), ";"));
-    return;
+    return WriteNameless(members);
   }
   access_ = "cmd->";
   for (Initialiser& one : members) {
@@ -121,6 +122,18 @@ void IoctlWriter::WriteCommand() {
   if (!tail_bytes.empty()) {
     Line(absl::StrCat("memcpy(cmd + 1, ", CString(tail_bytes), ", ",
                       tail_bytes.size(), ");"));
+  }
+  WriteNameless(members);
+}
+
+// Padding that the program sets.
+void IoctlWriter::WriteNameless(const std::vector<Initialiser>& members) {
+  for (const Initialiser& one : members) {
+    if (!one.member.empty()) continue;
+    Line(absl::StrCat("memcpy((__u8 *)", access_ == "cmd." ? "&cmd" : "cmd",
+                      " + ", one.field->offset, ", &(__u", 8 * one.field->width,
+                      "){", one.value, "}, ", one.field->width, "); /* ",
+                      one.field->name, " */"));
   }
 }
 

@@ -82,22 +82,21 @@ std::string NameOf(std::string_view file) {
   return std::string(file);
 }
 
-// Does the lab's own kernel of that form do what the program expects?
-bool LabAgrees(const prog::Program& program, const repro::Options& options) {
+// How many of the program's calls the lab's own kernel of that form answers
+// otherwise than the program expects.
+size_t LabDiffers(const prog::Program& program, const repro::Options& options) {
   prog::BindOptions bind;
-  if (!options.form.empty()) {
-    bind.revision = prog::RevisionByName(options.form);
-  }
+  bind.revision = prog::RevisionByName(options.form);
   prog::BoundProgram bound;
   prog::Error error;
-  if (!prog::Bind(program, bind, &bound, &error)) return false;
+  if (!prog::Bind(program, bind, &bound, &error)) return 1;
   tools::LabOptions lab;
   lab.revision = options.form;
   const auto kernel = tools::LabKernel::Create(bound.machine, lab, &error);
-  if (kernel == nullptr) return false;
+  if (kernel == nullptr) return 1;
   const prog::RunResult run =
       prog::Run(bound, kernel->sys(), prog::RunOptions());
-  return run.as_expected == run.calls;
+  return run.calls - run.as_expected;
 }
 
 int Run(const Arguments& arguments) {
@@ -127,11 +126,11 @@ int Run(const Arguments& arguments) {
       continue;
     }
     options.form = translation.form;
-    if (!LabAgrees(translation.program, options)) {
+    if (const size_t calls = LabDiffers(translation.program, options)) {
       fprintf(stderr,
-              "%s: note: the lab's own kernel of the form %s answers "
+              "%s: note: the lab's own kernel of the form %s answers %zu calls "
               "otherwise than this program expects\n",
-              file.c_str(), options.form.c_str());
+              file.c_str(), options.form.c_str(), calls);
       if (!arguments.suite.empty()) {
         left_out++;
         continue;

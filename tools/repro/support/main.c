@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Exits with 4, which kselftest takes for skipped, where this kernel cannot run the program at all.
  */
-static void need(const char *path, int probe)
+__attribute__((unused)) static void need(const char *path, int probe)
 {
 	const int fd = open(path, O_RDWR | O_CLOEXEC);
 
