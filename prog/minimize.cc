@@ -68,7 +68,10 @@ class Minimizer {
           std::find(forked.begin(), forked.end(), process) != forked.end()) {
         names.push_back(process);
       }
-      if (call.name == "fork") forked.push_back(call.result);
+      if (const BuiltinSpec* s = FindBuiltin(call.name);
+          s != nullptr && s->makes == Makes::kProcess) {
+        forked.push_back(call.result);
+      }
       bool drop = gone[i];
       for (const std::string& name : names) {
         drop = drop ||

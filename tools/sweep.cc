@@ -7,6 +7,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "prog/calls.h"
 #include "tools/lab_kernel.h"
 
 namespace tools {
@@ -19,15 +20,14 @@ constexpr unsigned kMostFailures = 10000;
 
 // Calls whose allocations can be made to fail.
 bool Sweepable(const prog::BoundCall& call) {
-  switch (call.builtin) {
-    case prog::Builtin::kMachine:
-    case prog::Builtin::kExit:
-    case prog::Builtin::kJoin:
-    case prog::Builtin::kLoad:
-    case prog::Builtin::kStore:
-      return false;
-    default:
-      break;
+  if (const prog::BuiltinSpec* s = prog::FindBuiltin(call.call->name);
+      s != nullptr && (s->makes == prog::Makes::kKernel ||
+                       std::none_of(s->args.begin(), s->args.end(),
+                                    [](const prog::BuiltinArg& arg) {
+                                      return arg.kind ==
+                                             prog::ArgKind::kFailNth;
+                                    }))) {
+    return false;
   }
   return std::none_of(
       call.call->args.begin(), call.call->args.end(),
